@@ -1,0 +1,1 @@
+"""Standard-library-only set-up of a minkocc environment: ``python3 -m installer``."""

@@ -1,0 +1,177 @@
+"""``load_config``: the only reader of recipes.
+
+A recipe is an mmengine Python config. Its few *knobs* are top-level values; every other place
+names them by reference (``'${alpha}'``), so that a child config or ``--cfg-options alpha=0.2``
+reaches sampler, hook, dataset and grid alike.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from minkocc.structures.phase import check_alpha
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
+
+KNOBS: tuple[str, ...] = (
+    "alpha",
+    "voxel_size",
+    "seed",
+    "data_root",
+    "image_pretrained",
+    "weak_frames",
+    "train_mask",
+    "max_epochs",
+    "batch_size",
+    "point_cloud_range",
+    "image_size",
+    "num_workers",
+    "lr",
+)
+"""Top-level values that the rest of a recipe may refer to as ``'${name}'``."""
+
+_RUNNER_KEYS: frozenset[str] = frozenset(
+    "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
+    "auto_scale_lr optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks "
+    "custom_hooks data_preprocessor load_from resume launcher env_cfg log_processor log_level "
+    "visualizer default_scope randomness experiment_name model_wrapper_cfg".split()
+)
+# Evaluation may use a batch size and worker count of its own.
+_OWN_VALUE: frozenset[tuple[str, str]] = frozenset(
+    (loader, knob)
+    for loader in ("val_dataloader", "test_dataloader")
+    for knob in ("batch_size", "num_workers")
+)
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+
+class ConfigError(ValueError):
+    """A mistake in a recipe; its text names the place and the remedy."""
+
+
+def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a recipe, merge options, resolve its references and refuse contradictions.
+
+    Args:
+        path: a Python config file.
+        cfg_options: dotted keys and values, as ``--cfg-options`` gives them.
+
+    Returns:
+        The resolved config. ``recipe_of(path, cfg_options)`` gives the one with references.
+
+    Raises:
+        ConfigError: the file is missing, a key is unknown, a reference has no knob, or a value
+            contradicts a knob.
+    """
+    cfg = recipe_of(path, cfg_options)
+    _refuse_unknown_keys(cfg)
+    knobs = {name: cfg[name] for name in KNOBS if name in cfg}
+    _check_knobs(knobs)
+    resolved = _substitute(cfg.to_dict(), knobs)
+    _refuse_contradictions(resolved, knobs)
+    return Config(resolved, filename=str(path))
+
+
+def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """The recipe with options merged and references unresolved.
+
+    Raises:
+        ConfigError: the file is missing or cannot be read as a config.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"config {path} is not a file: see configs/ for the recipes")
+    try:
+        cfg = Config.fromfile(str(path))
+    except (SyntaxError, FileNotFoundError, KeyError) as error:
+        raise ConfigError(f"config {path} cannot be read: {error}") from error
+    if cfg_options:
+        cfg.merge_from_dict(copy.deepcopy(dict(cfg_options)))
+    return cfg
+
+
+def grid_of(cfg: Config) -> VoxelGrid:
+    """The model's voxel grid of a resolved recipe."""
+    return VoxelGrid(tuple(cfg.point_cloud_range), cfg.voxel_size)
+
+
+def _refuse_unknown_keys(cfg: Config) -> None:
+    known = _RUNNER_KEYS | set(KNOBS)
+    for key in cfg:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known knobs: {', '.join(KNOBS)}"
+            raise ConfigError(f"unknown top-level key {key!r} in the config: {hint}")
+
+
+def _check_knobs(knobs: Mapping[str, Any]) -> None:
+    try:
+        if "alpha" in knobs:
+            check_alpha(knobs["alpha"])
+        if "voxel_size" in knobs:
+            bounds = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)
+            VoxelGrid(tuple(bounds), knobs["voxel_size"]).ratio_to(
+                VoxelGrid(tuple(bounds), OCC3D_GRID.voxel_size)
+            )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    if knobs.get("train_mask", None) not in (None, "camera"):
+        raise ConfigError(f"train_mask {knobs['train_mask']!r} is neither 'camera' nor None")
+
+
+def _substitute(node: Any, knobs: Mapping[str, Any]) -> Any:
+    if isinstance(node, Mapping):
+        return type(node)({key: _substitute(value, knobs) for key, value in node.items()})
+    if isinstance(node, (list, tuple)):
+        return type(node)(_substitute(value, knobs) for value in node)
+    if isinstance(node, str):
+        return _substitute_text(node, knobs)
+    return node
+
+
+def _substitute_text(text: str, knobs: Mapping[str, Any]) -> Any:
+    def value_of(name: str) -> Any:
+        if name not in knobs:
+            raise ConfigError(
+                f"reference '${{{name}}}' names no knob: set {name!r} at the top level, "
+                f"one of {', '.join(KNOBS)}"
+            )
+        return copy.deepcopy(knobs[name])
+
+    whole = _REFERENCE.fullmatch(text)
+    if whole:
+        return value_of(whole[1])
+    return _REFERENCE.sub(lambda found: str(value_of(found[1])), text)
+
+
+def _refuse_contradictions(resolved: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
+    for trail, key, value in _walk(resolved, ()):
+        if not trail or key not in knobs or (trail[0], key) in _OWN_VALUE:
+            continue
+        if not _same(value, knobs[key]):
+            place = ".".join((*trail, key))
+            raise ConfigError(
+                f"{place} = {value!r} contradicts the knob {key} = {knobs[key]!r}: "
+                f"set the top-level {key} instead"
+            )
+
+
+def _same(value: Any, knob: Any) -> bool:
+    if isinstance(value, (list, tuple)) and isinstance(knob, (list, tuple)):
+        return list(value) == list(knob)
+    return bool(value == knob)
+
+
+def _walk(node: Any, trail: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    if isinstance(node, (Mapping, ConfigDict)):
+        for key, value in node.items():
+            yield trail, str(key), value
+            yield from _walk(value, (*trail, str(key)))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _walk(value, (*trail, str(number)))

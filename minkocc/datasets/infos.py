@@ -1,0 +1,227 @@
+"""Info files: everything a frame needs, read once from a nuScenes root by nuscenes-devkit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nuscenes.nuscenes import NuScenes
+from nuscenes.utils.splits import create_splits_scenes
+from pyquaternion import Quaternion
+from tqdm import tqdm
+
+from minkocc.structures.files import read_plain_pickle, write_pickle
+from minkocc.structures.taxonomy import CAMERAS, CLASSES
+
+INFO_VERSION = "minkocc-1"
+MAX_SWEEPS = 10
+_OFFICIAL_SPLITS = {"v1.0-trainval": ("train", "val"), "v1.0-mini": ("mini_train", "mini_val")}
+_FRAME_KEYS = frozenset(
+    "token prev next scene_name timestamp lidar_points ego2global lidar_sweeps images occ_path "
+    "ray_origins".split()
+)
+
+
+class InfoError(ValueError):
+    """A root or an info file that cannot be used; the text names it and the remedy."""
+
+
+def split_scenes(
+    root: Path, version: str, scenes: Sequence[str], val_scenes: Sequence[str] | None
+) -> dict[str, list[str]]:
+    """Which of the root's scenes train and which validate.
+
+    ``val_scenes`` decides when given; else the official lists of v1.0-trainval and v1.0-mini; else
+    the ``splits.json`` that a synthetic world carries.
+
+    Raises:
+        InfoError: a named scene is not in the root, or nothing tells the split.
+    """
+    if val_scenes is not None:
+        unknown = sorted(set(val_scenes) - set(scenes))
+        if unknown:
+            raise InfoError(f"--val-scenes {', '.join(unknown)}: not in {root / version}")
+        return _partition(scenes, set(val_scenes))
+    if (root / "splits.json").is_file():
+        splits = json.loads((root / "splits.json").read_text(encoding="utf-8"))
+        return _partition(scenes, set(splits["val"]))
+    if version in _OFFICIAL_SPLITS:
+        official = create_splits_scenes()
+        train, val = (set(official[name]) for name in _OFFICIAL_SPLITS[version])
+        if set(scenes) <= train | val:
+            return _partition(scenes, val)
+    raise InfoError(
+        f"{root / version} holds scenes without an official split "
+        f"({', '.join(list(scenes)[:3])}...): name the validation scenes with --val-scenes"
+    )
+
+
+def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:
+    return {
+        "train": [name for name in scenes if name not in val],
+        "val": [name for name in scenes if name in val],
+    }
+
+
+def create_infos(
+    root: str | Path, version: str, val_scenes: Sequence[str] | None = None
+) -> dict[str, Path]:
+    """Write ``minkocc_infos_{train,val}.pkl`` into a nuScenes root.
+
+    Args:
+        root: the folder that holds ``version/``, ``samples/`` and perhaps ``sweeps/`` and ``gts/``.
+        version: name of the tables' folder.
+        val_scenes: scene names that validate; all others train.
+
+    Returns:
+        The written path of each split.
+
+    Raises:
+        InfoError: the root has no such version, lacks a sensor, or the split is unknown.
+    """
+    root = Path(root)
+    if not (root / version / "scene.json").is_file():
+        raise InfoError(f"{root / version} holds no nuScenes tables: check --root and --version")
+    nusc = NuScenes(version=version, dataroot=str(root), verbose=False)
+    names = [scene["name"] for scene in nusc.scene]
+    splits = split_scenes(root, version, names, val_scenes)
+    frames: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
+    side = {name: split for split, members in splits.items() for name in members}
+    for scene in tqdm(nusc.scene, desc="infos", unit="scene"):
+        frames[side[scene["name"]]].extend(_scene_frames(nusc, scene, root))
+    written = {}
+    for split, data_list in frames.items():
+        path = root / f"minkocc_infos_{split}.pkl"
+        metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
+        write_pickle(path, {"metainfo": metainfo, "data_list": data_list})
+        written[split] = path
+    return written
+
+
+def read_infos(path: str | Path) -> dict[str, Any]:
+    """Read an info file and check that this version of minkocc wrote it.
+
+    Raises:
+        InfoError: the file is missing, of another version, or lacks keys.
+        UnsafeFileError: the file refers to code.
+    """
+    if not Path(path).is_file():
+        raise InfoError(
+            f"info file {path} does not exist: create it with "
+            "tools/create_data.py --root DIR --version V"
+        )
+    content = read_plain_pickle(path)
+    version = content.get("metainfo", {}).get("info_version") if isinstance(content, dict) else None
+    if version != INFO_VERSION:
+        raise InfoError(
+            f"info file {path} has version {version!r}, expected {INFO_VERSION!r}: create it "
+            "again with tools/create_data.py"
+        )
+    for frame in content["data_list"]:
+        missing = sorted(_FRAME_KEYS - frame.keys())
+        if missing:
+            raise InfoError(
+                f"info file {path}, frame {frame.get('token')}: missing {', '.join(missing)}; "
+                "create it again with tools/create_data.py"
+            )
+    return dict(content)
+
+
+def _scene_frames(nusc: NuScenes, scene: dict[str, Any], root: Path) -> list[dict[str, Any]]:
+    samples = []
+    token = scene["first_sample_token"]
+    while token:
+        samples.append(nusc.get("sample", token))
+        token = samples[-1]["next"]
+    frames = [_frame(nusc, sample, scene["name"], root) for sample in samples]
+    for frame in frames:
+        frame["ray_origins"] = _ray_origins(frame, frames)
+    return frames
+
+
+def _frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> dict[str, Any]:
+    missing = sorted({"LIDAR_TOP", *CAMERAS} - sample["data"].keys())
+    if missing:
+        raise InfoError(f"sample {sample['token']} ({scene}) lacks {', '.join(missing)}")
+    lidar = nusc.get("sample_data", sample["data"]["LIDAR_TOP"])
+    ego2global = _pose(nusc.get("ego_pose", lidar["ego_pose_token"]))
+    occ_path = Path("gts") / scene / sample["token"] / "labels.npz"
+    return {
+        "token": sample["token"],
+        "prev": sample["prev"],
+        "next": sample["next"],
+        "scene_name": scene,
+        "timestamp": sample["timestamp"] / 1e6,
+        "lidar_points": {
+            "lidar_path": lidar["filename"],
+            "num_pts_feats": 5,
+            "lidar2ego": _pose(_calibration(nusc, lidar)),
+            "timestamp": lidar["timestamp"] / 1e6,
+        },
+        "ego2global": ego2global,
+        "lidar_sweeps": _sweeps(nusc, lidar, ego2global),
+        "images": {
+            camera: _image(nusc, nusc.get("sample_data", sample["data"][camera]), ego2global)
+            for camera in CAMERAS
+        },
+        "occ_path": str(occ_path) if (root / occ_path).is_file() else None,
+    }
+
+
+def _sweeps(
+    nusc: NuScenes, lidar: dict[str, Any], ego2global: np.ndarray
+) -> list[dict[str, Any]]:
+    """Up to ``MAX_SWEEPS`` earlier sweeps, newest first, each with its own pose."""
+    sweeps: list[dict[str, Any]] = []
+    record = lidar
+    while record["prev"] and len(sweeps) < MAX_SWEEPS:
+        record = nusc.get("sample_data", record["prev"])
+        sweep_ego2global = _pose(nusc.get("ego_pose", record["ego_pose_token"]))
+        lidar2ego = _pose(_calibration(nusc, record))
+        sweeps.append(
+            {
+                "lidar_path": record["filename"],
+                "timestamp": record["timestamp"] / 1e6,
+                "sweep2ego": np.linalg.inv(ego2global) @ sweep_ego2global @ lidar2ego,
+            }
+        )
+    return sweeps
+
+
+def _image(nusc: NuScenes, record: dict[str, Any], ego2global: np.ndarray) -> dict[str, Any]:
+    """A camera of the frame; its own ego pose is passed through the global frame."""
+    calibration = _calibration(nusc, record)
+    global2cam_ego = np.linalg.inv(_pose(nusc.get("ego_pose", record["ego_pose_token"])))
+    cam_ego2cam = np.linalg.inv(_pose(calibration))
+    return {
+        "img_path": record["filename"],
+        "cam2img": np.array(calibration["camera_intrinsic"], dtype=np.float64),
+        "ego2cam": cam_ego2cam @ global2cam_ego @ ego2global,
+        "height": record["height"],
+        "width": record["width"],
+        "timestamp": record["timestamp"] / 1e6,
+    }
+
+
+def _calibration(nusc: NuScenes, record: dict[str, Any]) -> dict[str, Any]:
+    return dict(nusc.get("calibrated_sensor", record["calibrated_sensor_token"]))
+
+
+def _pose(record: dict[str, Any]) -> np.ndarray:
+    """4x4 matrix of a record's rotation and translation."""
+    matrix = Quaternion(record["rotation"]).transformation_matrix
+    matrix[:3, 3] = record["translation"]
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def _ray_origins(frame: dict[str, Any], scene: list[dict[str, Any]]) -> np.ndarray:
+    """LiDAR positions of all the scene's keyframes in this frame's ego frame, ``(T, 3)``."""
+    global2ego = np.linalg.inv(frame["ego2global"])
+    origins = [
+        (global2ego @ other["ego2global"] @ other["lidar_points"]["lidar2ego"])[:3, 3]
+        for other in scene
+    ]
+    return np.stack(origins)

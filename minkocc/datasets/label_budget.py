@@ -1,0 +1,188 @@
+"""The label budget: which dense labels a run may read, and the proof of which it did read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from minkocc.structures.files import write_json
+from minkocc.structures.phase import check_alpha
+from minkocc.structures.taxonomy import FREE, NUM_CLASSES
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+_LABEL_KEYS = ("semantics", "mask_lidar", "mask_camera")
+
+
+class LabelBudgetError(RuntimeError):
+    """Code asked for a dense label outside the budget."""
+
+
+class LabelError(ValueError):
+    """A label file that cannot be used; the text names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class LabelBudget:
+    """The scenes whose dense labels a run may read: ``ceil(alpha * scenes)`` of them.
+
+    The scenes are the first of one seeded order, so that a smaller budget is inside a larger one.
+    """
+
+    alpha: float
+    seed: int
+    scenes: frozenset[str]
+
+    @classmethod
+    def of(cls, scene_names: Iterable[str], alpha: float, seed: int) -> LabelBudget:
+        """Draw the budget for a training set.
+
+        Raises:
+            ValueError: ``alpha`` is outside [0, 1].
+        """
+        names = sorted(set(scene_names))
+        order = np.random.default_rng([seed, 0x0CC3D]).permutation(len(names))
+        count = math.ceil(check_alpha(alpha) * len(names) - 1e-9)
+        return cls(float(alpha), seed, frozenset(names[i] for i in order[:count]))
+
+    @property
+    def name(self) -> str:
+        """How the budget's file is called."""
+        return f"alpha_{self.alpha:g}_seed_{self.seed}"
+
+    def require(self, token: str, scene_name: str) -> None:
+        """Refuse a frame outside the budget.
+
+        Raises:
+            LabelBudgetError: the scene is not one of the budgeted.
+        """
+        if scene_name not in self.scenes:
+            raise LabelBudgetError(
+                f"the dense label of {token} ({scene_name}) is outside the label budget "
+                f"{self.name} ({len(self.scenes)} scenes): this run may not read it"
+            )
+
+
+@dataclass
+class LabelReader:
+    """The only code that opens ``labels.npz``.
+
+    Args:
+        data_root: what ``occ_path`` is relative to.
+        budget: what may be read; None for evaluation data.
+        audit_dir: where each process appends what it read; None keeps no audit.
+    """
+
+    data_root: Path
+    budget: LabelBudget | None = None
+    audit_dir: Path | None = None
+    rank: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    def read(self, frame: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The dense label of a frame.
+
+        Returns:
+            ``voxel_semantics`` uint8, ``mask_camera`` and ``mask_lidar`` bool, each
+            ``(200, 200, 16)``.
+
+        Raises:
+            LabelBudgetError: the frame is outside the budget.
+            LabelError: the file is missing or is not an Occ3D label.
+        """
+        if self.budget is not None:
+            self.budget.require(frame["token"], frame["scene_name"])
+        if not frame["occ_path"]:
+            raise LabelError(
+                f"frame {frame['token']} ({frame['scene_name']}) has no occupancy label: put "
+                "Occ3D's gts/ into the data root and create the infos again"
+            )
+        if self.budget is not None:
+            self._record(frame["token"])
+        return read_label(self.data_root / frame["occ_path"])
+
+    def _record(self, token: str) -> None:
+        if self.audit_dir is None or token in self._seen:
+            return
+        self._seen.add(token)
+        self.audit_dir.mkdir(parents=True, exist_ok=True)
+        with open(self.audit_dir / f"{self.rank}-{os.getpid()}.txt", "a", encoding="utf-8") as log:
+            log.write(token + "\n")
+
+
+def read_label(path: Path) -> dict[str, np.ndarray]:
+    """Read and check one Occ3D ``labels.npz``.
+
+    Raises:
+        LabelError: missing, unreadable, or of a wrong shape, type or class.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in _LABEL_KEYS}
+    except FileNotFoundError as error:
+        raise LabelError(f"label {path} does not exist: create the infos again") from error
+    except Exception as error:  # zip, zlib and numpy each raise their own
+        raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
+    for key, array in arrays.items():
+        if array.shape != OCC3D_GRID.shape or array.dtype not in (np.uint8, np.bool_):
+            raise LabelError(
+                f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
+                f"{OCC3D_GRID.shape}; this is not an Occ3D-nuScenes label"
+            )
+    if arrays["semantics"].max() > FREE:
+        raise LabelError(
+            f"label {path}: class {arrays['semantics'].max()} in semantics, expected 0..{FREE}"
+        )
+    return {
+        "voxel_semantics": arrays["semantics"].astype(np.uint8),
+        "mask_camera": arrays["mask_camera"].astype(bool),
+        "mask_lidar": arrays["mask_lidar"].astype(bool),
+    }
+
+
+def class_counts(
+    reader: LabelReader, frames: Sequence[dict[str, Any]], train_mask: str | None
+) -> np.ndarray:
+    """Mean number of voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4).
+
+    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json`` beside the data.
+    """
+    budget = reader.budget
+    if budget is None:
+        raise ValueError("class_counts: the reader has no budget; pass the training reader")
+    members = [frame for frame in frames if frame["scene_name"] in budget.scenes]
+    if not members:
+        return np.zeros(NUM_CLASSES)
+    path = reader.data_root / "label_budget" / f"{budget.name}.json"
+    tokens = sorted(frame["token"] for frame in members)
+    stored = _stored_counts(path, tokens)
+    if stored is None:
+        stored = _count(reader, members)
+        content = {"alpha": budget.alpha, "seed": budget.seed, "scenes": sorted(budget.scenes)}
+        write_json(path, {**content, "tokens": tokens, "class_counts": stored})
+    return np.asarray(stored["camera" if train_mask == "camera" else "all"])
+
+
+def _stored_counts(path: Path, tokens: list[str]) -> dict[str, list[float]] | None:
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return dict(content["class_counts"]) if content.get("tokens") == tokens else None
+
+
+def _count(reader: LabelReader, frames: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    totals = {"camera": np.zeros(FREE + 1), "all": np.zeros(FREE + 1)}
+    for frame in tqdm(frames, desc="class counts of the labelled frames", unit="frame"):
+        label = reader.read(frame)
+        semantics = label["voxel_semantics"]
+        totals["all"] += np.bincount(semantics.ravel(), minlength=FREE + 1)
+        visible = semantics[label["mask_camera"]]
+        totals["camera"] += np.bincount(visible, minlength=FREE + 1)
+    return {key: (total[:NUM_CLASSES] / len(frames)).tolist() for key, total in totals.items()}

@@ -1,0 +1,150 @@
+"""Occ3D-nuScenes as a dataset whose samples carry their phase and never exceed the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from minkocc.datasets.infos import read_infos
+from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
+from minkocc.registry import DATASETS
+from minkocc.structures.phase import TrainIndex
+from minkocc.structures.taxonomy import CLASSES, PALETTE
+
+
+@DATASETS.register_module()
+class Occ3DNuScenesDataset(BaseDataset):
+    """Frames of a nuScenes root with Occ3D labels (paper Sec. V-A).
+
+    Training frames are fetched with a ``TrainIndex``: the phase decides which targets the pipeline
+    loads, and augmentation is seeded from ``(seed, iteration, index)``. Other frames are fetched
+    with an int and need no ground truth.
+
+    Args:
+        data_root: the nuScenes root.
+        ann_file: info file, relative to the root.
+        pipeline: transforms.
+        alpha: share of the scenes whose dense labels may be read; None outside training.
+        seed: draws the label budget and the augmentations.
+        weak_frames: keyframes ``(past, future)`` that the weak occupancy is accumulated over.
+        test_mode: evaluation data: dense labels are read when present, without a budget.
+        indices: keep only the first so many frames, or those listed.
+    """
+
+    METAINFO = {"classes": CLASSES, "palette": [tuple(map(int, colour)) for colour in PALETTE]}  # noqa: RUF012 mmengine's interface
+
+    def __init__(
+        self,
+        data_root: str,
+        ann_file: str,
+        pipeline: Sequence[dict | Callable],
+        alpha: float | None = None,
+        seed: int = 0,
+        weak_frames: Sequence[int] = (8, 0),
+        test_mode: bool = False,
+        indices: int | Sequence[int] | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.seed = seed
+        self.weak_frames = tuple(weak_frames)
+        super().__init__(
+            ann_file=ann_file,
+            data_root=str(data_root),
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            indices=indices,
+            serialize_data=True,
+        )
+        frames = self.frames()
+        self._index_of = {frame["token"]: i for i, frame in enumerate(frames)}
+        self.scene_names = [frame["scene_name"] for frame in frames]
+        self.label_budget = self._budget()
+        self.label_reader = LabelReader(Path(self.data_root), self.label_budget)
+
+    def load_data_list(self) -> list[dict]:
+        """Frames of the info file, read without running code from it."""
+        content = read_infos(self.ann_file)
+        self._metainfo = {**self._metainfo, **content["metainfo"]}
+        return list(content["data_list"])
+
+    def frames(self) -> list[dict]:
+        """The info of every frame, in order."""
+        return [self.get_data_info(i) for i in range(len(self))]
+
+    def labelled_indices(self) -> list[int]:
+        """Frames inside the label budget (none without one)."""
+        scenes = self.label_budget.scenes if self.label_budget else frozenset()
+        return [i for i, name in enumerate(self.scene_names) if name in scenes]
+
+    def class_counts(self, train_mask: str | None) -> np.ndarray:
+        """Mean voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4)."""
+        return class_counts(self.label_reader, self.frames(), train_mask)
+
+    def __getitem__(self, index: int | TrainIndex) -> Any:
+        return self.prepare_data(index)
+
+    def prepare_data(self, index: int | TrainIndex) -> Any:
+        """Run the pipeline on one frame.
+
+        Raises:
+            TypeError: a training frame was asked for without a phase.
+        """
+        if not isinstance(index, TrainIndex) and not self.test_mode:
+            raise TypeError(
+                "a training frame needs a TrainIndex, got an int: set sampler="
+                "dict(type='WarmStartSampler') in the train_dataloader"
+            )
+        when = index if isinstance(index, TrainIndex) else TrainIndex(int(index), 0, None)
+        frame = self.get_data_info(when.index)
+        return self.pipeline(
+            {
+                **frame,
+                "data_root": self.data_root,
+                "phase": when.phase,
+                "iteration": when.iteration,
+                "rng": np.random.default_rng([self.seed, when.iteration, when.index]),
+                "label_reader": self.label_reader,
+                "weak_sources": self._weak_sources(when.index),
+            }
+        )
+
+    def _budget(self) -> LabelBudget | None:
+        if self.test_mode:
+            return None
+        return LabelBudget.of(self.scene_names, 0.0 if self.alpha is None else self.alpha, self.seed)
+
+    def _weak_sources(self, index: int) -> list[dict[str, Any]]:
+        """Sweeps around a frame with their transforms into its ego frame.
+
+        Frames are linked by ``prev`` and ``next``; each contributes its keyframe and the sweeps
+        since the keyframe before it.
+        """
+        frame = self.get_data_info(index)
+        past, future = self.weak_frames
+        members = [frame, *self._follow(frame, "prev", past), *self._follow(frame, "next", future)]
+        global2ego = np.linalg.inv(frame["ego2global"])
+        sources: dict[str, dict[str, Any]] = {}
+        for member in members:
+            member2ego = global2ego @ member["ego2global"]
+            lidar = member["lidar_points"]
+            own = [(lidar["lidar_path"], lidar["lidar2ego"])]
+            own += [(sweep["lidar_path"], sweep["sweep2ego"]) for sweep in member["lidar_sweeps"]]
+            for path, to_member in own:
+                sources.setdefault(
+                    path, {"lidar_path": path, "lidar2ego": member2ego @ to_member}
+                )
+        return list(sources.values())
+
+    def _follow(self, frame: dict, link: str, count: int) -> list[dict]:
+        chain = []
+        for _ in range(count):
+            index = self._index_of.get(frame[link])
+            if index is None:
+                break
+            frame = self.get_data_info(index)
+            chain.append(frame)
+        return chain

@@ -1,0 +1,23 @@
+"""Pipeline steps, in the order in which a recipe uses them."""
+
+from minkocc.datasets.transforms.augment import AugmentImages, AugmentScene, DropVoxels
+from minkocc.datasets.transforms.formatting import PackOccInputs
+from minkocc.datasets.transforms.loading import (
+    LoadImages,
+    LoadOccupancyLabel,
+    LoadPoints,
+    LoadPseudoLabels,
+)
+from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+
+__all__ = [
+    "AugmentImages",
+    "AugmentScene",
+    "DropVoxels",
+    "LoadImages",
+    "LoadOccupancyLabel",
+    "LoadPoints",
+    "LoadPseudoLabels",
+    "LoadWeakOccupancy",
+    "PackOccInputs",
+]

@@ -1,0 +1,252 @@
+"""Steps that read files: LiDAR sweeps, images, dense labels under the budget, pseudo-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from minkocc.datasets.label_budget import LabelReader
+from minkocc.registry import TRANSFORMS
+from minkocc.structures.taxonomy import CAMERAS, NUM_IDS_2D
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
+
+EGO_BOX = np.array([[-1.2, -1.1, -0.2], [3.7, 1.1, 2.1]])
+"""Corners of the recording vehicle in the ego frame, metres (its rear axle is the origin)."""
+
+_LIDAR_COLUMNS = 5  # x, y, z, intensity, ring
+
+
+class InputError(ValueError):
+    """An input file that cannot be used; the text names it and the remedy."""
+
+
+def read_lidar(path: str | Path) -> np.ndarray:
+    """Points of a nuScenes ``.pcd.bin``, ``(P, 5)`` float32: x, y, z, intensity, ring.
+
+    Raises:
+        InputError: the file is missing, truncated, or holds values that are not finite.
+    """
+    try:
+        raw = np.fromfile(path, dtype=np.float32)
+    except OSError as error:
+        raise InputError(f"LiDAR file {path} cannot be read: {error.strerror or error}") from error
+    if raw.size % _LIDAR_COLUMNS or Path(path).stat().st_size % 4:
+        raise InputError(
+            f"LiDAR file {path} is truncated: {Path(path).stat().st_size} bytes are not a multiple "
+            f"of {4 * _LIDAR_COLUMNS}; fetch it again"
+        )
+    points = raw.reshape(-1, _LIDAR_COLUMNS)
+    if not np.isfinite(points).all():
+        bad = int((~np.isfinite(points)).any(1).sum())
+        raise InputError(f"LiDAR file {path} holds {bad} points with NaN or infinity; fetch it again")
+    return points
+
+
+def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: np.ndarray) -> np.ndarray:
+    """A sweep moved to an ego frame, without its returns on the recording vehicle.
+
+    Args:
+        path: the LiDAR file.
+        lidar2ego: from the sweep's sensor to the ego frame that is asked for.
+        mount: ``lidar2ego`` at the sweep's own time: the vehicle surrounds the sensor there.
+
+    Returns:
+        ``(P, 4)`` float32: x, y, z in metres, intensity in 0..1.
+
+    Raises:
+        InputError: the file is missing, truncated or not finite.
+    """
+    points = read_lidar(path)
+    own = points[:, :3] @ mount[:3, :3].T + mount[:3, 3]
+    points = points[~((own > EGO_BOX[0]) & (own < EGO_BOX[1])).all(1)]
+    xyz = points[:, :3] @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
+    return np.concatenate([xyz, points[:, 3:4] / 255.0], axis=1).astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class LoadPoints(BaseTransform):
+    """The current LiDAR sweep and earlier ones in the ego frame.
+
+    Writes ``points`` ``(P, 5)`` float32: x, y, z in metres, intensity in 0..1, time lag in seconds.
+
+    Args:
+        sweeps: how many earlier sweeps to add.
+
+    Raises:
+        InputError: a file is missing, truncated or not finite, or no point is left.
+    """
+
+    def __init__(self, sweeps: int = 9) -> None:
+        self.sweeps = sweeps
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``points``."""
+        root, lidar = Path(results["data_root"]), results["lidar_points"]
+        sources = [(lidar["lidar_path"], lidar["lidar2ego"], 0.0)]
+        for sweep in results["lidar_sweeps"][: self.sweeps]:
+            lag = lidar["timestamp"] - sweep["timestamp"]
+            sources.append((sweep["lidar_path"], sweep["sweep2ego"], lag))
+        clouds = []
+        for path, lidar2ego, lag in sources:
+            cloud = read_sweep(root / path, lidar2ego, lidar["lidar2ego"])
+            clouds.append(np.pad(cloud, ((0, 0), (0, 1)), constant_values=lag))
+        results["points"] = np.concatenate(clouds)
+        if not len(results["points"]):
+            raise InputError(
+                f"frame {results['token']}: the LiDAR file {root / lidar['lidar_path']} and its "
+                "sweeps hold no point off the vehicle; check the data"
+            )
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadImages(BaseTransform):
+    """The six camera images and their matrices.
+
+    Writes ``imgs`` (PIL images), ``cam2img`` and ``ego2cam`` ``(N, 4, 4)``, ``img_aug``
+    ``(N, 4, 4)`` identities, and ``raw_size`` ``(height, width)``.
+
+    Raises:
+        InputError: an image is missing, truncated, or of another size than the info file says.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the images and matrices."""
+        views = [results["images"][camera] for camera in CAMERAS]
+        root = Path(results["data_root"])
+        results["imgs"] = [self._image(root / view["img_path"], view) for view in views]
+        sizes = {(view["height"], view["width"]) for view in views}
+        if len(sizes) != 1:
+            raise InputError(f"frame {results['token']}: cameras of different sizes {sorted(sizes)}")
+        results["raw_size"] = sizes.pop()
+        results["cam2img"] = np.stack([_homogeneous(view["cam2img"]) for view in views])
+        results["ego2cam"] = np.stack([view["ego2cam"] for view in views])
+        results["img_aug"] = np.tile(np.eye(4), (len(views), 1, 1))
+        return results
+
+    @staticmethod
+    def _image(path: Path, view: dict[str, Any]) -> Image.Image:
+        try:
+            with Image.open(path) as file:
+                image = file.convert("RGB")
+        except FileNotFoundError as error:
+            raise InputError(f"image {path} does not exist: check data_root") from error
+        except OSError as error:
+            raise InputError(f"image {path} cannot be read ({error}): fetch it again") from error
+        if image.size != (view["width"], view["height"]):
+            raise InputError(
+                f"image {path} is {image.size[0]}x{image.size[1]}, its info says "
+                f"{view['width']}x{view['height']}: create the infos again"
+            )
+        return image
+
+
+@TRANSFORMS.register_module()
+class LoadOccupancyLabel(BaseTransform):
+    """The dense 3D label, where phase and budget allow it.
+
+    Writes ``voxel_semantics`` uint8, ``mask_camera`` and ``mask_lidar`` bool on the model's grid;
+    a finer grid takes the label of the enclosing 0.4 m voxel. Evaluation frames without a label
+    pass through without these keys.
+
+    Args:
+        point_cloud_range: the model's range.
+        voxel_size: the model's voxel size; None keeps Occ3D's grid, as metrics want it.
+    """
+
+    def __init__(self, point_cloud_range: Sequence[float], voxel_size: float | None = None) -> None:
+        size = OCC3D_GRID.voxel_size if voxel_size is None else voxel_size
+        self.ratio = VoxelGrid(tuple(point_cloud_range), size).ratio_to(OCC3D_GRID)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the label's arrays, or nothing."""
+        phase = results["phase"]
+        training = phase is not None
+        if (training and not phase.needs_dense) or (not training and not results["occ_path"]):
+            return results
+        reader: LabelReader = results["label_reader"]
+        for key, array in reader.read(results).items():
+            results[key] = refine(array, self.ratio)
+        return results
+
+
+def refine(array: np.ndarray, ratio: int) -> np.ndarray:
+    """Every voxel's value repeated for its ``ratio ** 3`` children."""
+    if ratio == 1:
+        return array
+    for axis in range(3):
+        array = np.repeat(array, ratio, axis=axis)
+    return array
+
+
+@TRANSFORMS.register_module()
+class LoadPseudoLabels(BaseTransform):
+    """2D pseudo-labels and their confidence (y_2D and c of the paper's Eq. 5).
+
+    Writes ``img_semantics`` uint8 ``(N, H, W)`` of 2D ids and ``img_confidence`` float32
+    ``(N, H, W)`` in [0, 1]. At test time frames without pseudo-labels pass through.
+
+    Args:
+        folder: relative to the data root.
+
+    Raises:
+        InputError: a file is missing in training, or of a wrong size or id.
+    """
+
+    def __init__(self, folder: str = "pseudo_labels") -> None:
+        self.folder = folder
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the pseudo-labels."""
+        root = Path(results["data_root"]) / self.folder
+        if results["phase"] is None and not self._path(root, "labels", results, CAMERAS[0]).is_file():
+            return results
+        labels, confidences = [], []
+        for camera in CAMERAS:
+            label_path = self._path(root, "labels", results, camera)
+            label = self._read(label_path, results)
+            if label.max() >= NUM_IDS_2D:
+                raise InputError(
+                    f"pseudo-label {label_path}: id {label.max()}, expected 0..{NUM_IDS_2D - 1}; "
+                    "generate it again with tools/generate_pseudo_labels.py"
+                )
+            labels.append(label)
+            confidences.append(self._read(self._path(root, "confidence", results, camera), results))
+        results["img_semantics"] = np.stack(labels)
+        results["img_confidence"] = np.stack(confidences).astype(np.float32) / 255.0
+        return results
+
+    @staticmethod
+    def _path(root: Path, kind: str, results: dict[str, Any], camera: str) -> Path:
+        stem = Path(results["images"][camera]["img_path"]).stem
+        return root / kind / camera / f"{stem}.png"
+
+    @staticmethod
+    def _read(path: Path, results: dict[str, Any]) -> np.ndarray:
+        try:
+            with Image.open(path) as file:
+                array = np.array(file)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"pseudo-label {path} does not exist: create it with "
+                "tools/generate_pseudo_labels.py"
+            ) from error
+        except OSError as error:
+            raise InputError(f"pseudo-label {path} cannot be read ({error})") from error
+        if array.shape != tuple(results["raw_size"]) or array.dtype != np.uint8:
+            raise InputError(
+                f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 "
+                f"{tuple(results['raw_size'])} like its image: generate it again"
+            )
+        return array
+
+
+def _homogeneous(matrix: np.ndarray) -> np.ndarray:
+    out = np.eye(4)
+    out[:3, :3] = matrix
+    return out

@@ -1,0 +1,121 @@
+"""Weak occupancy: accumulated LiDAR returns and ray-traversed free space (P_acc of the paper)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from minkocc.datasets.transforms.loading import InputError, read_sweep
+from minkocc.ops.ray_cast import ray_hits_and_passes, weak_occupancy
+from minkocc.registry import TRANSFORMS
+from minkocc.structures.files import atomic_write
+from minkocc.structures.taxonomy import WEAK_FREE, WEAK_UNKNOWN
+from minkocc.structures.voxel_grid import VoxelGrid
+
+_CACHE_VERSION = "1"
+
+
+def accumulate_sweeps(
+    sources: Sequence[dict[str, Any]], data_root: Path, mount: np.ndarray, grid: VoxelGrid
+) -> np.ndarray:
+    """Occupancy as the sweeps saw it: hit voxels occupied, crossed ones free, the rest unknown.
+
+    A hit always wins: on real data most hit voxels are also crossed by other rays.
+
+    Args:
+        sources: ``lidar_path`` and ``lidar2ego`` (4x4, into the current ego frame) of each sweep.
+        data_root: what the paths are relative to.
+        mount: the sensor's ``lidar2ego`` on its own vehicle.
+        grid: the grid to fill.
+
+    Returns:
+        uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown.
+    """
+    hits = np.zeros(grid.shape, np.int32)
+    passes = np.zeros(grid.shape, np.int32)
+    for source in sources:
+        lidar2ego = source["lidar2ego"]
+        ends = read_sweep(data_root / source["lidar_path"], lidar2ego, mount)[:, :3]
+        origins = np.broadcast_to(lidar2ego[:3, 3].astype(np.float32), ends.shape)
+        swept = ray_hits_and_passes(grid, origins, ends)
+        hits += swept[0]
+        passes += swept[1]
+    return weak_occupancy(hits, passes)
+
+
+@TRANSFORMS.register_module()
+class LoadWeakOccupancy(BaseTransform):
+    """The weak occupancy target of a frame, computed once and cached beside the data.
+
+    Writes ``weak_occupancy`` uint8 ``(X, Y, Z)`` in the weak phase, and at test time when asked.
+
+    Args:
+        point_cloud_range: the model's range.
+        voxel_size: the model's voxel size.
+        unknown: ``'ignore'`` keeps unseen voxels unknown, ``'free'`` calls them free.
+        cache: folder under the data root; None computes every time.
+        always: also outside the weak phase (pictures).
+    """
+
+    def __init__(
+        self,
+        point_cloud_range: Sequence[float],
+        voxel_size: float,
+        unknown: str = "ignore",
+        cache: str | None = "weak_occupancy",
+        always: bool = False,
+    ) -> None:
+        if unknown not in ("ignore", "free"):
+            raise ValueError(f"unknown {unknown!r}: expected 'ignore' or 'free'")
+        self.grid = VoxelGrid(tuple(point_cloud_range), voxel_size)
+        self.unknown = unknown
+        self.cache = cache
+        self.always = always
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``weak_occupancy``."""
+        phase = results["phase"]
+        if not self.always and (phase is None or phase.needs_dense):
+            return results
+        weak = self._load(results)
+        if self.unknown == "free":
+            weak = np.where(weak == WEAK_UNKNOWN, np.uint8(WEAK_FREE), weak)
+        results["weak_occupancy"] = weak
+        return results
+
+    def _load(self, results: dict[str, Any]) -> np.ndarray:
+        path = self._cache_path(results)
+        if path is not None and path.is_file():
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    return archive["weak_occupancy"]
+            except Exception as error:  # zip, zlib and numpy each raise their own
+                raise InputError(
+                    f"cached weak occupancy {path} cannot be read ({error}): delete it"
+                ) from error
+        weak = accumulate_sweeps(
+            results["weak_sources"],
+            Path(results["data_root"]),
+            results["lidar_points"]["lidar2ego"],
+            self.grid,
+        )
+        if path is not None:
+            with atomic_write(path) as sink:
+                np.savez_compressed(sink, weak_occupancy=weak)
+        return weak
+
+    def _cache_path(self, results: dict[str, Any]) -> Path | None:
+        """One file per frame and per everything that its content depends on."""
+        if self.cache is None:
+            return None
+        digest = hashlib.sha256(f"{_CACHE_VERSION}{self.grid}".encode())
+        for source in results["weak_sources"]:
+            digest.update(source["lidar_path"].encode())
+            digest.update(np.round(source["lidar2ego"], 6).tobytes())
+        name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
+        return Path(results["data_root"]) / self.cache / f"{self.grid.voxel_size:g}" / name

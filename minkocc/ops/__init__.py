@@ -1,0 +1,1 @@
+"""Geometry and tensor operations without any framework: rays, voxels, sparse layers, spheres."""

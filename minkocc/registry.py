@@ -1,0 +1,22 @@
+"""The registries of minkocc: children of mmengine's, filled on first use from their home package.
+
+Third-party types carry their scope (``mmdet.ResNet``, ``mmdet3d.LoadPointsFromFile``); ours
+resolve without a prefix under ``default_scope = 'minkocc'``.
+"""
+
+from mmengine import registry as _mm
+
+DATASETS = _mm.Registry(
+    "dataset", parent=_mm.DATASETS, scope="minkocc", locations=["minkocc.datasets"]
+)
+DATA_SAMPLERS = _mm.Registry(
+    "data sampler", parent=_mm.DATA_SAMPLERS, scope="minkocc", locations=["minkocc.engine"]
+)
+TRANSFORMS = _mm.Registry(
+    "transform", parent=_mm.TRANSFORMS, scope="minkocc", locations=["minkocc.datasets.transforms"]
+)
+MODELS = _mm.Registry("model", parent=_mm.MODELS, scope="minkocc", locations=["minkocc.models"])
+METRICS = _mm.Registry(
+    "metric", parent=_mm.METRICS, scope="minkocc", locations=["minkocc.evaluation"]
+)
+HOOKS = _mm.Registry("hook", parent=_mm.HOOKS, scope="minkocc", locations=["minkocc.engine"])

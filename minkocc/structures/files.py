@@ -1,0 +1,89 @@
+"""Files that are never half written and never executed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+# What a pickle of plain containers and numpy arrays refers to, and nothing more.
+_ALLOWED_GLOBALS = {
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("_codecs", "encode"),
+}
+
+
+class UnsafeFileError(ValueError):
+    """A data file that asks for code to be run; it is refused and nothing of it is run."""
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its place under ``path`` only when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, atomically."""
+    with atomic_write(path) as sink:
+        sink.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_pickle(path: str | Path, content: Any) -> None:
+    """Pickle plain containers and numpy arrays, atomically."""
+    with atomic_write(path) as sink:
+        pickle.dump(content, sink, protocol=4)
+
+
+def read_plain_pickle(path: str | Path) -> Any:
+    """Read a pickle of plain containers and numpy arrays without running code from it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnsafeFileError: the pickle refers to anything else.
+        ValueError: the file is not a pickle.
+    """
+    raw = Path(path).read_bytes()
+    try:
+        return _PlainUnpickler(io.BytesIO(raw), str(path)).load()
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # a corrupt pickle fails in many ways
+        raise ValueError(f"{path} is not a readable pickle ({error}): create it again") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def __init__(self, source: io.BytesIO, name: str) -> None:
+        super().__init__(source)
+        self._name = name
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED_GLOBALS:
+            return super().find_class(module, name)
+        raise UnsafeFileError(
+            f"{self._name} refers to {module}.{name}, which could run code: refused. Info files "
+            "hold plain values and numpy arrays; create them with tools/create_data.py"
+        )

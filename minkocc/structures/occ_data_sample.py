@@ -1,0 +1,25 @@
+"""The data sample that travels from the pipeline to losses, metrics and pictures."""
+
+from __future__ import annotations
+
+from mmengine.structures import BaseDataElement
+
+
+class OccDataSample(BaseDataElement):
+    """Targets and predictions of one frame.
+
+    Meta information (plain values): ``token, scene_name, phase`` (a ``Phase`` or None at test
+    time), ``iteration``.
+
+    Data fields, each optional:
+
+    * ``ego2img`` ``(N, 4, 4)``: network-input pixels of augmented ego points;
+    * ``ego2cam`` ``(N, 4, 4)``, ``cam2img`` ``(N, 4, 4)``: the unaugmented cameras;
+    * ``ego_aug`` ``(4, 4)``: the 3D augmentation;
+    * ``raw_size`` ``(2,)``: height and width of the images on disk;
+    * ``voxel_semantics`` uint8 ``(X, Y, Z)``: Occ3D ids, 255 where dropped or rotated in;
+    * ``mask_camera``, ``mask_lidar`` bool ``(X, Y, Z)``;
+    * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown;
+    * ``img_semantics`` uint8, ``img_confidence`` float ``(N, H, W)`` at the raw size;
+    * ``pred_semantics`` uint8 ``(200, 200, 16)``: the prediction on the Occ3D grid.
+    """

@@ -1,0 +1,67 @@
+"""The phases of a run and the index that carries a phase from the sampler to the loss."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import NamedTuple
+
+
+class Phase(str, enum.Enum):
+    """Which supervision a sample gets (paper Sec. IV-A)."""
+
+    WARM = "warm"
+    """Dense 3D labels of the budgeted scenes."""
+    WEAK = "weak"
+    """Accumulated LiDAR and 2D pseudo-labels."""
+    STRONG = "strong"
+    """Dense 3D labels for everything, 2D pseudo-labels as auxiliary (alpha = 1)."""
+
+    @property
+    def needs_dense(self) -> bool:
+        """Whether the phase reads dense 3D labels."""
+        return self is not Phase.WEAK
+
+
+class TrainIndex(NamedTuple):
+    """What ``WarmStartSampler`` yields: a dataset index, and when and under which phase it is used.
+
+    A plain tuple of plain values, so that it passes through persistent, prefetching workers
+    unchanged.
+    """
+
+    index: int
+    iteration: int
+    phase: Phase
+
+
+def check_alpha(alpha: float) -> float:
+    """Return ``alpha`` as a float.
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
+    if not 0.0 <= float(alpha) <= 1.0:
+        raise ValueError(f"alpha {alpha} is not a share: use a value from 0 to 1, e.g. 0.1 for 10%")
+    return float(alpha)
+
+
+def switch_iteration(max_iters: int, alpha: float) -> int:
+    """The first iteration after the warm start: ``ceil(alpha * max_iters)``."""
+    return math.ceil(check_alpha(alpha) * max_iters - 1e-9)
+
+
+def phase_at(iteration: int, max_iters: int, alpha: float) -> Phase:
+    """The phase of an iteration, a pure function of progress (paper Eq. 6).
+
+    Args:
+        iteration: 0-based, global over the run.
+        max_iters: length of the run.
+        alpha: share of the iterations spent in the warm start; 1 makes the whole run ``strong``.
+
+    Raises:
+        ValueError: ``alpha`` is outside [0, 1].
+    """
+    if check_alpha(alpha) == 1.0:
+        return Phase.STRONG
+    return Phase.WARM if iteration < switch_iteration(max_iters, alpha) else Phase.WEAK
