@@ -16,6 +16,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -51,7 +52,7 @@ _OWN_VALUE: frozenset[tuple[str, str]] = frozenset(
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A mistake in a recipe; its text names the place and the remedy."""
 
 
@@ -114,14 +115,26 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
         if "alpha" in knobs:
             check_alpha(knobs["alpha"])
         if "voxel_size" in knobs:
-            bounds = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)
-            VoxelGrid(tuple(bounds), knobs["voxel_size"]).ratio_to(
-                VoxelGrid(tuple(bounds), OCC3D_GRID.voxel_size)
+            _check_voxel_size(knobs["voxel_size"])
+            VoxelGrid(
+                tuple(knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)),
+                knobs["voxel_size"],
             )
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     if knobs.get("train_mask", None) not in (None, "camera"):
         raise ConfigError(f"train_mask {knobs['train_mask']!r} is neither 'camera' nor None")
+
+
+def _check_voxel_size(size: float) -> None:
+    """Finer models are trained on, and pooled to, the 0.4 m labels."""
+    label_size = OCC3D_GRID.voxel_size
+    ratio = label_size / size if size > 0 else 0.0
+    if ratio < 1 or abs(ratio - round(ratio)) > 1e-6:
+        raise ConfigError(
+            f"voxel_size {size} does not divide the labels' {label_size}: use {label_size}, "
+            f"{label_size / 2} or {label_size / 4}"
+        )
 
 
 def _substitute(node: Any, knobs: Mapping[str, Any]) -> Any:

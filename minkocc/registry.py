@@ -20,3 +20,6 @@ METRICS = _mm.Registry(
     "metric", parent=_mm.METRICS, scope="minkocc", locations=["minkocc.evaluation"]
 )
 HOOKS = _mm.Registry("hook", parent=_mm.HOOKS, scope="minkocc", locations=["minkocc.engine"])
+LOG_PROCESSORS = _mm.Registry(
+    "log processor", parent=_mm.LOG_PROCESSORS, scope="minkocc", locations=["minkocc.engine"]
+)

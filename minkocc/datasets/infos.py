@@ -13,6 +13,7 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
+from minkocc.structures.errors import UserError
 from minkocc.structures.files import read_plain_pickle, write_pickle
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
@@ -25,7 +26,7 @@ _FRAME_KEYS = frozenset(
 )
 
 
-class InfoError(ValueError):
+class InfoError(UserError, ValueError):
     """A root or an info file that cannot be used; the text names it and the remedy."""
 
 

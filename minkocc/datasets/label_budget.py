@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
@@ -21,11 +22,11 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 _LABEL_KEYS = ("semantics", "mask_lidar", "mask_camera")
 
 
-class LabelBudgetError(RuntimeError):
+class LabelBudgetError(UserError, RuntimeError):
     """Code asked for a dense label outside the budget."""
 
 
-class LabelError(ValueError):
+class LabelError(UserError, ValueError):
     """A label file that cannot be used; the text names it and the remedy."""
 
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from minkocc.structures.errors import UserError
+
 # What a pickle of plain containers and numpy arrays refers to, and nothing more.
 _ALLOWED_GLOBALS = {
     ("numpy", "dtype"),
@@ -24,7 +26,7 @@ _ALLOWED_GLOBALS = {
 }
 
 
-class UnsafeFileError(ValueError):
+class UnsafeFileError(UserError, ValueError):
     """A data file that asks for code to be run; it is refused and nothing of it is run."""
 
 

@@ -42,6 +42,7 @@ class PackOccInputs(BaseTransform):
                 "scene_name": results["scene_name"],
                 "phase": results["phase"],
                 "iteration": results["iteration"],
+                "lattice_draw": tuple(results["rng"].random(2)) if results["phase"] else (0.5, 0.5),
                 "raw_size": tuple(results["raw_size"]),
                 "ray_origins": results["ray_origins"],
             }

@@ -12,6 +12,7 @@ from PIL import Image
 
 from minkocc.datasets.label_budget import LabelReader
 from minkocc.registry import TRANSFORMS
+from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import CAMERAS, NUM_IDS_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -21,7 +22,7 @@ EGO_BOX = np.array([[-1.2, -1.1, -0.2], [3.7, 1.1, 2.1]])
 _LIDAR_COLUMNS = 5  # x, y, z, intensity, ring
 
 
-class InputError(ValueError):
+class InputError(UserError, ValueError):
     """An input file that cannot be used; the text names it and the remedy."""
 
 

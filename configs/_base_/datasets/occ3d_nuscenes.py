@@ -1,0 +1,69 @@
+data_root = "data/nuscenes"
+point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
+voxel_size = 0.4
+image_size = [256, 704]
+weak_frames = [8, 0]
+
+_grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
+
+train_pipeline = [
+    dict(type="LoadPoints", sweeps=9),
+    dict(type="LoadImages"),
+    dict(type="LoadOccupancyLabel", **_grid),
+    dict(type="LoadPseudoLabels"),
+    dict(type="LoadWeakOccupancy", **_grid),
+    dict(type="AugmentScene", **_grid, flip=0.5, yaw=0.3925),
+    dict(
+        type="AugmentImages",
+        image_size="${image_size}",
+        scale=[0.94, 1.11],
+        shift=0.05,
+        rotate=5.4,
+        colour=0.2,
+    ),
+    dict(type="DropVoxels", ratio=0.1),
+    dict(type="PackOccInputs"),
+]
+test_pipeline = [
+    dict(type="LoadPoints", sweeps=9),
+    dict(type="LoadImages"),
+    dict(type="LoadOccupancyLabel", point_cloud_range="${point_cloud_range}"),
+    dict(type="AugmentImages", image_size="${image_size}"),
+    dict(type="PackOccInputs"),
+]
+
+train_dataloader = dict(
+    batch_size="${batch_size}",
+    num_workers="${num_workers}",
+    persistent_workers=True,
+    sampler=dict(
+        type="WarmStartSampler", alpha="${alpha}", batch_size="${batch_size}", seed="${seed}"
+    ),
+    dataset=dict(
+        type="Occ3DNuScenesDataset",
+        data_root="${data_root}",
+        ann_file="minkocc_infos_train.pkl",
+        pipeline=train_pipeline,
+        alpha="${alpha}",
+        seed="${seed}",
+        weak_frames="${weak_frames}",
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers="${num_workers}",
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="Occ3DNuScenesDataset",
+        data_root="${data_root}",
+        ann_file="minkocc_infos_val.pkl",
+        pipeline=test_pipeline,
+        weak_frames="${weak_frames}",
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="VoxelIoUMetric", protocol="occ3d")
+test_evaluator = val_evaluator
+del _grid, train_pipeline, test_pipeline  # building blocks of this file, not settings

@@ -1,0 +1,34 @@
+default_scope = "minkocc"
+
+alpha = 0.1
+seed = 0
+train_mask = "camera"
+batch_size = 2
+num_workers = 4
+
+randomness = dict(seed="${seed}")
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    dist_cfg=dict(backend="nccl"),
+)
+# Parts of the network idle in each phase.
+model_wrapper_cfg = dict(type="MMDistributedDataParallel", find_unused_parameters=True)
+
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=50),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    safe_checkpoint=dict(type="SafeCheckpointHook"),
+    warm_start=dict(type="WarmStartHook", alpha="${alpha}", train_mask="${train_mask}"),
+)
+log_processor = dict(type="PhaseLogProcessor", window_size=50)
+log_level = "INFO"
+visualizer = dict(
+    type="Visualizer",
+    vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")],
+)
+load_from = None
+resume = False

@@ -1,0 +1,37 @@
+image_pretrained = "torchvision://resnet50"
+
+_grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
+
+model = dict(
+    type="MinkOcc",
+    train_mask="${train_mask}",
+    data_preprocessor=dict(type="OccDataPreprocessor"),
+    image_encoder=dict(
+        type="ImageEncoder",
+        image_pretrained="${image_pretrained}",
+        backbone=dict(
+            type="mmdet.ResNet",
+            depth=50,
+            num_stages=4,
+            out_indices=(0, 1, 2, 3),
+            norm_cfg=dict(type="BN"),
+            style="pytorch",
+        ),
+        neck=dict(
+            type="mmdet.FPN", in_channels=[256, 512, 1024, 2048], out_channels=64, num_outs=4
+        ),
+    ),
+    voxel_encoder=dict(
+        type="DynamicVoxelEncoder",
+        **_grid,
+        point_channels=[32, 64],
+        fusion=dict(type="PointFusion", image_channels=64, num_levels=4, out_channels=64),
+    ),
+    genunet=dict(
+        type="MinkGenUNet", **_grid, in_channels=64, channels=[32, 64, 128, 192, 256], blocks=2
+    ),
+    semantic_head=dict(type="SemanticHead", channels=32, beta=0.9),
+    pulsar_head=dict(type="PulsarHead", channels=32, voxel_size="${voxel_size}"),
+)
+
+del _grid

@@ -1,0 +1,18 @@
+max_epochs = 30
+lr = 1e-4
+
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs="${max_epochs}", val_interval="${max_epochs}")
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr="${lr}"))
+param_scheduler = [
+    dict(
+        type="CosineAnnealingLR",
+        T_max="${max_epochs}",
+        end="${max_epochs}",
+        eta_min=0.0,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]

@@ -1,0 +1,100 @@
+"""From a resolved recipe to a running mmengine ``Runner``."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from minkocc.evaluation.metrics import DumpPredictions
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import write_json
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A runner for CPU or CUDA, whatever the machine has."""
+    warnings.filterwarnings("ignore", message=".*pkg_resources.*")
+    if not torch.cuda.is_available():
+        cfg.env_cfg.dist_cfg.backend = "gloo"
+    cfg.default_hooks.checkpoint.setdefault("out_dir", None)
+    return Runner.from_cfg(cfg)
+
+
+def load_weights(model: torch.nn.Module, checkpoint: str | Path) -> dict[str, Any]:
+    """Load a checkpoint's weights into the model, all of them or none.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        UserError: the file is missing, unreadable, or of another model.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error}") from error
+    state = content.get("state_dict", content)
+    wanted = model.state_dict()
+    missing = sorted(wanted.keys() - state.keys())
+    unknown = sorted(state.keys() - wanted.keys())
+    reshaped = sorted(
+        key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape
+    )
+    for what, keys in (("lacks", missing), ("has unknown", unknown), ("differs in", reshaped)):
+        if keys:
+            raise UserError(
+                f"checkpoint {path} is of another model: it {what} {len(keys)} tensors "
+                f"({keys[0]}, ...); test it with the config it was trained with"
+            )
+    model.load_state_dict(state)
+    return dict(content)
+
+
+def evaluate(
+    cfg: Config, checkpoint: str | None, out: Path, dump: Path | None = None
+) -> dict[str, Any]:
+    """Predict the test set, measure it, and write the figures as JSON.
+
+    Args:
+        cfg: a resolved recipe with ``work_dir``.
+        checkpoint: weights; None measures the untrained network of the recipe's seed.
+        out: JSON file.
+        dump: folder for one ``<token>.npz`` a frame; frames without a label are then allowed.
+
+    Returns:
+        What was written.
+    """
+    runner = build_runner(cfg)
+    if checkpoint:
+        load_weights(runner.model, checkpoint)
+    else:
+        runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
+        runner.model.init_weights()
+    if dump is not None:
+        metric = DumpPredictions(dump)
+        metric.dataset_meta = runner.test_dataloader.dataset.metainfo
+        runner.test_evaluator.metrics.append(metric)
+    runner.test()
+    summaries = [getattr(metric, "summary", None) for metric in runner.test_evaluator.metrics]
+    content: dict[str, Any] = {
+        "config": cfg.filename,
+        "checkpoint": checkpoint,
+        "seed": cfg.seed,
+        "alpha": cfg.alpha,
+        "voxel_size": cfg.voxel_size,
+        "train_mask": cfg.train_mask,
+        "image_pretrained": cfg.image_pretrained,
+        **{summary["protocol"]: summary for summary in summaries if summary},
+    }
+    if is_main_process():
+        write_json(out, content)
+    return content

@@ -1,0 +1,38 @@
+"""The phase on every line of the training log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.runner import LogProcessor
+
+from minkocc.registry import LOG_PROCESSORS
+
+
+@LOG_PROCESSORS.register_module()
+class PhaseLogProcessor(LogProcessor):
+    """mmengine's log lines with ``phase: warm | weak | strong`` in front of the losses.
+
+    Only the terms of the current phase are printed; mmengine alone would go on printing the last
+    value of a term that ended with its phase.
+    """
+
+    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
+        """The tag and the line of one iteration."""
+        tag, line = super().get_log_after_iter(runner, batch_idx, mode)
+        if mode != "train":
+            return tag, line
+        phase = runner.message_hub.get_info("phase")
+        head, separator, losses = line.partition("  ")
+        return {**tag, "phase": phase}, f"{head}{separator}phase: {phase}  {losses}"
+
+    def _collect_scalars(self, custom_cfg: Any, runner: Any, mode: str, *rest: Any) -> dict:
+        tag = super()._collect_scalars(custom_cfg, runner, mode, *rest)
+        if mode != "train":
+            return tag
+        current = set(runner.message_hub.get_info("loss_names") or ())
+        return {
+            key: value
+            for key, value in tag.items()
+            if "loss" not in key or key.rpartition("/")[2] in current
+        }

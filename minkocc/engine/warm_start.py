@@ -1,0 +1,170 @@
+"""The hook of the two-phase run: progress to the sampler, ramp, clipping, class counts, audit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, get_rank, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+
+from minkocc.registry import HOOKS
+from minkocc.structures.files import write_json
+from minkocc.structures.phase import Phase, phase_at, switch_iteration
+
+
+def ramp_at(iteration: int, max_iters: int, alpha: float, ramp: int) -> float:
+    """Weight of the 2D term: rises linearly over ``ramp`` iterations after the switch."""
+    if alpha in (0.0, 1.0) or ramp <= 0:
+        return 1.0
+    since = iteration - switch_iteration(max_iters, alpha) + 1
+    return min(1.0, max(0.0, since / ramp))
+
+
+def in_clip_window(iteration: int, max_iters: int, alpha: float, window: int) -> bool:
+    """Whether gradients are clipped: within ``window`` iterations of the switch, either side."""
+    return abs(iteration - switch_iteration(max_iters, alpha)) <= window
+
+
+@HOOKS.register_module()
+class WarmStartHook(Hook):
+    """Drives the phases of a run. State is a function of progress, so a resumed run is the same.
+
+    Args:
+        alpha: share of iterations in the warm start.
+        train_mask: which voxels are counted for Eq. 4.
+        ramp: iterations over which the 2D term rises after the switch.
+        clip_window: iterations around the switch within which gradients are clipped (paper
+            Sec. V-B).
+        max_norm: gradient norm of the clipping; None never clips.
+    """
+
+    priority = "HIGH"
+
+    def __init__(
+        self,
+        alpha: float,
+        train_mask: str | None = "camera",
+        ramp: int = 500,
+        clip_window: int = 1000,
+        max_norm: float | None = 10.0,
+    ) -> None:
+        self.alpha = alpha
+        self.train_mask = train_mask
+        self.ramp = ramp
+        self.clip_window = clip_window
+        self.max_norm = max_norm
+
+    def before_train(self, runner: Any) -> None:
+        """Hand progress and audit to sampler and dataset, and class counts to the model."""
+        dataset, sampler = _dataset(runner), runner.train_dataloader.sampler
+        sampler.max_iters = runner.max_iters
+        self._audit_dir(runner).mkdir(parents=True, exist_ok=True)
+        dataset.label_reader.audit_dir = self._audit_dir(runner)
+        dataset.label_reader.rank = get_rank()
+        self._merge_audit(runner)
+        if self.alpha > 0:
+            counts = _on_main_first(lambda: dataset.class_counts(self.train_mask))
+            head = _model(runner).semantic_head
+            head.set_class_counts(torch.as_tensor(counts))
+        labelled = len(dataset.labelled_indices())
+        print_log(
+            f"warm start: alpha {self.alpha:g}, {len(dataset.label_budget.scenes)} of "
+            f"{len(set(dataset.scene_names))} scenes, {labelled} of {len(dataset)} frames "
+            f"({labelled / len(dataset):.1%}) have dense labels; the switch is at iteration "
+            f"{switch_iteration(runner.max_iters, self.alpha)} of {runner.max_iters}",
+            logger="current",
+        )
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Let the sampler go on from the runner's iteration."""
+        runner.train_dataloader.sampler.start_iter = runner.iter
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Set what depends on progress: phase in the log, ramp, clipping."""
+        sampler = runner.train_dataloader.sampler
+        phase = sampler.phase(runner.iter)
+        runner.message_hub.update_info("phase", phase.value)
+        at = (runner.iter, runner.max_iters, self.alpha)
+        _model(runner).set_render_ramp(ramp_at(*at, self.ramp))
+        clip = self.max_norm is not None and in_clip_window(*at, self.clip_window)
+        runner.optim_wrapper.clip_grad_kwargs = {"max_norm": self.max_norm} if clip else None
+        if self._switches(runner.iter, runner.max_iters):
+            print_log(
+                f"phase switch at iteration {runner.iter}: dense labels are off, accumulated LiDAR "
+                "and 2D pseudo-labels take over",
+                logger="current",
+            )
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Tell the log which loss terms this iteration had."""
+        runner.message_hub.update_info("loss_names", sorted(outputs or ()))
+
+    def after_train(self, runner: Any) -> None:
+        """Merge the audit of all processes."""
+        self._merge_audit(runner)
+
+    def _switches(self, iteration: int, max_iters: int) -> bool:
+        now = phase_at(iteration, max_iters, self.alpha)
+        return (
+            now is Phase.WEAK
+            and iteration > 0
+            and phase_at(iteration - 1, max_iters, self.alpha) is Phase.WARM
+        )
+
+    @staticmethod
+    def _audit_dir(runner: Any) -> Path:
+        return Path(runner.work_dir) / "label_audit"
+
+    def _merge_audit(self, runner: Any) -> None:
+        """``label_audit.json``: the budget, and every dense label that any process opened."""
+        barrier()
+        if not is_main_process():
+            return
+        budget = _dataset(runner).label_budget
+        path = Path(runner.work_dir) / "label_audit.json"
+        read = set(json.loads(path.read_text(encoding="utf-8"))["read"]) if path.is_file() else set()
+        for log in sorted(self._audit_dir(runner).glob("*.txt")):
+            read.update(log.read_text(encoding="utf-8").split())
+        frames = {frame["token"]: frame["scene_name"] for frame in _dataset(runner).frames()}
+        outside = sorted(token for token in read if frames.get(token) not in budget.scenes)
+        content = {
+            "alpha": budget.alpha,
+            "seed": budget.seed,
+            "scenes": sorted(budget.scenes),
+            "labelled_frames": sum(scene in budget.scenes for scene in frames.values()),
+            "all_frames": len(frames),
+            "read": sorted(read),
+            "read_outside_budget": outside,
+        }
+        write_json(path, content)
+
+
+def _model(runner: Any) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _dataset(runner: Any) -> Any:
+    return runner.train_dataloader.dataset
+
+
+def _on_main_first(call: Any) -> Any:
+    """Run on the main process, then on the others, which find its file."""
+    if not is_main_process():
+        barrier()
+        return call()
+    result = call()
+    barrier()
+    return result

@@ -1,0 +1,60 @@
+"""Multi-view image features: a backbone and a feature pyramid (paper Sec. IV-A)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from minkocc.registry import MODELS
+
+
+@MODELS.register_module()
+class ImageEncoder(BaseModule):
+    """``mmdet`` backbone and neck with the views folded into the batch.
+
+    Args:
+        backbone: e.g. ``dict(type='mmdet.ResNet', depth=50, ...)``.
+        neck: e.g. ``dict(type='mmdet.FPN', ...)``.
+        image_pretrained: ``torchvision://resnet50``, a local checkpoint, or None.
+
+    Raises:
+        RuntimeError: at ``init_weights``, when the pretrained weights cannot be had.
+    """
+
+    def __init__(
+        self, backbone: dict[str, Any], neck: dict[str, Any], image_pretrained: str | None = None
+    ) -> None:
+        super().__init__()
+        self.image_pretrained = image_pretrained
+        if image_pretrained:
+            pretrained = {"type": "Pretrained", "checkpoint": image_pretrained}
+            backbone = {**backbone, "init_cfg": pretrained}
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck)
+
+    def init_weights(self) -> None:
+        """Initialise, and name the knob when the pretrained weights are not to be had."""
+        try:
+            super().init_weights()
+        except Exception as error:  # download, file and format errors of several libraries
+            if not self.image_pretrained:
+                raise
+            raise RuntimeError(
+                f"image_pretrained = {self.image_pretrained!r} could not be loaded ({error}): "
+                "set image_pretrained to a local checkpoint, or to None to train from scratch"
+            ) from error
+
+    def forward(self, imgs: Tensor) -> list[Tensor]:
+        """Feature maps of every view.
+
+        Args:
+            imgs: ``(B, N, 3, H, W)`` normalised images.
+
+        Returns:
+            One ``(B, N, C, H_l, W_l)`` map a pyramid level.
+        """
+        batch, views = imgs.shape[:2]
+        levels = self.neck(self.backbone(imgs.flatten(0, 1)))
+        return [level.unflatten(0, (batch, views)) for level in levels]

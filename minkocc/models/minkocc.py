@@ -1,0 +1,209 @@
+"""MinkOcc: composes encoders, fusion, the generative U-Net and its two heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from minkocc.models.lift import lifted_cross_entropy
+from minkocc.models.losses import dense_occupancy, lookup, occupancy_bce
+from minkocc.models.mink_genunet import DecoderLevel
+from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.ops.sparse import SparseTensor
+from minkocc.registry import MODELS
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.phase import Phase
+from minkocc.structures.voxel_grid import VoxelGrid
+
+
+@MODELS.register_module()
+class MinkOcc(BaseModel):
+    """The paper's network (Fig. 2) under the two-phase loss of Eq. 6.
+
+    Args:
+        image_encoder: config of ``ImageEncoder``; None with a LiDAR-only voxel encoder.
+        voxel_encoder: config of ``DynamicVoxelEncoder``.
+        genunet: config of ``MinkGenUNet``.
+        semantic_head: config of ``SemanticHead``.
+        pulsar_head: config of ``PulsarHead``.
+        data_preprocessor: config of ``OccDataPreprocessor``.
+        train_mask: ``'camera'``: voxels outside ``mask_camera`` are in no 3D loss; None: all are.
+        lambda_3d: lambda_1 of Eq. 6 for the dense term.
+        lambda_bce: lambda_2 of Eq. 6.
+        lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
+            weak phase; 0 in the paper's recipes.
+    """
+
+    def __init__(
+        self,
+        image_encoder: dict[str, Any] | None,
+        voxel_encoder: dict[str, Any],
+        genunet: dict[str, Any],
+        semantic_head: dict[str, Any],
+        pulsar_head: dict[str, Any],
+        data_preprocessor: dict[str, Any] | None = None,
+        train_mask: str | None = "camera",
+        lambda_3d: float = 0.5,
+        lambda_bce: float = 1.0,
+        lift_weight: float = 0.0,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.image_encoder = MODELS.build(image_encoder) if image_encoder else None
+        self.voxel_encoder = MODELS.build(voxel_encoder)
+        self.genunet = MODELS.build(genunet)
+        self.semantic_head = MODELS.build(semantic_head)
+        self.pulsar_head = MODELS.build(pulsar_head)
+        self.train_mask = train_mask
+        self.lambda_3d = lambda_3d
+        self.lambda_bce = lambda_bce
+        self.lift_weight = lift_weight
+        self.render_ramp = 1.0
+
+    @property
+    def grid(self) -> VoxelGrid:
+        """The grid that the network works on."""
+        return self.genunet.grid
+
+    def set_render_ramp(self, ramp: float) -> None:
+        """Scale the 2D term after the switch; ``WarmStartHook`` sets it every iteration."""
+        self.render_ramp = ramp
+
+    def forward(
+        self,
+        inputs: dict[str, Any],
+        data_samples: list[OccDataSample],
+        mode: str = "tensor",
+    ) -> Any:
+        """mmengine's entry: ``'loss'``, ``'predict'`` or ``'tensor'`` (logits of the voxels)."""
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        voxels, _ = self.extract_feat(inputs, data_samples)
+        return voxels.coords, self.semantic_head(voxels.feats)
+
+    def extract_feat(
+        self,
+        inputs: dict[str, Any],
+        data_samples: list[OccDataSample],
+        target: Tensor | None = None,
+    ) -> tuple[SparseTensor, list[DecoderLevel]]:
+        """Completed voxels and the decoder's levels of a batch."""
+        imgs = inputs["imgs"]
+        levels = self.image_encoder(imgs) if self.image_encoder is not None else []
+        ego2img = torch.stack([sample.ego2img for sample in data_samples])
+        feats, coords = self.voxel_encoder(inputs["points"], levels, ego2img, imgs.shape[-2:])
+        return self.genunet(feats, coords, target)
+
+    def loss(
+        self, inputs: dict[str, Any], data_samples: list[OccDataSample]
+    ) -> dict[str, Tensor]:
+        """Eq. 6 under the phase that the samples carry.
+
+        Raises:
+            ValueError: the batch mixes phases.
+        """
+        phase = self.phase_of(data_samples)
+        voxels, levels = self.extract_feat(
+            inputs, data_samples, self.occupancy_target(data_samples, phase)
+        )
+        bce = occupancy_bce(
+            [level.logits for level in levels], [level.targets for level in levels]
+        )
+        losses = {"loss_bce": self.lambda_bce * bce}
+        logits = self.semantic_head(voxels.feats)
+        if phase.needs_dense:
+            labels = self.semantic_labels(voxels.coords, data_samples)
+            losses["loss_3d_ce"] = self.lambda_3d * self.semantic_head.loss(logits, labels)
+        elif self.lift_weight:
+            lifted = lifted_cross_entropy(
+                logits, voxels.coords, inputs["points"], data_samples, self.grid
+            )
+            losses["loss_lift_ce"] = self.lift_weight * self.render_ramp * lifted
+        losses.update(self._render_losses(voxels, logits, data_samples, phase))
+        return losses
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: dict[str, Any], data_samples: list[OccDataSample]
+    ) -> list[OccDataSample]:
+        """Add ``pred_semantics`` uint8 ``(200, 200, 16)`` on the Occ3D grid to every sample."""
+        voxels, _ = self.extract_feat(inputs, data_samples)
+        probs = self.semantic_head(voxels.feats).softmax(1)
+        for b, sample in enumerate(data_samples):
+            rows = voxels.coords[:, 0] == b
+            sample.pred_semantics = to_occ3d(voxels.coords[rows, 1:], probs[rows], self.grid)
+        return data_samples
+
+    @torch.no_grad()
+    def render(self, inputs: dict[str, Any], data_samples: list[OccDataSample]) -> list[Any]:
+        """The rendered 2D semantics of every sample (``RenderedViews``), as the losses see them."""
+        voxels, _ = self.extract_feat(inputs, data_samples)
+        probs = self.semantic_head(voxels.feats).softmax(1)
+        out = []
+        for b, sample in enumerate(data_samples):
+            rows = voxels.coords[:, 0] == b
+            centres = self.grid.to_centre(voxels.coords[rows, 1:])
+            shift = self.pulsar_head.lattice_shift(sample)
+            head = self.pulsar_head
+            out.append(head.render(voxels.feats[rows], probs[rows], centres, sample, shift))
+        return out
+
+    @staticmethod
+    def phase_of(data_samples: list[OccDataSample]) -> Phase:
+        """The one phase of a batch."""
+        phases = {sample.phase for sample in data_samples}
+        if len(phases) != 1 or None in phases:
+            raise ValueError(
+                f"a training batch needs one phase, got {sorted(map(str, phases))}: use "
+                "WarmStartSampler in the train_dataloader"
+            )
+        return phases.pop()
+
+    def occupancy_target(self, data_samples: list[OccDataSample], phase: Phase) -> Tensor:
+        """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak."""
+        if not phase.needs_dense:
+            return torch.stack([sample.weak_occupancy for sample in data_samples])
+        return torch.stack(
+            [
+                dense_occupancy(sample.voxel_semantics, self._mask(sample))
+                for sample in data_samples
+            ]
+        )
+
+    def semantic_labels(self, coords: Tensor, data_samples: list[OccDataSample]) -> Tensor:
+        """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask."""
+        labels = torch.stack([sample.voxel_semantics for sample in data_samples])
+        if self.train_mask:
+            masks = torch.stack([self._mask(sample) for sample in data_samples])
+            labels = labels.masked_fill(~masks, 255)
+        return lookup(labels, coords, 255)
+
+    def _mask(self, sample: OccDataSample) -> Tensor | None:
+        return sample.mask_camera if self.train_mask else None
+
+    def _render_losses(
+        self,
+        voxels: SparseTensor,
+        logits: Tensor,
+        data_samples: list[OccDataSample],
+        phase: Phase,
+    ) -> dict[str, Tensor]:
+        if phase is Phase.WARM and not self.pulsar_head.warm_shader:
+            return {}
+        probs = logits.softmax(1)
+        totals: dict[str, Tensor] = {}
+        for b, sample in enumerate(data_samples):
+            rows = voxels.coords[:, 0] == b
+            centres = self.grid.to_centre(voxels.coords[rows, 1:])
+            spheres = (voxels.feats[rows].float(), probs[rows], centres, sample)
+            if phase is Phase.WARM:
+                terms = self.pulsar_head.warm_loss(*spheres)
+            else:
+                terms = self.pulsar_head.loss(*spheres, ramp=self.render_ramp)
+            for name, term in terms.items():
+                totals[name] = totals.get(name, 0.0) + term / len(data_samples)
+        return totals

@@ -1,0 +1,37 @@
+"""From surviving voxels of any size to a dense prediction on the Occ3D grid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from minkocc.structures.taxonomy import FREE
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
+
+
+def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid) -> Tensor:
+    """Pool sparse voxels to Occ3D's 0.4 m grid.
+
+    A coarse voxel is occupied if any child is; its class is the argmax of the children's summed
+    probabilities.
+
+    Args:
+        index: ``(V, 3)`` indices of occupied voxels; those outside the grid are left out.
+        probs: ``(V, 17)``.
+        grid: what ``index`` refers to; same range as Occ3D's, size a divisor of 0.4 m.
+
+    Returns:
+        uint8 ``(200, 200, 16)``, 17 = free.
+
+    Raises:
+        ValueError: the grid does not fit into Occ3D's.
+    """
+    ratio = grid.ratio_to(OCC3D_GRID)
+    inside = grid.contains(index)
+    x, y, z = index[inside].long().div(ratio, rounding_mode="floor").unbind(1)
+    _, size_y, size_z = OCC3D_GRID.shape
+    cell, child = torch.unique((x * size_y + y) * size_z + z, return_inverse=True)
+    summed = probs.new_zeros(len(cell), probs.shape[1]).index_add(0, child, probs[inside])
+    out = torch.full((OCC3D_GRID.num_voxels,), FREE, dtype=torch.uint8, device=index.device)
+    out[cell] = summed.argmax(1).to(torch.uint8)
+    return out.view(OCC3D_GRID.shape)

@@ -1,0 +1,203 @@
+"""The Pulsar head: voxels as spheres, rendered into the cameras and compared to pseudo-labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from minkocc.models.losses import soft_cross_entropy_2d
+from minkocc.models.neural_shader import NeuralShader
+from minkocc.ops.sphere_render import render_spheres
+from minkocc.registry import MODELS
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.taxonomy import NUM_CLASSES
+
+
+@dataclass
+class RenderedViews:
+    """2D semantics of the six cameras of one sample at render resolution."""
+
+    shader_logits: Tensor
+    """``(N, 17, h, w)``: the neural shader over the rendered features."""
+    tied_probs: Tensor
+    """``(N, 17, h, w)``: the voxel classifier's probabilities, rendered."""
+    coverage: Tensor
+    """``(N, h, w)``: share of each pixel that spheres cover."""
+
+
+@MODELS.register_module()
+class PulsarHead(BaseModule):
+    """Differentiable sphere rendering (paper Sec. IV-C, Eqs. 2, 3 and 5).
+
+    A sphere sits at every voxel centre; its feature is the GenUNet's output, the vector that the
+    semantic head reads. Opacity is ``sigmoid(4 + W f)`` and the radius lies in [0.5, 0.9] voxels,
+    starting at 0.7, with W zero at first: opacity stands in Eq. 2's exponent, so that random
+    opacities would override depth.
+
+    Differs from the paper: beside the shader path, the classifier's probabilities are rendered and
+    supervised too (tied path), because the shader alone does not train what inference uses.
+
+    Args:
+        channels: width of the GenUNet's output.
+        voxel_size: metres.
+        stride: raw pixels per rendered pixel.
+        gamma: depth sensitivity at 0.4 m voxels; scales with the voxel size.
+        eps: background term.
+        depth_range: near and far end of the normalised depth, metres.
+        max_hits: nearest spheres that a pixel blends.
+        shader_weight: of the shader path's loss.
+        tied_weight: of the tied path's loss.
+        lambda_2d: lambda_1 of Eq. 6.
+        warm_shader: train the shader during the warm start on detached renders.
+        min_coverage: pixels covered less are in no tied loss.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        voxel_size: float,
+        stride: int = 8,
+        gamma: float = 3e-3,
+        eps: float = 1e-6,
+        depth_range: tuple[float, float] = (1.0, 60.0),
+        max_hits: int = 8,
+        shader_weight: float = 1.0,
+        tied_weight: float = 1.0,
+        lambda_2d: float = 0.5,
+        warm_shader: bool = True,
+        min_coverage: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.voxel_size = voxel_size
+        self.stride = stride
+        self.gamma = gamma * voxel_size / 0.4
+        self.eps = eps
+        self.depth_range = depth_range
+        self.max_hits = max_hits
+        self.shader_weight = shader_weight
+        self.tied_weight = tied_weight
+        self.lambda_2d = lambda_2d
+        self.warm_shader = warm_shader
+        self.min_coverage = min_coverage
+        self.sphere = nn.Linear(channels, 2)
+        nn.init.zeros_(self.sphere.weight)
+        nn.init.zeros_(self.sphere.bias)
+        self.shader = NeuralShader(channels, NUM_CLASSES)
+
+    def spheres(self, feats: Tensor) -> tuple[Tensor, Tensor]:
+        """Radii in metres and opacities in (0, 1), each ``(V,)``, of features ``(V, C)``."""
+        raw = self.sphere(feats)
+        radius = self.voxel_size * (0.5 + 0.4 * raw[:, 0].sigmoid())
+        return radius, (4.0 + raw[:, 1]).sigmoid()
+
+    def render(
+        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample, shift: Tensor
+    ) -> RenderedViews:
+        """Render one sample's voxels into its unaugmented cameras.
+
+        Args:
+            feats: ``(V, C)`` GenUNet output.
+            probs: ``(V, 17)`` softmax of the semantic head.
+            centres: ``(V, 3)`` in the augmented ego frame, metres.
+            sample: gives cameras, ``ego_aug`` and the raw image size.
+            shift: ``(2,)`` raw pixel (x, y) of each rendered pixel's sampling point, 0..stride-1.
+        """
+        rendered, tied, coverage = self._project(feats, probs, centres, sample, shift)
+        return RenderedViews(self.shader(rendered), tied, coverage)
+
+    def _project(
+        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample, shift: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Eq. 2: rendered features ``(N, C, h, w)``, probabilities, and coverage."""
+        back = torch.linalg.inv(sample.ego_aug.double()).to(centres)
+        radius, opacity = self.spheres(feats)
+        out = render_spheres(
+            centres @ back[:3, :3].T + back[:3, 3],
+            radius,
+            opacity,
+            torch.cat([feats, probs], dim=1),
+            sample.ego2cam,
+            self.lattice_intrinsics(sample.cam2img, shift),
+            self.render_size(sample.raw_size),
+            gamma=self.gamma,
+            eps=self.eps,
+            min_depth=self.depth_range[0],
+            max_depth=self.depth_range[1],
+            max_hits=self.max_hits,
+        )
+        rendered, tied = out.features.split([feats.shape[1], probs.shape[1]], dim=1)
+        return rendered, tied / out.coverage[:, None].clamp(min=1e-6), out.coverage
+
+    def loss(
+        self,
+        feats: Tensor,
+        probs: Tensor,
+        centres: Tensor,
+        sample: OccDataSample,
+        ramp: float,
+    ) -> dict[str, Tensor]:
+        """Eq. 5 on both paths, weighted by ``lambda_2d`` and the switch's ``ramp``."""
+        shift = self.lattice_shift(sample)
+        views = self.render(feats, probs, centres, sample, shift)
+        labels, confidence = self._targets(sample, shift)
+        scale = self.lambda_2d * ramp
+        losses = {}
+        if self.shader_weight:
+            log_probs = views.shader_logits.float().log_softmax(1)
+            cost = soft_cross_entropy_2d(log_probs, labels, confidence)
+            losses["loss_2d_ce_shader"] = scale * self.shader_weight * cost
+        if self.tied_weight:
+            covered = confidence * (views.coverage.detach() > self.min_coverage)
+            log_probs = views.tied_probs.float().clamp(min=1e-4).log()
+            cost = soft_cross_entropy_2d(log_probs, labels, covered)
+            losses["loss_2d_ce_tied"] = scale * self.tied_weight * cost
+        return losses
+
+    def warm_loss(
+        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
+    ) -> dict[str, Tensor]:
+        """The shader's own loss on detached renders: nothing but the shader learns from it."""
+        shift = self.lattice_shift(sample)
+        with torch.no_grad():
+            rendered, _, _ = self._project(feats, probs, centres, sample, shift)
+        labels, confidence = self._targets(sample, shift)
+        log_probs = self.shader(rendered).float().log_softmax(1)
+        cost = soft_cross_entropy_2d(log_probs, labels, confidence)
+        return {"loss_warm_shader": self.lambda_2d * self.shader_weight * cost}
+
+    def _targets(self, sample: OccDataSample, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Pseudo-labels and confidence at the lattice, each ``(N, h, w)``."""
+        labels = self.at_lattice(sample.img_semantics, shift, sample.raw_size)
+        return labels, self.at_lattice(sample.img_confidence, shift, sample.raw_size)
+
+    def lattice_shift(self, sample: OccDataSample) -> Tensor:
+        """Raw pixel offset of the rendered lattice: drawn with the sample, central at test time."""
+        draw = sample.get("lattice_draw", (0.5, 0.5))
+        return torch.tensor([int(d * self.stride) for d in draw])
+
+    def render_size(self, raw_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of a rendered view: whole strides of the raw image."""
+        return int(raw_size[0]) // self.stride, int(raw_size[1]) // self.stride
+
+    def lattice_intrinsics(self, cam2img: Tensor, shift: Tensor) -> Tensor:
+        """``(N, 3, 3)`` intrinsics under which pixel j looks through raw pixel stride j + shift.
+
+        The centre of rendered pixel j, ``j + 0.5``, is the raw coordinate ``stride j + shift +
+        0.5``: ``u' = (u - shift - 0.5) / stride + 0.5``.
+        """
+        affine = cam2img.new_zeros(3, 3)
+        affine[0, 0] = affine[1, 1] = 1.0 / self.stride
+        offset = 0.5 - (shift.to(cam2img) + 0.5) / self.stride
+        affine[:2, 2] = offset
+        affine[2, 2] = 1.0
+        return affine @ cam2img[:, :3, :3]
+
+    def at_lattice(self, images: Tensor, shift: Tensor, raw_size: tuple[int, int]) -> Tensor:
+        """Raw-size maps ``(N, H, W)`` read at the lattice, ``(N, h, w)``."""
+        height, width = self.render_size(raw_size)
+        x, y = int(shift[0]), int(shift[1])
+        picked = images[:, y :: self.stride, x :: self.stride]
+        return picked[:, :height, :width]

@@ -1,0 +1,96 @@
+"""MVX-Net's dynamic voxel encoder: point features, fused with images, max-pooled to voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from minkocc.ops.voxelize import dynamic_voxelize, scatter_max, scatter_mean
+from minkocc.registry import MODELS
+from minkocc.structures.voxel_grid import VoxelGrid
+
+_POINT_INPUTS = 5 + 3 + 3  # x y z intensity dt, offset to the voxel's mean, to its centre
+
+
+@MODELS.register_module()
+class DynamicVoxelEncoder(BaseModule):
+    """Every point in range is used; no voxel has a point limit (paper Sec. IV-A, MVX-Net).
+
+    Args:
+        point_cloud_range: of the model's grid.
+        voxel_size: of the model's grid, metres.
+        point_channels: widths of the shared point MLP.
+        fusion: config of ``PointFusion``; its ``point_channels`` is filled in. None is LiDAR only.
+    """
+
+    def __init__(
+        self,
+        point_cloud_range: Sequence[float],
+        voxel_size: float,
+        point_channels: Sequence[int],
+        fusion: dict[str, Any] | None,
+    ) -> None:
+        super().__init__()
+        self.grid = VoxelGrid(tuple(point_cloud_range), voxel_size)
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip([_POINT_INPUTS, *point_channels[:-1]], point_channels):
+            layers += [
+                nn.Linear(inputs, outputs, bias=False),
+                nn.BatchNorm1d(outputs),
+                nn.ReLU(inplace=True),
+            ]
+        self.point_mlp = nn.Sequential(*layers)
+        self.fusion = (
+            MODELS.build({**fusion, "point_channels": point_channels[-1]}) if fusion else None
+        )
+
+    def forward(
+        self,
+        points: list[Tensor],
+        levels: list[Tensor],
+        ego2img: Tensor,
+        image_size: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        """Encode a batch.
+
+        Args:
+            points: per sample ``(P_b, 5)``: x, y, z (augmented ego frame), intensity, dt.
+            levels: image pyramid of ``(B, N, C, H_l, W_l)``.
+            ego2img: ``(B, N, 4, 4)``.
+            image_size: network input ``(height, width)``.
+
+        Returns:
+            Voxel features ``(V, C)`` and coordinates int32 ``(V, 4)`` = (batch, x, y, z).
+
+        Raises:
+            ValueError: a sample has no point inside the grid.
+        """
+        points = [self._in_range(cloud, b) for b, cloud in enumerate(points)]
+        flat = torch.cat(points)
+        sizes = torch.tensor([len(cloud) for cloud in points], device=flat.device)
+        batch = torch.arange(len(points), device=flat.device).repeat_interleave(sizes)
+        coords, voxel = dynamic_voxelize(flat, batch, self.grid)
+        feats = self.point_mlp(self._decorate(flat, coords, voxel))
+        if self.fusion is not None:
+            xyz = [cloud[:, :3] for cloud in points]
+            feats = self.fusion(xyz, feats, levels, ego2img, image_size)
+        return scatter_max(feats, voxel, len(coords)), coords
+
+    def _in_range(self, cloud: Tensor, number: int) -> Tensor:
+        cloud = cloud[self.grid.contains(self.grid.to_index(cloud[:, :3]))]
+        if not len(cloud):
+            raise ValueError(
+                f"sample {number} of the batch has no LiDAR point inside "
+                f"{self.grid.point_cloud_range}: check its sweeps and their poses"
+            )
+        return cloud
+
+    def _decorate(self, points: Tensor, coords: Tensor, voxel: Tensor) -> Tensor:
+        xyz = points[:, :3]
+        mean = scatter_mean(xyz, voxel, len(coords))[voxel]
+        centre = self.grid.to_centre(coords[:, 1:])[voxel]
+        return torch.cat([points, xyz - mean, xyz - centre], dim=1)

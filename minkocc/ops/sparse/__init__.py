@@ -1,0 +1,55 @@
+"""Sparse convolution on voxels, by MinkowskiEngine or by plain PyTorch.
+
+Both backends share ``SparseConvolution``'s weight layout, so one checkpoint runs on either.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from minkocc.ops.sparse.interface import (
+    SparseBackend,
+    SparseConvolution,
+    SparseTensor,
+    kernel_offsets,
+)
+
+__all__ = [
+    "BACKENDS",
+    "SparseBackend",
+    "SparseConvolution",
+    "SparseTensor",
+    "get_backend",
+    "kernel_offsets",
+]
+
+BACKENDS = ("auto", "minkowski", "torch")
+"""What ``get_backend`` accepts."""
+
+
+def get_backend(name: str = "auto") -> SparseBackend:
+    """The operations of a sparse backend.
+
+    Args:
+        name: ``"minkowski"``, ``"torch"``, or ``"auto"``: minkowski when it is installed.
+
+    Raises:
+        ValueError: the name is none of these.
+        ImportError: ``"minkowski"`` is asked for and MinkowskiEngine cannot be imported.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"unknown sparse backend {name!r}: expected one of {', '.join(BACKENDS)}")
+    if name == "auto":
+        name = "minkowski" if find_spec("MinkowskiEngine") else "torch"
+    if name == "torch":
+        from minkocc.ops.sparse import torch_backend
+
+        return torch_backend.BACKEND
+    try:
+        from minkocc.ops.sparse import minkowski_backend
+    except ImportError as error:
+        raise ImportError(
+            "the minkowski backend needs MinkowskiEngine, which cannot be imported "
+            f"({error}): run `make install`, or use the torch backend"
+        ) from error
+    return minkowski_backend.BACKEND
