@@ -91,7 +91,12 @@ _EDITS: tuple[tuple[str, str, str, int], ...] = (
         1,
     ),
     (_HASH_MAP, "CUDA_TRY(cudaMemPrefetchAsync(this,", "CUDA_TRY(prefetch_to_device(this,", 1),
-    (_HASH_MAP, "cudaMemPrefetchAsync(m_hashtbl_values,", "prefetch_to_device(m_hashtbl_values,", 2),
+    (
+        _HASH_MAP,
+        "cudaMemPrefetchAsync(m_hashtbl_values,",
+        "prefetch_to_device(m_hashtbl_values,",
+        2,
+    ),
     (
         "src/coordinate_map_functors.cuh",
         """struct find_coordinate

@@ -172,9 +172,7 @@ def _frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> di
     }
 
 
-def _sweeps(
-    nusc: NuScenes, lidar: dict[str, Any], ego2global: np.ndarray
-) -> list[dict[str, Any]]:
+def _sweeps(nusc: NuScenes, lidar: dict[str, Any], ego2global: np.ndarray) -> list[dict[str, Any]]:
     """Up to ``MAX_SWEEPS`` earlier sweeps, newest first, each with its own pose."""
     sweeps: list[dict[str, Any]] = []
     record = lidar

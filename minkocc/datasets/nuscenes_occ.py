@@ -115,7 +115,9 @@ class Occ3DNuScenesDataset(BaseDataset):
     def _budget(self) -> LabelBudget | None:
         if self.test_mode:
             return None
-        return LabelBudget.of(self.scene_names, 0.0 if self.alpha is None else self.alpha, self.seed)
+        return LabelBudget.of(
+            self.scene_names, 0.0 if self.alpha is None else self.alpha, self.seed
+        )
 
     def _weak_sources(self, index: int) -> list[dict[str, Any]]:
         """Sweeps around a frame with their transforms into its ego frame.
@@ -134,9 +136,7 @@ class Occ3DNuScenesDataset(BaseDataset):
             own = [(lidar["lidar_path"], lidar["lidar2ego"])]
             own += [(sweep["lidar_path"], sweep["sweep2ego"]) for sweep in member["lidar_sweeps"]]
             for path, to_member in own:
-                sources.setdefault(
-                    path, {"lidar_path": path, "lidar2ego": member2ego @ to_member}
-                )
+                sources.setdefault(path, {"lidar_path": path, "lidar2ego": member2ego @ to_member})
         return list(sources.values())
 
     def _follow(self, frame: dict, link: str, count: int) -> list[dict]:

@@ -135,7 +135,9 @@ class WarmStartHook(Hook):
             return
         budget = _dataset(runner).label_budget
         path = Path(runner.work_dir) / "label_audit.json"
-        read = set(json.loads(path.read_text(encoding="utf-8"))["read"]) if path.is_file() else set()
+        read = (
+            set(json.loads(path.read_text(encoding="utf-8"))["read"]) if path.is_file() else set()
+        )
         for log in sorted(self._audit_dir(runner).glob("*.txt")):
             read.update(log.read_text(encoding="utf-8").split())
         frames = {frame["token"]: frame["scene_name"] for frame in _dataset(runner).frames()}

@@ -46,7 +46,9 @@ class WarmStartSampler(Sampler):
     ) -> None:
         self.alpha = check_alpha(alpha)
         if not 0 <= replay < 1:
-            raise ValueError(f"replay {replay} is outside [0, 1): 0.125 replays every 8th iteration")
+            raise ValueError(
+                f"replay {replay} is outside [0, 1): 0.125 replays every 8th iteration"
+            )
         self.rank, self.world_size = get_dist_info()
         self.batch_size = batch_size
         self.seed = seed

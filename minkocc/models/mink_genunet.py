@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from mmengine.model import BaseModule
@@ -129,7 +130,7 @@ class MinkGenUNet(BaseModule):
         self.stem_norm = SparseNorm(channels[0])
         self.down = nn.ModuleList()
         self.encode = nn.ModuleList()
-        for inputs, outputs in zip(channels[:-1], channels[1:]):
+        for inputs, outputs in pairwise(channels):
             self.down.append(
                 nn.Sequential(sparse.Conv3d(inputs, outputs, 2, stride=2), SparseNorm(outputs))
             )

@@ -77,7 +77,7 @@ class MinkOcc(BaseModel):
         data_samples: list[OccDataSample],
         mode: str = "tensor",
     ) -> Any:
-        """mmengine's entry: ``'loss'``, ``'predict'`` or ``'tensor'`` (logits of the voxels)."""
+        """Mode of mmengine: ``'loss'``, ``'predict'`` or ``'tensor'`` (logits of the voxels)."""
         if mode == "loss":
             return self.loss(inputs, data_samples)
         if mode == "predict":
@@ -98,9 +98,7 @@ class MinkOcc(BaseModel):
         feats, coords = self.voxel_encoder(inputs["points"], levels, ego2img, imgs.shape[-2:])
         return self.genunet(feats, coords, target)
 
-    def loss(
-        self, inputs: dict[str, Any], data_samples: list[OccDataSample]
-    ) -> dict[str, Tensor]:
+    def loss(self, inputs: dict[str, Any], data_samples: list[OccDataSample]) -> dict[str, Tensor]:
         """Eq. 6 under the phase that the samples carry.
 
         Raises:
@@ -110,9 +108,7 @@ class MinkOcc(BaseModel):
         voxels, levels = self.extract_feat(
             inputs, data_samples, self.occupancy_target(data_samples, phase)
         )
-        bce = occupancy_bce(
-            [level.logits for level in levels], [level.targets for level in levels]
-        )
+        bce = occupancy_bce([level.logits for level in levels], [level.targets for level in levels])
         losses = {"loss_bce": self.lambda_bce * bce}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:
@@ -168,10 +164,7 @@ class MinkOcc(BaseModel):
         if not phase.needs_dense:
             return torch.stack([sample.weak_occupancy for sample in data_samples])
         return torch.stack(
-            [
-                dense_occupancy(sample.voxel_semantics, self._mask(sample))
-                for sample in data_samples
-            ]
+            [dense_occupancy(sample.voxel_semantics, self._mask(sample)) for sample in data_samples]
         )
 
     def semantic_labels(self, coords: Tensor, data_samples: list[OccDataSample]) -> Tensor:

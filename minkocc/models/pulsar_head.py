@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from minkocc.models.losses import soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
-from minkocc.ops.sphere_render import render_spheres
+from minkocc.ops.sphere_render import RenderSettings, render_spheres
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import NUM_CLASSES
@@ -73,10 +73,13 @@ class PulsarHead(BaseModule):
         super().__init__()
         self.voxel_size = voxel_size
         self.stride = stride
-        self.gamma = gamma * voxel_size / 0.4
-        self.eps = eps
-        self.depth_range = depth_range
-        self.max_hits = max_hits
+        self.settings = RenderSettings(
+            gamma=gamma * voxel_size / 0.4,
+            eps=eps,
+            min_depth=depth_range[0],
+            max_depth=depth_range[1],
+            max_hits=max_hits,
+        )
         self.shader_weight = shader_weight
         self.tied_weight = tied_weight
         self.lambda_2d = lambda_2d
@@ -122,11 +125,7 @@ class PulsarHead(BaseModule):
             sample.ego2cam,
             self.lattice_intrinsics(sample.cam2img, shift),
             self.render_size(sample.raw_size),
-            gamma=self.gamma,
-            eps=self.eps,
-            min_depth=self.depth_range[0],
-            max_depth=self.depth_range[1],
-            max_hits=self.max_hits,
+            self.settings,
         )
         rendered, tied = out.features.split([feats.shape[1], probs.shape[1]], dim=1)
         return rendered, tied / out.coverage[:, None].clamp(min=1e-6), out.coverage

@@ -87,8 +87,8 @@ def render_spheres(
 
     Differs from the paper: Eq. 2 as printed has ``d = min(1, distance / R)`` and
     ``exp(o z gamma)``, which contradicts its text; this is Pulsar's form, which fits it.
-    Differs from Pulsar: it takes the distance of the centre c to the point at range |c|, larger
-    by at most a factor ``1 + R^2 / 8|c|^2`` or so.
+    Differs from Pulsar: it takes the distance of the centre c to the ray's point at range |c|,
+    which is longer by a factor of up to about ``1 + R^2 / 8|c|^2``.
 
     Args:
         centres: (V, 3) metres, ego frame.
@@ -129,7 +129,9 @@ def render_spheres(
         ]
     h, w = image_size
     if not views:
-        return RenderOutput(features.new_zeros(0, features.shape[1], h, w), radii.new_zeros(0, h, w))
+        return RenderOutput(
+            features.new_zeros(0, features.shape[1], h, w), radii.new_zeros(0, h, w)
+        )
     image = torch.stack([feats.t().reshape(-1, h, w) for feats, _ in views])
     return RenderOutput(image, torch.stack([coverage.view(h, w) for _, coverage in views]))
 
@@ -156,28 +158,21 @@ def _render_view(
         settings.max_hits,
         settings.finder,
     )
-    image = padded.new_zeros(len(rays), padded.shape[1])
-    coverage = padded.new_zeros(len(rays))
     rows = (hits[:, 0] >= 0).nonzero()[:, 0]  # the sky costs nothing
-    if len(rows) == 0:
-        return image, coverage
     hits = hits[rows]
     hits = torch.where(hits < 0, len(centres), hits)
     spheres = torch.cat([centres, radii[:, None], opacities[:, None]], 1)
     nothing = spheres.new_tensor([[0.0, 0.0, 1.0, 1.0, 0.0]])
     gathered = torch.cat([spheres, nothing])[hits.view(-1)].view(*hits.shape, 5)  # [P, K, 5]
-    weights = blend_weights(
-        gathered, rays[rows].to(padded.dtype), hits < len(centres), settings
-    )
+    weights = blend_weights(gathered, rays[rows].to(padded.dtype), hits < len(centres), settings)
     blended = F.embedding_bag(
         hits, padded, mode="sum", per_sample_weights=weights, padding_idx=len(centres)
     )
-    return image.index_copy(0, rows, blended), coverage.index_copy(0, rows, weights.sum(1))
+    image = padded.new_zeros(len(rays), padded.shape[1]).index_copy(0, rows, blended)
+    return image, padded.new_zeros(len(rays)).index_copy(0, rows, weights.sum(1))
 
 
-def blend_weights(
-    spheres: Tensor, rays: Tensor, valid: Tensor, settings: RenderSettings
-) -> Tensor:
+def blend_weights(spheres: Tensor, rays: Tensor, valid: Tensor, settings: RenderSettings) -> Tensor:
     """Eq. 2, normalised: the share of every hit in its pixel.
 
     Args:

@@ -1,7 +1,9 @@
 max_epochs = 30
 lr = 1e-4
 
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs="${max_epochs}", val_interval="${max_epochs}")
+train_cfg = dict(
+    type="EpochBasedTrainLoop", max_epochs="${max_epochs}", val_interval="${max_epochs}"
+)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 

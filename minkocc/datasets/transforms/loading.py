@@ -44,7 +44,9 @@ def read_lidar(path: str | Path) -> np.ndarray:
     points = raw.reshape(-1, _LIDAR_COLUMNS)
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points)).any(1).sum())
-        raise InputError(f"LiDAR file {path} holds {bad} points with NaN or infinity; fetch it again")
+        raise InputError(
+            f"LiDAR file {path} holds {bad} points with NaN or infinity; fetch it again"
+        )
     return points
 
 
@@ -123,7 +125,9 @@ class LoadImages(BaseTransform):
         results["imgs"] = [self._image(root / view["img_path"], view) for view in views]
         sizes = {(view["height"], view["width"]) for view in views}
         if len(sizes) != 1:
-            raise InputError(f"frame {results['token']}: cameras of different sizes {sorted(sizes)}")
+            raise InputError(
+                f"frame {results['token']}: cameras of different sizes {sorted(sizes)}"
+            )
         results["raw_size"] = sizes.pop()
         results["cam2img"] = np.stack([_homogeneous(view["cam2img"]) for view in views])
         results["ego2cam"] = np.stack([view["ego2cam"] for view in views])
@@ -205,7 +209,10 @@ class LoadPseudoLabels(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the pseudo-labels."""
         root = Path(results["data_root"]) / self.folder
-        if results["phase"] is None and not self._path(root, "labels", results, CAMERAS[0]).is_file():
+        if (
+            results["phase"] is None
+            and not self._path(root, "labels", results, CAMERAS[0]).is_file()
+        ):
             return results
         labels, confidences = [], []
         for camera in CAMERAS:

@@ -1,0 +1,168 @@
+"""One sheet of pictures a frame: what the sensors saw, what the targets say, what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.engine.launch import load_weights
+from minkocc.ops.point_sampling import project_points
+from minkocc.registry import DATASETS, MODELS
+from minkocc.structures.files import atomic_write
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.taxonomy import CAMERAS, FREE, WEAK_OCCUPIED, class_id
+from minkocc.structures.voxel_grid import OCC3D_GRID
+from minkocc.visualization.cameras import draw_points, overlay
+from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.voxels import birds_eye, oblique
+
+
+def draw_frames(
+    cfg: Config, checkpoint: str | None, infos: Path, out_dir: Path, max_frames: int | None
+) -> list[Path]:
+    """Write ``<out_dir>/<token>.png`` for the frames of an info file.
+
+    Args:
+        cfg: a resolved recipe.
+        checkpoint: weights; None draws inputs and targets only.
+        infos: info file inside its nuScenes root; needs no labels.
+        out_dir: where to.
+        max_frames: stop after so many, spread evenly; None draws all.
+
+    Returns:
+        The written files.
+    """
+    init_default_scope("minkocc")
+    dataset = _dataset(cfg, infos)
+    model = _model(cfg, checkpoint) if checkpoint else None
+    count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
+    written = []
+    for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
+        item = dataset[int(index)]
+        frame = dataset.get_data_info(int(index))
+        rows = [*_camera_rows(frame, item, infos.parent)]
+        predicted = _predict(model, item) if model is not None else {}
+        rows += list(_voxel_rows(item["data_samples"], predicted.get("voxels")))
+        rows += list(_rendered_rows(frame, item["data_samples"], infos.parent, predicted))
+        path = out_dir / f"{frame['token']}.png"
+        with atomic_write(path) as sink:
+            sheet(rows, f"{frame['scene_name']}  {frame['token']}").save(sink, format="PNG")
+        written.append(path)
+    return written
+
+
+def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
+    """The test set of the recipe over another info file, with every target that exists."""
+    settings = cfg.test_dataloader.dataset.to_dict()
+    pipeline = list(settings["pipeline"])
+    place = 1 + [step["type"] for step in pipeline].index("LoadImages")
+    pipeline[place:place] = [
+        {"type": "LoadPseudoLabels"},
+        {
+            "type": "LoadWeakOccupancy",
+            "point_cloud_range": OCC3D_GRID.point_cloud_range,
+            "voxel_size": OCC3D_GRID.voxel_size,
+            "cache": None,
+            "always": True,
+        },
+    ]
+    settings.update(data_root=str(infos.parent), ann_file=infos.name, pipeline=pipeline)
+    return DATASETS.build(settings)
+
+
+def _model(cfg: Config, checkpoint: str) -> torch.nn.Module:
+    set_random_seed(cfg.seed)
+    model = MODELS.build(cfg.model)
+    load_weights(model, checkpoint)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+@torch.no_grad()
+def _predict(model: Any, item: dict[str, Any]) -> dict[str, Any]:
+    data = model.data_preprocessor(pseudo_collate([item]))
+    sample = model.predict(**data)[0]
+    views = model.render(**data)[0]
+    covered = views.coverage > model.pulsar_head.min_coverage
+    return {
+        "voxels": sample.pred_semantics.cpu().numpy(),
+        "shader": _ids_2d(views.shader_logits, torch.ones_like(covered)),
+        "tied": _ids_2d(views.tied_probs, covered),
+    }
+
+
+def _ids_2d(scores: torch.Tensor, known: torch.Tensor) -> NDArray[np.integer]:
+    return (torch.where(known, scores.argmax(1) + 1, 0)).cpu().numpy()
+
+
+def _camera_rows(
+    frame: dict[str, Any], item: dict[str, Any], root: Path
+) -> Iterator[list[Picture]]:
+    """The six images with the current sweep, in two rows of three."""
+    points = item["inputs"]["points"]
+    points = points[points[:, 4] == 0, :3].double()
+    sample = item["data_samples"]
+    ego2img = sample.cam2img.double() @ sample.ego2cam.double()
+    uv, depth, valid = project_points(points, ego2img, sample.raw_size)
+    pictures = []
+    for view, camera in enumerate(CAMERAS):
+        seen = valid[view]
+        image = draw_points(
+            _raw_image(frame, camera, root), uv[view, seen].numpy(), depth[view, seen].numpy()
+        )
+        pictures.append((f"{camera}, current LiDAR sweep (red near, blue far)", image))
+    order = [2, 0, 1, 4, 3, 5]  # left, front, right; back left, back, back right
+    pictures = [pictures[i] for i in order]
+    yield pictures[:3]
+    yield pictures[3:]
+
+
+def _voxel_rows(
+    sample: OccDataSample, predicted: NDArray[np.uint8] | None
+) -> Iterator[list[Picture]]:
+    """Bird's-eye and oblique views of prediction, dense label and weak target."""
+    volumes = []
+    if predicted is not None:
+        volumes.append(("prediction", predicted))
+    if "voxel_semantics" in sample:
+        label, mask = sample.voxel_semantics.numpy(), sample.mask_camera.numpy()
+        volumes.append(("dense label", label))
+        volumes.append(("dense label, visible", np.where(mask, label, FREE)))
+    weak = sample.weak_occupancy.numpy()
+    as_class = np.where(weak == WEAK_OCCUPIED, class_id("manmade"), FREE).astype(np.uint8)
+    volumes.append(("weak occupancy (no class)", as_class))
+    yield [(f"{name}, from above (forward is up)", birds_eye(v)) for name, v in volumes]
+    yield [(name, oblique(v, OCC3D_GRID)) for name, v in volumes]
+
+
+def _rendered_rows(
+    frame: dict[str, Any], sample: OccDataSample, root: Path, predicted: dict[str, Any]
+) -> Iterator[list[Picture]]:
+    """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, two views a row."""
+    for view, camera in enumerate(CAMERAS):
+        image = _raw_image(frame, camera, root)
+        row = []
+        if "img_semantics" in sample:
+            label = sample.img_semantics[view].numpy()
+            row.append((f"{camera}: pseudo-label", overlay(image, label)))
+        for name in ("shader", "tied"):
+            if name in predicted:
+                row.append((f"rendered, {name} path", overlay(image, predicted[name][view])))
+        if row:
+            yield row
+
+
+def _raw_image(frame: dict[str, Any], camera: str, root: Path) -> NDArray[np.uint8]:
+    with Image.open(root / frame["images"][camera]["img_path"]) as file:
+        return np.asarray(file.convert("RGB"))

@@ -1,0 +1,1 @@
+"""Headless pictures: voxels, cameras and rendered semantics as arrays, composed with Pillow."""

@@ -1,0 +1,74 @@
+"""Composes titled pictures and the class legend into one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from minkocc.structures.taxonomy import CLASSES, PALETTE
+
+Picture = tuple[str, NDArray[np.uint8]]
+_GAP, _TITLE = 8, 26
+
+
+def sheet(rows: Sequence[Sequence[Picture]], title: str, width: int = 1800) -> Image.Image:
+    """Rows of titled pictures, each row scaled to the sheet's width, under a title and a legend.
+
+    Args:
+        rows: per row (title, uint8 ``(H, W, 3)``) pictures.
+        title: of the whole sheet.
+        width: of the sheet in pixels.
+    """
+    strips = [_title_strip(title, width), _legend(width), *(_row(row, width) for row in rows)]
+    out = Image.new("RGB", (width, sum(strip.height for strip in strips)), "white")
+    top = 0
+    for strip in strips:
+        out.paste(strip, (0, top))
+        top += strip.height
+    return out
+
+
+def _row(pictures: Sequence[Picture], width: int) -> Image.Image:
+    """Pictures side by side at one height."""
+    aspects = [image.shape[1] / image.shape[0] for _, image in pictures]
+    height = int((width - _GAP * (len(pictures) + 1)) / sum(aspects))
+    strip = Image.new("RGB", (width, height + _TITLE + _GAP), "white")
+    draw = ImageDraw.Draw(strip)
+    left = _GAP
+    for (title, image), aspect in zip(pictures, aspects):
+        size = (round(height * aspect), height)
+        draw.text((left, 4), title, fill="black", font=_font(16))
+        strip.paste(Image.fromarray(image).resize(size, _filter_for(image, size)), (left, _TITLE))
+        left += size[0] + _GAP
+    return strip
+
+
+def _filter_for(image: NDArray[np.uint8], size: tuple[int, int]) -> Image.Resampling:
+    """Sharp pixels when a small picture is enlarged, averaged ones when it shrinks."""
+    enlarge = size[0] > image.shape[1]
+    return Image.Resampling.NEAREST if enlarge else Image.Resampling.BILINEAR
+
+
+def _title_strip(title: str, width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, 36), "white")
+    ImageDraw.Draw(strip).text((_GAP, 8), title, fill="black", font=_font(20))
+    return strip
+
+
+def _legend(width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, 52), "white")
+    draw = ImageDraw.Draw(strip)
+    columns = (len(CLASSES) + 1) // 2
+    for i, name in enumerate(CLASSES):
+        left = _GAP + (i % columns) * (width - _GAP) // columns
+        top = 4 + (i // columns) * 24
+        draw.rectangle((left, top, left + 18, top + 16), fill=tuple(map(int, PALETTE[i])))
+        draw.text((left + 24, top), name, fill="black", font=_font(14))
+    return strip
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

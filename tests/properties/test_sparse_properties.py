@@ -1,0 +1,48 @@
+"""Sparse convolution equals dense convolution on whatever voxels are occupied."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minkocc.ops.sparse import get_backend
+from tests.unit.ops.sparse_reference import (
+    as_set,
+    convolve,
+    convolve_transposed,
+    generated_set,
+    random_cloud,
+    strided_set,
+)
+
+NAMES = ["torch", "minkowski"] if find_spec("MinkowskiEngine") else ["torch"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 60),
+    seed=st.integers(0, 10**6),
+    k=st.integers(1, 4),
+    factor=st.sampled_from([1, 2]),
+    stride=st.sampled_from([1, 2, 4]),
+)
+def test_sparse_equals_dense(name, count, seed, k, factor, stride):
+    backend = get_backend(name)
+    coords = random_cloud(count, seed, stride, batch=3, low=-2, high=4)
+    torch.manual_seed(seed)
+    feats = torch.randn(len(coords), 2, dtype=torch.float64)
+    x = backend.tensor(feats, coords, stride)
+    conv = backend.Conv3d(2, 3, k, factor).double()
+    y = conv(x)
+    assert as_set(y.coords) == strided_set(coords, factor * stride)
+    expected = convolve(feats, coords, conv.kernel, k, stride, factor, y.coords)
+    torch.testing.assert_close(y.feats, expected)
+    if stride % factor == 0:
+        up = backend.GenerativeConvTranspose3d(2, 3, k, factor).double()
+        y = up(x)
+        assert as_set(y.coords) == generated_set(coords, k, stride // factor)
+        expected = convolve_transposed(feats, coords, up.kernel, k, stride, factor, y.coords)
+        torch.testing.assert_close(y.feats, expected)

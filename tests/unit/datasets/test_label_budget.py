@@ -1,0 +1,101 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minkocc.datasets.label_budget import (
+    LabelBudget,
+    LabelBudgetError,
+    LabelError,
+    LabelReader,
+    class_counts,
+    read_label,
+)
+
+SHAPE = (200, 200, 16)
+
+
+def write_label(root, scene, token, semantics=None, **overrides):
+    arrays = {
+        "semantics": np.full(SHAPE, 17, np.uint8) if semantics is None else semantics,
+        "mask_lidar": np.ones(SHAPE, np.uint8),
+        "mask_camera": np.ones(SHAPE, np.uint8),
+        **overrides,
+    }
+    path = root / "gts" / scene / token / "labels.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)
+    return {"token": token, "scene_name": scene, "occ_path": str(path.relative_to(root))}
+
+
+@given(st.integers(1, 200), st.floats(0, 1), st.floats(0, 1), st.integers(0, 5))
+def test_budgets_are_nested_and_have_the_ceiling_of_scenes(scenes, a, b, seed):
+    names = [f"scene-{i}" for i in range(scenes)]
+    small, large = (LabelBudget.of(names, alpha, seed) for alpha in sorted((a, b)))
+    assert small.scenes <= large.scenes
+    assert len(large.scenes) >= large.alpha * scenes - 1e-6
+    assert len(large.scenes) < large.alpha * scenes + 1
+    assert (len(small.scenes) == 0) == (small.alpha * scenes < 1e-9)
+
+
+def test_one_of_ten():
+    budget = LabelBudget.of([f"scene-{i}" for i in range(10)], 0.1, 0)
+    assert len(budget.scenes) == 1
+
+
+def test_label_outside_the_budget_is_refused_before_the_file_is_opened(tmp_path):
+    reader = LabelReader(tmp_path, LabelBudget(0.1, 0, frozenset({"in"})), tmp_path / "audit")
+    frame = {"token": "abc", "scene_name": "out", "occ_path": "does/not/exist.npz"}
+    with pytest.raises(LabelBudgetError, match=r"abc .*alpha_0\.1_seed_0"):
+        reader.read(frame)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_reads_are_audited_once_per_process(tmp_path):
+    frame = write_label(tmp_path, "in", "abc")
+    reader = LabelReader(tmp_path, LabelBudget(0.1, 0, frozenset({"in"})), tmp_path / "audit")
+    reader.read(frame)
+    reader.read(frame)
+    (log,) = (tmp_path / "audit").iterdir()
+    assert log.read_text() == "abc\n"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"semantics": np.zeros((200, 200, 8), np.uint8)}, r"semantics is uint8 \(200, 200, 8\)"),
+        ({"mask_camera": np.zeros(SHAPE, np.float32)}, "mask_camera is float32"),
+        ({"semantics": np.full(SHAPE, 18, np.uint8)}, "class 18"),
+    ],
+)
+def test_wrong_label_is_named(tmp_path, overrides, words):
+    frame = write_label(tmp_path, "s", "t", **overrides)
+    with pytest.raises(LabelError, match=words):
+        read_label(tmp_path / frame["occ_path"])
+
+
+def test_truncated_label_is_named(tmp_path):
+    frame = write_label(tmp_path, "s", "t")
+    path = tmp_path / frame["occ_path"]
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(LabelError, match="cannot be read"):
+        read_label(path)
+
+
+def test_class_counts_are_means_over_budgeted_frames_and_cached(tmp_path):
+    first, second = np.full(SHAPE, 17, np.uint8), np.full(SHAPE, 17, np.uint8)
+    first[:3, 0, 0], second[:1, 0, 0] = 4, 4
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[0] = 1
+    frames = [
+        write_label(tmp_path, "in", "a", first, mask_camera=mask),
+        write_label(tmp_path, "in", "b", second, mask_camera=mask),
+        {"token": "c", "scene_name": "out", "occ_path": "never.npz"},
+    ]
+    reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
+    assert class_counts(reader, frames, "camera")[4] == 1.0
+    assert class_counts(reader, frames, None)[4] == 2.0
+    stored = json.loads((tmp_path / "label_budget/alpha_0.5_seed_3.json").read_text())
+    assert stored["tokens"] == ["a", "b"]

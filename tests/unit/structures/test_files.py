@@ -1,0 +1,57 @@
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from minkocc.structures.files import (
+    UnsafeFileError,
+    atomic_write,
+    read_plain_pickle,
+    write_pickle,
+)
+
+
+class Payload:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_plain_pickle_round_trip(tmp_path):
+    content = {"a": [1, 2.5, None, "x"], "m": np.arange(6.0).reshape(2, 3), "s": np.float64(2)}
+    write_pickle(tmp_path / "x.pkl", content)
+    back = read_plain_pickle(tmp_path / "x.pkl")
+    assert back["a"] == content["a"]
+    assert np.array_equal(back["m"], content["m"])
+
+
+def test_pickle_with_code_is_refused_and_not_run(tmp_path):
+    marker = tmp_path / "ran"
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"data_list": [Payload(marker)]}))
+    with pytest.raises(UnsafeFileError, match=r"x\.pkl refers to .*system"):
+        read_plain_pickle(tmp_path / "x.pkl")
+    assert not marker.exists()
+
+
+def test_corrupt_pickle_is_named(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04K")
+    with pytest.raises(ValueError, match=r"x\.pkl is not a readable pickle"):
+        read_plain_pickle(tmp_path / "x.pkl")
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+
+    def write():
+        with atomic_write(path) as sink:
+            sink.write(b"new")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

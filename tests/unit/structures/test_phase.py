@@ -1,0 +1,45 @@
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minkocc.structures.phase import Phase, TrainIndex, phase_at, switch_iteration
+
+
+@pytest.mark.parametrize(
+    ("max_iters", "alpha", "switch"), [(100, 0.1, 10), (101, 0.1, 11), (30, 0.1, 3), (7, 0.0, 0)]
+)
+def test_switch_is_the_ceiling(max_iters, alpha, switch):
+    assert switch_iteration(max_iters, alpha) == switch
+
+
+def test_warm_then_weak():
+    phases = [phase_at(i, 20, 0.1) for i in range(20)]
+    assert phases == [Phase.WARM] * 2 + [Phase.WEAK] * 18
+
+
+def test_extremes():
+    assert {phase_at(i, 10, 1.0) for i in range(10)} == {Phase.STRONG}
+    assert {phase_at(i, 10, 0.0) for i in range(10)} == {Phase.WEAK}
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_there_is_one_switch_at_most(max_iters, alpha):
+    switch = switch_iteration(max_iters, alpha)
+    assert 0 <= switch <= max_iters
+    if 0 < switch < max_iters and alpha < 1:
+        assert phase_at(switch - 1, max_iters, alpha) is Phase.WARM
+        assert phase_at(switch, max_iters, alpha) is Phase.WEAK
+
+
+def test_alpha_is_a_share():
+    with pytest.raises(ValueError, match=r"alpha 1\.7 is not a share"):
+        phase_at(0, 10, 1.7)
+
+
+def test_train_index_survives_pickling():
+    index = TrainIndex(3, 5, Phase.WEAK)
+    back = pickle.loads(pickle.dumps(index))
+    assert back == index
+    assert back.phase is Phase.WEAK

@@ -1,0 +1,60 @@
+"""Create a synthetic data set in nuScenes and Occ3D format."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from minkocc.synthetic.writer import Settings, write_dataset
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Parse ``WIDTHxHEIGHT``."""
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, e.g. 800x450")
+    return int(width), int(height)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="root of the data set")
+    parser.add_argument("--train-scenes", type=int, default=10)
+    parser.add_argument("--val-scenes", type=int, default=3)
+    parser.add_argument("--keyframes", type=int, default=6, help="per scene, two a second")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes; changes no byte")
+    parser.add_argument("--image-size", type=image_size, default=(800, 450), metavar="WxH")
+    parser.add_argument(
+        "--clean-pseudo-labels", action="store_true", help="write the true 2D semantics"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a data set of other parameters"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Create the data set; the exit status."""
+    args = parse_args(argv)
+    try:
+        settings = Settings(
+            args.train_scenes,
+            args.val_scenes,
+            args.keyframes,
+            args.seed,
+            args.image_size,
+            args.clean_pseudo_labels,
+        )
+        done = write_dataset(args.out, settings, args.workers, args.overwrite)
+    except (ValueError, OSError) as error:
+        print(f"create_synthetic: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.out}: {done['written']} scenes written, {done['skipped']} already there")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

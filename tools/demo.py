@@ -1,0 +1,144 @@
+"""The whole thread on the synthetic world: data, training, three measurements, pictures.
+
+Steps that a former run finished with the same code are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minkocc.cli import add_debug, run_tool
+from minkocc.config import load_config
+from minkocc.engine.measure_baseline import measure_height_baseline
+from minkocc.evaluation.protocols import table
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = "configs/minkocc_semi_a10_mini.py"
+DATA = "data/synthetic"
+TRAIN_SCENES, VAL_SCENES, KEYFRAMES = 10, 3, 6
+
+
+class Demo:
+    """Runs named steps, remembers what they gave and how long they took."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self.work_dir = work_dir
+        self.record = work_dir / "steps.json"
+        self.code = _code_fingerprint()
+        self.done: dict[str, Any] = {}
+        if self.record.is_file():
+            self.done = json.loads(self.record.read_text(encoding="utf-8"))
+
+    def step(self, name: str, action: Callable[[], Any]) -> Any:
+        """Run a step unless it is done; its result must be JSON."""
+        known = self.done.get(name)
+        if known and known["code"] == self.code:
+            print(f"[demo] {name}: done before, {known['seconds']:.0f} s", flush=True)
+            return known["result"]
+        print(f"[demo] {name} ...", flush=True)
+        started = time.monotonic()
+        result = action()
+        seconds = round(time.monotonic() - started, 1)
+        self.done[name] = {"code": self.code, "seconds": seconds, "result": result}
+        write_json(self.record, self.done)
+        print(f"[demo] {name}: {seconds:.0f} s", flush=True)
+        return result
+
+    def tool(self, script: str, *arguments: object) -> None:
+        """Call one of the tools as a user would."""
+        command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script)]
+        code = subprocess.run([*command, *map(str, arguments)], cwd=ROOT).returncode
+        if code:
+            raise UserError(f"tools/{script} ended with exit code {code}; its words stand above")
+
+    def measure(self, name: str, *checkpoint: object) -> dict[str, Any]:
+        """Figures of ``tools/test.py`` under protocol ``occ3d``."""
+        out = self.work_dir / f"{name}.json"
+        self.tool("test.py", CONFIG, *checkpoint, "--work-dir", self.work_dir, "--out", out)
+        return dict(json.loads(out.read_text(encoding="utf-8"))["occ3d"])
+
+
+def main() -> None:
+    """Run the demo and write ``summary.json``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"))
+    parser.add_argument("--workers", type=int, default=2, help="processes that make data")
+    add_debug(parser)
+    options = parser.parse_args()
+    demo = Demo(options.work_dir)
+    sizes = ("--train-scenes", TRAIN_SCENES, "--val-scenes", VAL_SCENES, "--keyframes", KEYFRAMES)
+    world = (*sizes, "--seed", 0, "--workers", options.workers)
+    demo.step("make data", lambda: demo.tool("create_synthetic.py", "--out", DATA, *world))
+    infos = ("--root", DATA, "--version", "v1.0-synthetic")
+    demo.step("create infos", lambda: demo.tool("create_data.py", *infos))
+    untrained = demo.step("measure untrained", lambda: demo.measure("untrained"))
+    cfg = load_config(CONFIG)
+    height = demo.step("measure height baseline", lambda: measure_height_baseline(cfg))
+    demo.step("train", lambda: demo.tool("train.py", CONFIG, "--work-dir", demo.work_dir))
+    checkpoint = demo.work_dir / f"epoch_{cfg.max_epochs}.pth"
+    trained = demo.step("measure trained", lambda: demo.measure("trained", checkpoint))
+    pictures = demo.work_dir / "pictures"
+    drawn = ("--infos", f"{DATA}/minkocc_infos_val.pkl", "--out", pictures, "--max-frames", 3)
+    demo.step("draw pictures", lambda: demo.tool("visualize.py", CONFIG, checkpoint, *drawn))
+    _report(demo, untrained, height, trained, checkpoint, pictures)
+
+
+def _report(
+    demo: Demo,
+    untrained: dict[str, Any],
+    height: dict[str, Any],
+    trained: dict[str, Any],
+    checkpoint: Path,
+    pictures: Path,
+) -> None:
+    rows = {"untrained": untrained, "height_baseline": height, "trained": trained}
+    seconds = {name: step["seconds"] for name, step in demo.done.items()}
+    summary = {
+        "protocol": "occ3d",
+        **{
+            name: {key: row[key] for key in ("miou", "geometric_iou")} for name, row in rows.items()
+        },
+        "beats_both": all(
+            trained[key] > other[key]
+            for key in ("miou", "geometric_iou")
+            for other in (untrained, height)
+        ),
+        "seconds": seconds,
+        "seconds_total": round(sum(seconds.values()), 1),
+        "config": CONFIG,
+        "checkpoint": str(checkpoint),
+        "trained_iou": trained["iou"],
+    }
+    write_json(demo.work_dir / "summary.json", summary)
+    print(f"\n{table(trained)}\n")
+    print(f"{'':<28}{'mIoU':>8}{'geometric IoU':>16}")
+    for name, row in rows.items():
+        print(f"{name.replace('_', ' '):<28}{row['miou']:>8.2f}{row['geometric_iou']:>16.2f}")
+    print(f"\n{summary['seconds_total']:.0f} s in all: {seconds}")
+    print(f"data        {DATA}")
+    print(f"checkpoint  {checkpoint}")
+    print(f"pictures    {pictures}")
+    print(f"audit       {demo.work_dir / 'label_audit.json'}")
+    print(f"summary     {demo.work_dir / 'summary.json'}")
+
+
+def _code_fingerprint() -> str:
+    digest = hashlib.sha256()
+    for folder in ("minkocc", "configs", "tools"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,32 @@
+"""Draw frames: cameras with LiDAR, voxels from above and obliquely, rendered 2D semantics."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from minkocc.cli import add_debug, run_tool
+from minkocc.config import load_config
+from minkocc.engine.draw_frames import draw_frames
+
+
+def main() -> None:
+    """Write one PNG a frame; needs neither a display nor ground truth."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config")
+    parser.add_argument("checkpoint", nargs="?", help="without one, inputs and targets only")
+    parser.add_argument("--infos", type=Path, required=True, metavar="PKL")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--max-frames", type=int, help="default: all")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    add_debug(parser)
+    options = parser.parse_args()
+    cfg = load_config(options.config, options.cfg_options)
+    written = draw_frames(cfg, options.checkpoint, options.infos, options.out, options.max_frames)
+    print(f"{len(written)} pictures in {options.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
