@@ -16,6 +16,10 @@ from minkocc.registry import MODELS
 from minkocc.structures.taxonomy import WEAK_OCCUPIED, WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
+_OCCUPANCY_PRIOR = -1.0
+"""Initial logit: about a quarter of the candidates is occupied. At 0 an untrained network keeps
+half of what it generates, and its first iterations cost several times the later ones."""
+
 
 @dataclass
 class DecoderLevel:
@@ -106,7 +110,8 @@ class MinkGenUNet(BaseModule):
         channels: width at strides 1, 2, 4, 8 and 16.
         blocks: residual blocks of each encoder stage.
         threshold: keep voxels with sigmoid(logit) above it.
-        max_voxels: most voxels kept of one sample at one level, by logit.
+        max_voxels: most voxels kept of one sample at stride 1, by logit; ``max_voxels // stride``
+            at the coarser levels, which need fewer (surfaces shrink by the stride squared).
         backend: ``'auto'``, ``'minkowski'`` or ``'torch'``.
     """
 
@@ -146,6 +151,7 @@ class MinkGenUNet(BaseModule):
             self.up_norm.append(SparseNorm(outputs))
             self.decode.append(ResidualBlock(sparse, outputs))
             self.occupancy.append(nn.Linear(outputs, 1))
+            nn.init.constant_(self.occupancy[-1].bias, _OCCUPANCY_PRIOR)
 
     def forward(
         self, feats: Tensor, coords: Tensor, target: Tensor | None = None
@@ -190,7 +196,7 @@ class MinkGenUNet(BaseModule):
 
     @torch.no_grad()
     def _keep(self, level: DecoderLevel) -> Tensor:
-        """Which candidates survive, bool ``(V,)``; at least one and at most ``max_voxels`` each."""
+        """Which candidates survive, bool ``(V,)``; at least one and a bounded number each."""
         inside = self.grid.contains(level.coords[:, 1:])
         score = level.logits.sigmoid()
         if level.targets is not None:
@@ -198,11 +204,12 @@ class MinkGenUNet(BaseModule):
         score = score.masked_fill(~inside, -1.0)
         keep = score > self.threshold
         sample = level.coords[:, 0]
+        most = max(1, self.max_voxels // level.stride)
         for b in sample.unique():
             rows = (sample == b).nonzero().squeeze(1)
             kept = int(keep[rows].sum())
-            if kept == 0 or kept > self.max_voxels:
-                best = score[rows].topk(max(1, min(kept, self.max_voxels))).indices
+            if kept == 0 or kept > most:
+                best = score[rows].topk(max(1, min(kept, most))).indices
                 keep[rows] = False
                 keep[rows[best]] = True
         return keep

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from minkocc.models.losses import soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
-from minkocc.ops.sphere_render import RenderSettings, render_spheres
+from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import NUM_CLASSES
@@ -182,17 +182,11 @@ class PulsarHead(BaseModule):
         return int(raw_size[0]) // self.stride, int(raw_size[1]) // self.stride
 
     def lattice_intrinsics(self, cam2img: Tensor, shift: Tensor) -> Tensor:
-        """``(N, 3, 3)`` intrinsics under which pixel j looks through raw pixel stride j + shift.
-
-        The centre of rendered pixel j, ``j + 0.5``, is the raw coordinate ``stride j + shift +
-        0.5``: ``u' = (u - shift - 0.5) / stride + 0.5``.
-        """
-        affine = cam2img.new_zeros(3, 3)
-        affine[0, 0] = affine[1, 1] = 1.0 / self.stride
-        offset = 0.5 - (shift.to(cam2img) + 0.5) / self.stride
-        affine[:2, 2] = offset
-        affine[2, 2] = 1.0
-        return affine @ cam2img[:, :3, :3]
+        """``(N, 3, 3)`` intrinsics under which pixel j looks through raw pixel stride j + shift."""
+        # Unshifted, pixel j looks at the middle of its block, (j + 0.5) stride; what is wanted is
+        # the centre of a raw pixel, stride j + shift + 0.5.
+        x, y = (shift.double() + 0.5 - self.stride / 2).tolist()
+        return scale_intrinsics(cam2img[:, :3, :3], 1.0 / self.stride, (x, y))
 
     def at_lattice(self, images: Tensor, shift: Tensor, raw_size: tuple[int, int]) -> Tensor:
         """Raw-size maps ``(N, H, W)`` read at the lattice, ``(N, h, w)``."""

@@ -71,8 +71,10 @@ def find_hits(
     on_cpu = centres.device.type == "cpu"
     if finder == "numba" and not on_cpu:
         raise ValueError(f"the numba finder got tensors on {centres.device}: use finder='torch'")
-    centres, radii = centres.detach().double().contiguous(), radii.detach().double().contiguous()
-    boxes = _pixel_boxes(centres, radii, rays, cam2img.double(), image_size, depth_range)
+    centres, radii, rays, cam2img = (
+        x.detach().double().contiguous() for x in (centres, radii, rays, cam2img)
+    )
+    boxes = _pixel_boxes(centres, radii, rays, cam2img, image_size, depth_range)
     if finder == "torch" or not on_cpu:
         return _find_torch(centres, radii, rays, boxes, image_size[1], depth_range, max_hits)
     hits = np.full((len(rays), max_hits), -1, np.int64)

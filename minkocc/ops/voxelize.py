@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -69,10 +71,11 @@ def scatter_mean(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
         (V, C).
     """
     target = _with_bin(index, num_rows)
-    total = feats.new_zeros(num_rows + 1, feats.shape[1]).index_add(0, target, feats)
-    # Counted as integers: half precision ends at 2048.
+    # Summed in single precision: half precision cannot add 1 to 2048, nor bfloat16 to 256.
+    wide = feats.to(torch.promote_types(feats.dtype, torch.float32))
+    total = wide.new_zeros(num_rows + 1, feats.shape[1]).index_add(0, target, wide)
     count = torch.bincount(target, minlength=num_rows + 1).clamp_(min=1)
-    return (total / count[:, None].to(feats.dtype))[:num_rows]
+    return (total / count[:, None])[:num_rows].to(feats.dtype)
 
 
 def scatter_max(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
@@ -88,15 +91,32 @@ def scatter_max(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
     Returns:
         (V, C).
     """
-    target = _with_bin(index, num_rows)
-    # With include_self=False over zeros, torch shares the gradient of a maximum of 0 with the
-    # initial value; nothing is equal to -inf.
-    lowest = feats.new_full((num_rows + 1, feats.shape[1]), -torch.inf)
-    largest = lowest.scatter_reduce(
-        0, target[:, None].expand_as(feats), feats, "amax", include_self=True
-    )
-    empty = torch.bincount(target, minlength=num_rows + 1) == 0
-    return largest.masked_fill(empty[:, None], 0)[:num_rows]
+    return _ScatterMax.apply(feats, _with_bin(index, num_rows), num_rows + 1)[:num_rows]
+
+
+class _ScatterMax(Function):
+    """``scatter_reduce`` with another gradient.
+
+    Torch's own gathers along expanded indices, several times slower on a CPU than whole rows, and
+    over zeros it shares the gradient of a maximum of 0 with the initial value.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, feats: Tensor, target: Tensor, num_rows: int) -> Tensor:
+        largest = feats.new_full((num_rows, feats.shape[1]), -torch.inf)
+        largest.scatter_reduce_(0, target[:, None].expand_as(feats), feats, "amax")
+        ctx.save_for_backward(feats, target, largest)
+        empty = torch.bincount(target, minlength=num_rows) == 0
+        return largest.masked_fill(empty[:, None], 0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        feats, target, largest = ctx.saved_tensors
+        winners = (feats == largest.index_select(0, target)).to(torch.float32)
+        ties = winners.new_zeros(largest.shape).index_add_(0, target, winners).clamp_(min=1)
+        share = (grad / ties).index_select(0, target)
+        return share.mul_(winners).to(feats.dtype), None, None
 
 
 def _with_bin(index: Tensor, num_rows: int) -> Tensor:

@@ -75,12 +75,15 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(render, inputs)
 
 
-def test_cameras_have_gradients_too():
+@pytest.mark.parametrize("finder", FINDERS)
+def test_cameras_have_gradients_too(finder):
     scene = random_scene(4)
-    pose = scene[4].requires_grad_()
-    render_spheres(*scene, SIZE, SOFT).coverage.sum().backward()
-    assert pose.grad[:, :3].abs().sum() > 0
-    assert pose.grad.isfinite().all()
+    pose, k = scene[4].requires_grad_(), scene[5].requires_grad_()
+    settings = replace(SOFT, finder=finder)
+    render_spheres(*scene, SIZE, settings).coverage.sum().backward()
+    for grad in (pose.grad[:, :3], k.grad[:, :2]):
+        assert grad.abs().sum() > 0
+        assert grad.isfinite().all()
 
 
 def test_float32_is_close_to_float64():

@@ -78,6 +78,7 @@ def test_maximum_of_zero_keeps_its_gradient():
 
 def test_mean_of_many_in_half_precision():
     feats = torch.ones(5000, 1, dtype=torch.bfloat16)
-    mean = scatter_mean(feats.float(), torch.zeros(5000).long(), 1)
+    mean = scatter_mean(feats, torch.zeros(5000).long(), 1)
     assert mean.item() == 1
+    assert mean.dtype == torch.bfloat16
     assert scatter_max(feats, torch.zeros(5000).long(), 1).dtype == torch.bfloat16
