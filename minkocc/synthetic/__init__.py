@@ -1,0 +1,1 @@
+"""A procedural driving world, written in nuScenes and Occ3D format."""

@@ -1,0 +1,196 @@
+"""Writes a whole synthetic data set, scene by scene, in parallel and resumably."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from minkocc.structures.taxonomy import CAMERAS, CLASSES, SKY_2D, UNLABELLED_2D
+from minkocc.synthetic import files, tables
+from minkocc.synthetic.scene_writer import SceneSpec, SceneWriter
+
+_PARAMETERS = "synthetic.json"
+_FINISHED = ".scenes"  # one file of records per finished scene
+_FORMAT = 1
+_OWN = (
+    "samples",
+    "sweeps",
+    "lidarseg",
+    "gts",
+    "pseudo_labels",
+    "maps",
+    tables.VERSION,
+    _FINISHED,
+    "splits.json",
+    _PARAMETERS,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a synthetic data set holds.
+
+    Args:
+        train_scenes: number of training scenes, which come first.
+        val_scenes: number of validation scenes.
+        keyframes: per scene, 2 a second.
+        seed: of everything.
+        image_size: width and height in pixels.
+        clean_pseudo_labels: write the true 2D semantics as pseudo-labels.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    train_scenes: int
+    val_scenes: int
+    keyframes: int
+    seed: int = 0
+    image_size: tuple[int, int] = (800, 450)
+    clean_pseudo_labels: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("train_scenes", 0), ("val_scenes", 0), ("keyframes", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} {getattr(self, name)} is too small: use {least} or more")
+        if self.train_scenes + self.val_scenes == 0:
+            raise ValueError("train_scenes and val_scenes are both 0: ask for at least one scene")
+        if min(self.image_size) < 16:
+            raise ValueError(f"image_size {self.image_size} is too small: use e.g. (800, 450)")
+
+    def parameters(self) -> dict[str, Any]:
+        """What decides the contents of every file, JSON-ready."""
+        values = asdict(self)
+        values["image_size"] = list(self.image_size)
+        # More scenes may be added to either split's end only by starting over: val follows train.
+        return {"format": _FORMAT, **values}
+
+    def spec(self, out: Path, index: int) -> SceneSpec:
+        """One scene of the set."""
+        return SceneSpec(
+            out, self.seed, index, self.keyframes, self.image_size, self.clean_pseudo_labels
+        )
+
+    def specs(self, out: Path) -> list[SceneSpec]:
+        """Every scene, training first."""
+        return [self.spec(out, i) for i in range(self.train_scenes + self.val_scenes)]
+
+
+def write_dataset(
+    out: Path, settings: Settings, workers: int = 1, overwrite: bool = False
+) -> dict[str, int]:
+    """Write a data set, skipping the scenes that an earlier run has finished.
+
+    Args:
+        out: its root; created if absent.
+        settings: what it holds.
+        workers: number of processes; does not change a byte.
+        overwrite: delete a data set that was written with other settings.
+
+    Returns:
+        How many scenes were written and how many were there already.
+
+    Raises:
+        ValueError: ``workers`` is not positive.
+        FileExistsError: ``out`` holds something else.
+    """
+    if workers < 1:
+        raise ValueError(f"workers {workers} is too small: use 1 or more")
+    _prepare(out, settings.parameters(), overwrite)
+    specs = settings.specs(out)
+    missing = [spec for spec in specs if not _record_file(spec).exists()]
+    for _ in tqdm(
+        _run(missing, min(workers, len(missing))), total=len(missing), desc="scenes", unit="scene"
+    ):
+        pass
+    _write_tables(out, specs)
+    names = [spec.name for spec in specs]
+    train = settings.train_scenes
+    files.write_json(out / "splits.json", {"train": names[:train], "val": names[train:]})
+    files.write_json(out / "pseudo_labels" / "meta.json", _meta(settings))
+    return {"written": len(missing), "skipped": len(specs) - len(missing)}
+
+
+def _prepare(out: Path, parameters: dict[str, Any], overwrite: bool) -> None:
+    """Make sure that ``out`` is ours and was begun with the same parameters."""
+    note = out / _PARAMETERS
+    if not note.exists():
+        if out.exists() and any(out.iterdir()):
+            raise FileExistsError(
+                f"{out} is not empty and holds no {_PARAMETERS}: choose a new or empty directory"
+            )
+        files.write_json(note, parameters)
+        return
+    before = json.loads(note.read_text())
+    if before == parameters:
+        return
+    changed = [k for k in parameters if before.get(k) != parameters[k]]
+    if not overwrite:
+        changes = ", ".join(f"{k} {before.get(k)} -> {parameters[k]}" for k in changed)
+        raise FileExistsError(
+            f"{out} was written with other parameters ({changes}): use --overwrite to replace it, "
+            "or another directory"
+        )
+    for name in _OWN:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    files.write_json(note, parameters)
+
+
+def _record_file(spec: SceneSpec) -> Path:
+    return spec.out / _FINISHED / f"{spec.name}.json"
+
+
+def _write_scene(spec: SceneSpec) -> str:
+    """Write one scene and, last, the records that mark it as finished."""
+    cv2.setNumThreads(1)  # processes are the parallelism
+    files.write_json(_record_file(spec), SceneWriter(spec).write())
+    return spec.name
+
+
+def _run(specs: list[SceneSpec], workers: int) -> Iterator[str]:
+    """Write scenes, yielding the name of each."""
+    if workers <= 1:
+        yield from map(_write_scene, specs)
+        return
+    # Forked copies of Embree's and numba's threads are not safe to use.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(_write_scene, specs)
+
+
+def _write_tables(out: Path, specs: list[SceneSpec]) -> None:
+    """Merge the scenes' records into the tables."""
+    merged: tables.Tables = {name: [] for name in tables.TABLE_NAMES}
+    merged.update(tables.constant_tables())
+    for spec in specs:
+        for name, records in json.loads(_record_file(spec).read_text()).items():
+            merged[name] += records
+    for name, records in merged.items():
+        files.write_json(out / tables.VERSION / f"{name}.json", records)
+
+
+def _meta(settings: Settings) -> dict[str, Any]:
+    """How the pseudo-labels came about."""
+    classes = {str(i + 1): name for i, name in enumerate(CLASSES)}
+    return {
+        "models": ["synthetic-clean" if settings.clean_pseudo_labels else "synthetic-degraded"],
+        "prompts": {},
+        "thresholds": {},
+        "class_map": {str(UNLABELLED_2D): "unlabelled", **classes, str(SKY_2D): "sky"},
+        "image_size": list(settings.image_size),
+        "cameras": list(CAMERAS),
+        "seed": settings.seed,
+    }

@@ -1,0 +1,229 @@
+import dataclasses
+import importlib.util
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from minkocc.models.losses import occupancy_bce
+from minkocc.models.mink_genunet import MinkGenUNet
+
+RANGE = (-6.4, -6.4, -3.2, 6.4, 6.4, 3.2)
+SHAPE = (32, 32, 16)
+NEEDS_MINKOWSKI = pytest.mark.skipif(
+    importlib.util.find_spec("MinkowskiEngine") is None, reason="MinkowskiEngine is not installed"
+)
+BACKENDS = ["torch", pytest.param("minkowski", marks=NEEDS_MINKOWSKI)]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return request.param
+
+
+def make(backend, bias=None, **settings):
+    """A small network; with ``bias`` every occupancy logit is that constant."""
+    torch.manual_seed(0)
+    net = MinkGenUNet(RANGE, 0.4, 4, channels=(8,) * 5, backend=backend, **settings)
+    if bias is not None:
+        for layer in net.occupancy:
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.constant_(layer.bias, bias)
+    return net
+
+
+def cloud(count, batch=0, seed=0):
+    """Unique voxels with random features."""
+    rng = np.random.default_rng([seed, batch])
+    flat = rng.choice(np.prod(SHAPE), count, replace=False)
+    xyz = np.stack(np.unravel_index(flat, SHAPE), 1)
+    coords = np.concatenate([np.full((count, 1), batch), xyz], 1)
+    feats = rng.standard_normal((count, 4))
+    return torch.tensor(feats, dtype=torch.float32), torch.tensor(coords, dtype=torch.int32)
+
+
+def two_clouds():
+    parts = [cloud(60, 0), cloud(40, 1)]
+    return torch.cat([feats for feats, _ in parts]), torch.cat([coords for _, coords in parts])
+
+
+def random_target(batch, seed):
+    """Free, few occupied, and unknown voxels."""
+    rng = np.random.default_rng(seed)
+    values = np.array([0, 1, 255], np.uint8)
+    return torch.from_numpy(rng.choice(values, (batch, *SHAPE), p=[0.49, 0.01, 0.5]))
+
+
+def as_set(coords):
+    return {tuple(row) for row in coords.tolist()}
+
+
+def record_kept(net):
+    """What each level keeps, in the order of the decoder."""
+    kept, prune = [], net.sparse.prune
+
+    def spy(x, mask):
+        out = prune(x, mask)
+        kept.append(as_set(out.coords))
+        return out
+
+    net.sparse = dataclasses.replace(net.sparse, prune=spy)
+    return kept
+
+
+def inside(voxels):
+    return all(0 <= v < n for voxel in voxels for v, n in zip(voxel[1:], SHAPE))
+
+
+def test_never_empty_however_low_the_logits(backend):
+    net = make(backend, bias=-50.0).eval()
+    with torch.no_grad():
+        out, _ = net(*two_clouds())
+    assert set(out.coords[:, 0].tolist()) == {0, 1}
+    assert inside(as_set(out.coords))
+
+
+def test_keeps_exactly_the_target_when_all_logits_are_low(backend):
+    net = make(backend, bias=-50.0).train()
+    kept = record_kept(net)
+    feats, coords = two_clouds()
+    target = torch.zeros((2, *SHAPE), dtype=torch.uint8)
+    wanted = coords[::3].long()
+    target[tuple(wanted.T)] = 1
+    out, levels = net(feats, coords, target)
+    assert [level.stride for level in levels] == [8, 4, 2, 1]
+    for level, voxels in zip(levels, kept):
+        s = level.stride
+        coarse = {(b, x // s * s, y // s * s, z // s * s) for b, x, y, z in wanted.tolist()}
+        assert voxels == as_set(level.coords) & coarse
+    # The input's own voxels are candidates at every level, so that none of them is lost.
+    assert as_set(out.coords) == as_set(wanted)
+
+
+def test_crops_to_the_grid(backend):
+    net = make(backend, bias=50.0).eval()
+    kept = record_kept(net)
+    corners = torch.tensor([[0, 0, 0, 0], [0, 31, 31, 15], [0, 0, 31, 0]], dtype=torch.int32)
+    with torch.no_grad():
+        out, levels = net(torch.ones(3, 4), corners)
+    assert not inside(as_set(levels[-1].coords))
+    assert all(inside(voxels) for voxels in kept)
+    beyond = {voxel for voxel in as_set(levels[-1].coords) if not inside([voxel])}
+    assert as_set(out.coords) == as_set(levels[-1].coords) - beyond
+
+
+def test_cap_keeps_the_best_logits_of_each_sample(backend):
+    net = make(backend, max_voxels=24).eval()
+    with torch.no_grad():
+        for layer in net.occupancy:
+            layer.bias.fill_(3.0)
+        kept = record_kept(net)
+        _, levels = net(*two_clouds())
+    for level, voxels in zip(levels, kept):
+        most = max(1, 24 // level.stride)
+        for b in (0, 1):
+            own = [
+                (logit, tuple(voxel))
+                for logit, voxel in zip(level.logits.tolist(), level.coords.tolist())
+                if voxel[0] == b and inside([tuple(voxel)])
+            ]
+            assert len(own) > most
+            best = {voxel for _, voxel in sorted(own, reverse=True)[:most]}
+            assert {voxel for voxel in voxels if voxel[0] == b} == best
+
+
+def test_under_the_cap_target_voxels_come_first(backend):
+    net = make(backend, max_voxels=8, bias=4.0).train()
+    feats, coords = cloud(60)
+    target = torch.full((1, *SHAPE), 255, dtype=torch.uint8)
+    target[tuple(coords[:1].long().T)] = 1
+    out, _ = net(feats, coords, target)
+    assert len(out.coords) == 8
+    assert as_set(coords[:1]) <= as_set(out.coords)
+
+
+def test_samples_do_not_mix(backend):
+    net = make(backend).eval()
+    with torch.no_grad():
+        for layer in net.occupancy:
+            layer.bias.fill_(0.0)
+        both, _ = net(*two_clouds())
+        for b, count in ((0, 60), (1, 40)):
+            feats, coords = cloud(count, b)
+            coords[:, 0] = 0
+            alone, _ = net(feats, coords)
+            rows = both.coords[:, 0] == b
+            own = both.coords[rows]
+            own[:, 0] = 0
+            assert_same_voxels(own, both.feats[rows], alone.coords, alone.feats)
+
+
+def assert_same_voxels(coords, feats, other_coords, other_feats):
+    def order(c):
+        return np.lexsort(c.numpy().T)
+
+    first, second = order(coords), order(other_coords)
+    assert torch.equal(coords[first], other_coords[second])
+    torch.testing.assert_close(feats[first], other_feats[second], rtol=1e-4, atol=1e-4)
+
+
+@NEEDS_MINKOWSKI
+@pytest.mark.parametrize("training", [False, True])
+def test_one_state_dict_gives_the_same_on_both_backends(training):
+    nets = [make(name) for name in ("torch", "minkowski")]
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in nets[0].parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        for layer in nets[0].occupancy:
+            layer.bias.fill_(0.0)
+    nets[1].load_state_dict(nets[0].state_dict())
+    feats, coords = two_clouds()
+    target = None
+    if training:
+        target = random_target(2, seed=3)
+    with torch.no_grad():
+        (a, a_levels), (b, b_levels) = (net.train(training)(feats, coords, target) for net in nets)
+    assert len(a.coords) > 50
+    assert_same_voxels(a.coords, a.feats, b.coords, b.feats)
+    for left, right in zip(a_levels, b_levels):
+        assert_same_voxels(left.coords, left.logits, right.coords, right.logits)
+
+
+def test_levels_are_recorded_before_pruning(backend):
+    net = make(backend, bias=-50.0).train()
+    kept = record_kept(net)
+    feats, coords = two_clouds()
+    target = torch.zeros((2, *SHAPE), dtype=torch.uint8)
+    target[tuple(coords[::5].long().T)] = 1
+    _, levels = net(feats, coords, target)
+    source = {(b, x // 16 * 16, y // 16 * 16, z // 16 * 16) for b, x, y, z in coords.tolist()}
+    for level, voxels in zip(levels, kept):
+        s = level.stride
+        grown = {
+            (b, x + s * i, y + s * j, z + s * k)
+            for b, x, y, z in source
+            for i, j, k in itertools.product((-1, 0, 1), repeat=3)
+        }
+        skip = {(b, x // s * s, y // s * s, z // s * s) for b, x, y, z in coords.tolist()}
+        assert as_set(level.coords) == grown | skip
+        assert voxels < as_set(level.coords)
+        source = voxels
+
+
+def test_unknown_voxels_get_no_gradient(backend):
+    net = make(backend).train()
+    feats, coords = cloud(80)
+    target = random_target(1, seed=4)
+    _, levels = net(feats, coords, target)
+    last = levels[-1]
+    expected = [
+        int(target[(*voxel,)]) if inside([voxel]) else 255
+        for voxel in map(tuple, last.coords.tolist())
+    ]
+    assert last.targets.tolist() == expected
+    loss = occupancy_bce([level.logits for level in levels], [level.targets for level in levels])
+    for level in levels:
+        (grad,) = torch.autograd.grad(loss, level.logits, retain_graph=True)
+        assert torch.equal(grad != 0, level.targets != 255)

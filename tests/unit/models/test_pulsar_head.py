@@ -1,0 +1,222 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from minkocc.models.pulsar_head import PulsarHead
+from minkocc.structures.occ_data_sample import OccDataSample
+
+VOXEL = 0.4
+CHANNELS = 6
+
+
+def ego_to_cam():
+    """Looks along +x from the origin."""
+    matrix = torch.eye(4)
+    matrix[:3, :3] = torch.tensor([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
+    return matrix
+
+
+def make_sample(labels, draw=(0.5, 0.5), ego_aug=None, focal=(60.0, 66.0)):
+    """One camera with off-centre, unequal intrinsics and its pseudo-labels, ``(H, W)``."""
+    height, width = labels.shape
+    cam2img = torch.eye(4)
+    cam2img[:2, :3] = torch.tensor(
+        [[focal[0], 0.0, 0.5 * width + 1.3], [0.0, focal[1], 0.5 * height - 0.7]]
+    )
+    sample = OccDataSample(metainfo={"lattice_draw": draw, "raw_size": (height, width)})
+    sample.set_data(
+        {
+            "cam2img": cam2img[None],
+            "ego2cam": ego_to_cam()[None],
+            "ego_aug": torch.eye(4) if ego_aug is None else ego_aug,
+            "img_semantics": labels[None],
+            "img_confidence": torch.full((1, height, width), 0.8),
+        }
+    )
+    return sample
+
+
+def wall(distance=6.0, half=3.0):
+    """Centres of a one-voxel wall across the camera, ``(V, 3)``."""
+    line = torch.arange(-half, half, VOXEL) + VOXEL / 2
+    y, z = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([torch.full_like(y, distance), y, z], -1).reshape(-1, 3)
+
+
+@pytest.fixture
+def head():
+    torch.manual_seed(0)
+    return PulsarHead(CHANNELS, VOXEL)
+
+
+def test_spheres_start_at_seven_tenths_of_a_voxel_and_opaque(head):
+    radius, opacity = head.spheres(torch.randn(9, CHANNELS))
+    torch.testing.assert_close(radius, torch.full((9,), 0.7 * VOXEL))
+    torch.testing.assert_close(opacity, torch.full((9,), 1 / (1 + math.exp(-4))))
+
+
+def test_radius_stays_between_half_and_nine_tenths_of_a_voxel(head):
+    torch.nn.init.normal_(head.sphere.weight, std=20.0)
+    radius, opacity = head.spheres(torch.randn(200, CHANNELS))
+    assert radius.min() < 0.51 * VOXEL
+    assert radius.max() > 0.89 * VOXEL
+    assert ((radius >= 0.5 * VOXEL - 1e-6) & (radius <= 0.9 * VOXEL + 1e-6)).all()
+    assert ((opacity >= 0) & (opacity <= 1)).all()
+
+
+def test_gamma_scales_with_the_voxel():
+    assert PulsarHead(CHANNELS, 0.2).settings.gamma == pytest.approx(1.5e-3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "rendered"), [((45, 80), (5, 10)), ((900, 1600), (112, 200)), ((47, 71), (5, 8))]
+)
+@pytest.mark.parametrize("shift", [(0, 0), (7, 3), (4, 4)])
+def test_rendered_pixels_look_through_the_raw_pixels_they_are_compared_to(
+    head, raw, rendered, shift
+):
+    assert head.render_size(raw) == rendered
+    cam2img = torch.eye(4, dtype=torch.float64)
+    cam2img[:2, :3] = torch.tensor([[61.0, 0.0, 37.7], [0.0, 70.0, 20.1]], dtype=torch.float64)
+    scaled = head.lattice_intrinsics(cam2img[None], torch.tensor(shift))[0].double()
+    numbers = torch.arange(raw[0] * raw[1]).reshape(1, *raw)
+    read = head.at_lattice(numbers, torch.tensor(shift), raw)[0]
+    assert read.shape == rendered
+    for i in (0, 2, rendered[0] - 1):
+        for j in (0, 3, rendered[1] - 1):
+            row, column = 8 * i + shift[1], 8 * j + shift[0]
+            assert read[i, j] == row * raw[1] + column
+            ray = torch.linalg.inv(scaled) @ torch.tensor([j + 0.5, i + 0.5, 1.0]).double()
+            centre = torch.tensor([column + 0.5, row + 0.5, 1.0]).double()
+            expected = torch.linalg.inv(cam2img[:3, :3]) @ centre
+            torch.testing.assert_close(ray, expected, rtol=0, atol=1e-5)
+
+
+def test_lattice_shift_is_drawn_with_the_sample_and_central_without(head):
+    labels = torch.ones((64, 80), dtype=torch.uint8)
+    assert head.lattice_shift(make_sample(labels, (0.0, 0.999))).tolist() == [0, 7]
+    bare = OccDataSample(metainfo={"raw_size": (64, 80)})
+    assert head.lattice_shift(bare).tolist() == [4, 4]
+
+
+def test_render_shows_the_feature_of_the_wall(head):
+    sample = make_sample(torch.ones((64, 80), dtype=torch.uint8))
+    centres = wall(half=5.0)
+    probs = torch.zeros(len(centres), 17)
+    probs[centres[:, 1] > 0, 4] = 1.0  # the left half
+    probs[centres[:, 1] <= 0, 15] = 1.0
+    views = head.render(
+        torch.randn(len(centres), CHANNELS), probs, centres, sample, head.lattice_shift(sample)
+    )
+    assert views.shader_logits.shape == (1, 17, 8, 10)
+    assert (views.coverage > 0.95).all()
+    torch.testing.assert_close(views.tied_probs.sum(1), torch.ones(1, 8, 10))
+    # The principal point lies at 41.3 of 80 raw pixels: pixels 0-4 are left of it, 6-9 right.
+    assert (views.tied_probs.argmax(1)[..., :5] == 4).all()
+    assert (views.tied_probs.argmax(1)[..., 6:] == 15).all()
+
+
+def test_tied_path_teaches_the_voxels_their_pixels_class(head):
+    labels = torch.full((64, 80), 15 + 1, dtype=torch.uint8)
+    labels[:, :41] = 4 + 1
+    sample = make_sample(labels)
+    centres = wall()
+    logits = torch.zeros(len(centres), 17, requires_grad=True)
+    feats = torch.zeros(len(centres), CHANNELS)
+    head.shader_weight = 0.0
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    costs = []
+    for _ in range(12):
+        losses = head.loss(feats, logits.softmax(1), centres, sample, ramp=1.0)
+        assert list(losses) == ["loss_2d_ce_tied"]
+        optimizer.zero_grad()
+        losses["loss_2d_ce_tied"].backward()
+        optimizer.step()
+        costs.append(losses["loss_2d_ce_tied"].item())
+    assert costs[0] == pytest.approx(0.5 * math.log(17), rel=1e-3)
+    assert costs[-1] < 0.3 * costs[0]
+    # Voxels of another column than the border's that some pixel saw.
+    seen = (logits.detach().abs().sum(1) > 0) & (centres[:, 1].abs() > 2 * VOXEL)
+    assert seen.sum() > 20
+    expected = torch.where(centres[:, 1] > 0, 4, 15)
+    assert torch.equal(logits.argmax(1)[seen], expected[seen])
+
+
+def test_only_labelled_and_covered_pixels_count(head):
+    centres = wall(half=0.8)
+    probs = torch.full((len(centres), 17), 1 / 17)
+    feats = torch.zeros(len(centres), CHANNELS)
+    head.shader_weight = 0.0
+    labels = torch.full((64, 80), 5, dtype=torch.uint8)
+    # The wall spans 20 of the 64x80 pixels around the centre; the corners see nothing.
+    cost = head.loss(feats, probs, centres, make_sample(labels), 1.0)["loss_2d_ce_tied"]
+    assert cost.item() == pytest.approx(0.5 * math.log(17), rel=1e-3)
+    for nothing in (0, 18):
+        sample = make_sample(torch.full_like(labels, nothing))
+        assert head.loss(feats, probs, centres, sample, 1.0)["loss_2d_ce_tied"] == 0
+    away = make_sample(torch.full_like(labels, 5))
+    assert head.loss(feats, probs, -centres, away, 1.0)["loss_2d_ce_tied"] == 0
+
+
+def test_weights_and_ramp_scale_the_terms(head):
+    centres = wall()
+    probs = torch.rand(len(centres), 17).softmax(1)
+    feats = torch.randn(len(centres), CHANNELS)
+    sample = make_sample(torch.full((64, 80), 3, dtype=torch.uint8))
+    plain = head.loss(feats, probs, centres, sample, 1.0)
+    half = head.loss(feats, probs, centres, sample, 0.5)
+    for name, value in plain.items():
+        torch.testing.assert_close(half[name], value / 2)
+    head.tied_weight = 0.0
+    assert list(head.loss(feats, probs, centres, sample, 1.0)) == ["loss_2d_ce_shader"]
+
+
+def test_warm_loss_trains_the_shader_alone(head):
+    centres = wall()
+    feats = torch.randn(len(centres), CHANNELS, requires_grad=True)
+    probs = torch.rand(len(centres), 17, requires_grad=True)
+    sample = make_sample(torch.full((64, 80), 3, dtype=torch.uint8))
+    losses = head.warm_loss(feats, probs, centres, sample)
+    assert list(losses) == ["loss_warm_shader"]
+    losses["loss_warm_shader"].backward()
+    assert feats.grad is None
+    assert probs.grad is None
+    for name, parameter in head.named_parameters():
+        learns = parameter.grad is not None and bool(parameter.grad.any())
+        assert learns == name.startswith("shader."), name
+
+
+def test_2d_loss_reaches_spheres_features_and_classifier(head):
+    centres = wall()
+    feats = torch.randn(len(centres), CHANNELS, requires_grad=True)
+    probs = torch.rand(len(centres), 17).softmax(1).requires_grad_()
+    sample = make_sample(torch.full((64, 80), 3, dtype=torch.uint8))
+    sum(head.loss(feats, probs, centres, sample, 1.0).values()).backward()
+    assert feats.grad.any()
+    assert probs.grad.any()
+    assert head.sphere.weight.grad.any()
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_3d_augmentation_leaves_the_rendering_unchanged(head, signs):
+    rng = np.random.default_rng(3)
+    centres = wall() + torch.tensor(rng.uniform(0, 2, (225, 1)) * [1, 0, 0], dtype=torch.float32)
+    feats, probs = torch.randn(225, CHANNELS), torch.rand(225, 17)
+    angle = 0.37
+    ego_aug = torch.eye(4)
+    ego_aug[:2, :2] = torch.diag(torch.tensor(signs, dtype=torch.float32)) @ torch.tensor(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    labels = torch.ones((64, 80), dtype=torch.uint8)
+    plain, moved = make_sample(labels), make_sample(labels, ego_aug=ego_aug)
+    shift = head.lattice_shift(plain)
+    with torch.no_grad():
+        expected = head.render(feats, probs, centres, plain, shift)
+        got = head.render(feats, probs, centres @ ego_aug[:3, :3].T, moved, shift)
+    for name in ("coverage", "tied_probs", "shader_logits"):
+        torch.testing.assert_close(
+            getattr(got, name), getattr(expected, name), rtol=1e-3, atol=2e-3
+        )
+    assert expected.coverage.mean() > 0.5

@@ -1,0 +1,199 @@
+"""The written data set is what nuscenes-devkit and Occ3D's readers expect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nuscenes.nuscenes import NuScenes
+from nuscenes.utils.data_classes import LidarPointCloud
+from nuscenes.utils.geometry_utils import box_in_image
+from PIL import Image
+from pyquaternion import Quaternion
+
+from minkocc.structures.taxonomy import CAMERAS, CATEGORY_TO_ID, FREE
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+
+@pytest.fixture(scope="module")
+def nusc(tiny_root: Path) -> NuScenes:
+    return NuScenes(version="v1.0-synthetic", dataroot=str(tiny_root), verbose=False)
+
+
+def pose(record: dict) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Quaternion(record["rotation"]).rotation_matrix
+    matrix[:3, 3] = record["translation"]
+    return matrix
+
+
+def sensor_to_global(nusc: NuScenes, data: dict) -> np.ndarray:
+    calibrated = nusc.get("calibrated_sensor", data["calibrated_sensor_token"])
+    return pose(nusc.get("ego_pose", data["ego_pose_token"])) @ pose(calibrated)
+
+
+def lidar_keyframe(nusc: NuScenes, sample: dict) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Sample data, (N, 3) points in the LiDAR frame and their Occ3D classes."""
+    data = nusc.get("sample_data", sample["data"]["LIDAR_TOP"])
+    points = LidarPointCloud.from_file(nusc.get_sample_data_path(data["token"])).points[:3].T
+    labels = nusc.get("lidarseg", data["token"])["filename"]
+    category = np.fromfile(Path(nusc.dataroot) / labels, np.uint8)
+    names = nusc.lidarseg_idx2name_mapping
+    return data, points, np.array([CATEGORY_TO_ID[names[i]] for i in range(32)])[category]
+
+
+def label(nusc: NuScenes, sample: dict) -> dict[str, np.ndarray]:
+    scene = nusc.get("scene", sample["scene_token"])["name"]
+    path = Path(nusc.dataroot) / "gts" / scene / sample["token"] / "labels.npz"
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def test_devkit_loads_scenes_and_splits(nusc: NuScenes, tiny_root: Path) -> None:
+    assert [scene["name"] for scene in nusc.scene] == ["scene-0001", "scene-0002"]
+    splits = json.loads((tiny_root / "splits.json").read_text())
+    assert splits == {"train": ["scene-0001"], "val": ["scene-0002"]}
+    assert len(nusc.category) == 32
+    assert nusc.lidarseg_name2idx_mapping["vehicle.car"] == 17
+    assert [r["name"] for r in sorted(nusc.category, key=lambda r: r["index"])] == list(
+        CATEGORY_TO_ID
+    )
+
+
+def test_samples_are_linked_and_sweeps_lie_between(nusc: NuScenes) -> None:
+    for scene in nusc.scene:
+        first = nusc.get("sample", scene["first_sample_token"])
+        second = nusc.get("sample", first["next"])
+        assert second["token"] == scene["last_sample_token"]
+        assert second["prev"] == first["token"]
+        assert second["timestamp"] - first["timestamp"] == 500_000
+        data = nusc.get("sample_data", first["data"]["LIDAR_TOP"])
+        stamps, keys = [data["timestamp"]], [data["is_key_frame"]]
+        while data["next"]:
+            data = nusc.get("sample_data", data["next"])
+            stamps.append(data["timestamp"])
+            keys.append(data["is_key_frame"])
+        assert set(np.diff(stamps)) == {50_000}
+        assert keys == [True] + 9 * [False] + [True]
+
+
+def test_cameras_have_their_own_time_and_pose(nusc: NuScenes) -> None:
+    for sample in nusc.sample:
+        poses = set()
+        for channel in CAMERAS:
+            data = nusc.get("sample_data", sample["data"][channel])
+            assert abs(data["timestamp"] - sample["timestamp"]) <= 50_000
+            poses.add(data["ego_pose_token"])
+            with Image.open(nusc.get_sample_data_path(data["token"])) as image:
+                assert image.size == (320, 180) == (data["width"], data["height"])
+        assert len(poses) == len(CAMERAS)
+
+
+def test_boxes_are_seen_and_hold_their_points(nusc: NuScenes) -> None:
+    in_images = 0
+    for sample in nusc.sample:
+        assert sample["anns"]
+        data, points, _ = lidar_keyframe(nusc, sample)
+        _, boxes, _ = nusc.get_sample_data(data["token"])
+        for box in boxes:
+            annotation = nusc.get("sample_annotation", box.token)
+            local = (points - box.center) @ box.rotation_matrix
+            width, length, height = box.wlh
+            near = np.abs(local) <= np.array([length, width, height]) / 2 + 0.1
+            assert near.all(1).sum() >= 0.95 * annotation["num_lidar_pts"] > 0
+        for channel in CAMERAS:
+            token = sample["data"][channel]
+            _, boxes, intrinsics = nusc.get_sample_data(token)
+            in_images += sum(box_in_image(b, intrinsics, (320, 180)) for b in boxes)
+    assert in_images > 5
+
+
+def test_annotations_are_chained_by_instance(nusc: NuScenes) -> None:
+    for instance in nusc.instance:
+        annotation = nusc.get("sample_annotation", instance["first_annotation_token"])
+        count = 1
+        while annotation["next"]:
+            annotation = nusc.get("sample_annotation", annotation["next"])
+            assert annotation["instance_token"] == instance["token"]
+            count += 1
+        assert count == instance["nbr_annotations"]
+        assert annotation["token"] == instance["last_annotation_token"]
+
+
+def test_points_lie_in_voxels_of_their_class(nusc: NuScenes) -> None:
+    for sample in nusc.sample:
+        data, points, classes = lidar_keyframe(nusc, sample)
+        assert len(points) == len(classes) > 10_000
+        calibrated = nusc.get("calibrated_sensor", data["calibrated_sensor_token"])
+        lidar2ego = pose(calibrated)
+        index = OCC3D_GRID.to_index(points @ lidar2ego[:3, :3].T + lidar2ego[:3, 3])
+        inside = OCC3D_GRID.contains(index)
+        index, classes = index[inside], classes[inside]
+        arrays = label(nusc, sample)
+        found = arrays["semantics"][tuple(index.T)]
+        observed = arrays["mask_lidar"][tuple(index.T)]
+        # Range noise moves points over a voxel's border: the voxel itself or one beside it.
+        around = np.stack(
+            [
+                arrays["semantics"][tuple(np.clip(index + step, 0, (199, 199, 15)).T)]
+                for step in np.vstack([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
+            ]
+        )
+        assert (found != FREE).mean() > 0.95
+        assert ((found == classes) | (around == classes).any(0)).mean() > 0.97
+        assert (found == classes).mean() > 0.9
+        assert observed.mean() > 0.95
+
+
+def test_masks_nest_and_hold_the_labels(nusc: NuScenes) -> None:
+    for sample in nusc.sample:
+        arrays = label(nusc, sample)
+        assert all(a.shape == (200, 200, 16) and a.dtype == np.uint8 for a in arrays.values())
+        occupied = arrays["semantics"] != FREE
+        lidar, camera = arrays["mask_lidar"] > 0, arrays["mask_camera"] > 0
+        assert not (camera & ~lidar).any()
+        assert not (occupied & ~lidar).any()
+        assert 10_000 < occupied.sum() < 80_000
+        assert 0.3 < (camera & occupied).sum() / occupied.sum() < 0.9
+        assert (lidar & ~occupied).sum() > 5_000
+
+
+def test_points_agree_with_clean_pseudo_labels(nusc: NuScenes, tiny_root: Path) -> None:
+    exact = nearby = total = 0
+    for sample in nusc.sample:
+        data, points, classes = lidar_keyframe(nusc, sample)
+        lidar2global = sensor_to_global(nusc, data)
+        for channel in CAMERAS:
+            camera = nusc.get("sample_data", sample["data"][channel])
+            global2cam = np.linalg.inv(sensor_to_global(nusc, camera))
+            matrix = global2cam @ lidar2global
+            local = points @ matrix[:3, :3].T + matrix[:3, 3]
+            calibrated = nusc.get("calibrated_sensor", camera["calibrated_sensor_token"])
+            pixel = local @ np.array(calibrated["camera_intrinsic"]).T
+            uv = np.floor(pixel[:, :2] / np.maximum(pixel[:, 2:], 1e-6)).astype(int)
+            seen = (local[:, 2] > 0.5) & (uv >= 1).all(1) & (uv < (319, 179)).all(1)
+            stem = Path(camera["filename"]).stem
+            with Image.open(tiny_root / f"pseudo_labels/labels/{channel}/{stem}.png") as image:
+                assert image.mode == "P"
+                ids = np.asarray(image)
+            u, v, truth = uv[seen, 0], uv[seen, 1], classes[seen] + 1
+            around = [ids[v + dv, u + du] == truth for dv in (-1, 0, 1) for du in (-1, 0, 1)]
+            exact += around[4].sum()
+            nearby += np.any(around, axis=0).sum()
+            total += seen.sum()
+    # The rest is parallax: the LiDAR looks over what hides a point from the camera.
+    assert total > 5_000
+    assert exact / total > 0.93
+    assert nearby / total > 0.95
+
+
+def test_map_masks_load(nusc: NuScenes) -> None:
+    for sample in nusc.sample:
+        data = nusc.get("sample_data", sample["data"]["LIDAR_TOP"])
+        ego = nusc.get("ego_pose", data["ego_pose_token"])["translation"]
+        scene = nusc.get("scene", sample["scene_token"])
+        log = nusc.get("log", scene["log_token"])
+        mask = nusc.get("map", log["map_token"])["mask"]
+        assert mask.is_on_mask(ego[0], ego[1])

@@ -1,0 +1,97 @@
+"""Writing is deterministic, resumable and careful with what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minkocc.synthetic.writer import Settings, write_dataset
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Digest of every file by its path."""
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
+
+
+def load_tool() -> ModuleType:
+    path = Path(__file__).parents[3] / "tools" / "create_synthetic.py"
+    spec = importlib.util.spec_from_file_location("create_synthetic", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_same_bytes_for_any_number_of_workers(
+    tiny: Settings, tiny_root: Path, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "two", tiny, workers=2)
+    assert tree(tmp_path / "two") == tree(tiny_root)
+
+
+def test_second_run_skips_and_a_lost_scene_is_written_again(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+    assert write_dataset(root, small) == {"written": 1, "skipped": 0}
+    before = tree(root)
+    assert write_dataset(root, small) == {"written": 0, "skipped": 1}
+    (root / ".scenes" / "scene-0001.json").unlink()
+    next((root / "samples" / "CAM_BACK").iterdir()).unlink()
+    assert write_dataset(root, small) == {"written": 1, "skipped": 0}
+    assert tree(root) == before
+    assert not list(root.rglob("*.tmp"))
+
+    other = dataclasses.replace(small, seed=6)
+    with pytest.raises(FileExistsError, match=r"seed 5 -> 6.*--overwrite"):
+        write_dataset(root, other)
+    write_dataset(root, other, overwrite=True)
+    assert set(tree(root)).isdisjoint(k for k in before if k.startswith(("samples", "gts")))
+
+
+def test_foreign_directory_is_left_alone(tiny: Settings, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="not empty"):
+        write_dataset(tmp_path, tiny, overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_settings_refuse_nonsense(tiny: Settings) -> None:
+    with pytest.raises(ValueError, match="keyframes 0"):
+        Settings(1, 1, 0)
+    with pytest.raises(ValueError, match="both 0"):
+        Settings(0, 0, 2)
+    with pytest.raises(ValueError, match="image_size"):
+        Settings(1, 1, 2, image_size=(8, 8))
+    with pytest.raises(ValueError, match="workers 0"):
+        write_dataset(Path("nowhere"), tiny, workers=0)
+
+
+def test_tool_reports_errors_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = load_tool()
+    assert tool.main(["--out", str(tmp_path), "--keyframes", "0"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "keyframes 0" in message
+    with pytest.raises(SystemExit):
+        tool.parse_args(["--out", "x", "--image-size", "big"])
+    assert tool.parse_args(["--out", "x", "--image-size", "320x180"]).image_size == (320, 180)
+
+
+def test_images_are_not_blank(tiny_root: Path) -> None:
+    for path in (tiny_root / "samples" / "CAM_FRONT").iterdir():
+        with Image.open(path) as image:
+            assert np.asarray(image).std() > 20
