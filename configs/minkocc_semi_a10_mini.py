@@ -1,11 +1,13 @@
-# The headline recipe on the synthetic world, sized for two CPU cores: the same code paths, smaller
-# images, a narrow ResNet-18, fewer channels and a higher learning rate for its few iterations.
+# The headline recipe on the synthetic world, sized for two CPU cores: the same code paths, fewer
+# sweeps, smaller images, a narrow ResNet-18, fewer channels, a higher learning rate for the few
+# iterations.
 _base_ = ["minkocc_semi_a10.py"]
 
 data_root = "data/synthetic"
 image_pretrained = None
 image_size = [192, 352]
-max_epochs = 8
+sweeps = 4
+max_epochs = 6
 num_workers = 1
 lr = 2e-3
 

@@ -129,7 +129,7 @@ def _unpacked_sdist(
     (``numpy.distutils`` is gone). Only the unpacked source is wanted, so pip is told to leave it
     behind and its exit status does not count.
     """
-    command = [env.python, "-m", "pip", "download", "--no-clean", "--no-deps"]
+    command: list[str | Path] = [env.python, "-m", "pip", "download", "--no-clean", "--no-deps"]
     command += ["--no-build-isolation", "--no-binary", ":all:", "-d", tmp / "sdist"]
     log = _log_path(folder, "download")
     run_logged(
@@ -166,7 +166,7 @@ def _bdist_wheel(
 ) -> Path:
     """Build the wheel of ``source`` and move it into the cache in one step."""
     out = source / "minkocc-wheel"
-    command = [env.python, "setup.py", "bdist_wheel", "-d", out, *options]
+    command: list[str | Path] = [env.python, "setup.py", "bdist_wheel", "-d", out, *options]
     base = {"CFLAGS": _CFLAGS, "PATH": f"{env.python.parent}:{os.environ['PATH']}"}
     log = _log_path(folder, "build")
     run_logged(command, what, log, cwd=source, env={**base, **variables})

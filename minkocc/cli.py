@@ -6,8 +6,30 @@ import argparse
 import pickle
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from mmengine.config import Config, DictAction
+
+from minkocc.config import load_config
 from minkocc.structures.errors import UserError
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add what train and test share: the config, its options, the work dir and the launcher."""
+    parser.add_argument("config", help="e.g. configs/minkocc_semi_a10.py")
+    parser.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"])
+    # torch.distributed.launch passes it; torchrun sets LOCAL_RANK itself.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+
+
+def load_recipe(options: argparse.Namespace) -> Config:
+    """The resolved recipe of ``add_recipe``'s arguments, with its work dir and launcher."""
+    cfg = load_config(options.config, options.cfg_options)
+    cfg.work_dir = str(options.work_dir or Path("work_dirs") / Path(options.config).stem)
+    cfg.launcher = options.launcher
+    return cfg
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ KNOBS: tuple[str, ...] = (
     "seed",
     "data_root",
     "image_pretrained",
+    "sweeps",
     "weak_frames",
     "train_mask",
     "max_epochs",
@@ -98,7 +99,7 @@ def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) ->
 
 def grid_of(cfg: Config) -> VoxelGrid:
     """The model's voxel grid of a resolved recipe."""
-    return VoxelGrid(tuple(cfg.point_cloud_range), cfg.voxel_size)
+    return VoxelGrid(cfg.point_cloud_range, cfg.voxel_size)
 
 
 def _refuse_unknown_keys(cfg: Config) -> None:
@@ -117,7 +118,7 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
         if "voxel_size" in knobs:
             _check_voxel_size(knobs["voxel_size"])
             VoxelGrid(
-                tuple(knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)),
+                knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range),
                 knobs["voxel_size"],
             )
     except (TypeError, ValueError) as error:
@@ -139,7 +140,7 @@ def _check_voxel_size(size: float) -> None:
 
 def _substitute(node: Any, knobs: Mapping[str, Any]) -> Any:
     if isinstance(node, Mapping):
-        return type(node)({key: _substitute(value, knobs) for key, value in node.items()})
+        return {key: _substitute(value, knobs) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return type(node)(_substitute(value, knobs) for value in node)
     if isinstance(node, str):

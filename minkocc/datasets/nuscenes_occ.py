@@ -68,7 +68,7 @@ class Occ3DNuScenesDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Frames of the info file, read without running code from it."""
         content = read_infos(self.ann_file)
-        self._metainfo = {**self._metainfo, **content["metainfo"]}
+        self._metainfo: dict[str, Any] = {**self.metainfo, **content["metainfo"]}
         return list(content["data_list"])
 
     def frames(self) -> list[dict]:
@@ -98,17 +98,17 @@ class Occ3DNuScenesDataset(BaseDataset):
                 "a training frame needs a TrainIndex, got an int: set sampler="
                 "dict(type='WarmStartSampler') in the train_dataloader"
             )
-        when = index if isinstance(index, TrainIndex) else TrainIndex(int(index), 0, None)
-        frame = self.get_data_info(when.index)
+        number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
+        frame = self.get_data_info(number)
         return self.pipeline(
             {
                 **frame,
                 "data_root": self.data_root,
-                "phase": when.phase,
-                "iteration": when.iteration,
-                "rng": np.random.default_rng([self.seed, when.iteration, when.index]),
+                "phase": phase,
+                "iteration": iteration,
+                "rng": np.random.default_rng([self.seed, iteration, number]),
                 "label_reader": self.label_reader,
-                "weak_sources": self._weak_sources(when.index),
+                "weak_sources": self._weak_sources(number),
             }
         )
 

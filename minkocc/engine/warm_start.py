@@ -67,6 +67,9 @@ class WarmStartHook(Hook):
         dataset.label_reader.audit_dir = self._audit_dir(runner)
         dataset.label_reader.rank = get_rank()
         self._merge_audit(runner)
+        # mmengine sets these two only when the recipe's optimiser wrapper clips from the start.
+        runner.optim_wrapper.clip_func = torch.nn.utils.clip_grad_norm_
+        runner.optim_wrapper.grad_name = "grad_norm"
         if self.alpha > 0:
             counts = _on_main_first(lambda: dataset.class_counts(self.train_mask))
             head = _model(runner).semantic_head

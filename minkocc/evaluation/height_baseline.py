@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ def class_by_height(semantics: NDArray[np.uint8], mask: NDArray[np.bool_]) -> ND
 
 
 def predict_by_height(
-    points: NDArray[np.floating], counts: NDArray[np.int64], grid: VoxelGrid
+    points: NDArray[np.floating[Any]], counts: NDArray[np.int64], grid: VoxelGrid
 ) -> NDArray[np.uint8]:
     """Every voxel that holds a point takes the most frequent class of its height.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 
 from minkocc.evaluation.protocols import VOXEL_PROTOCOLS, summarise, table
 from minkocc.evaluation.voxel_iou import confusion_matrix
@@ -37,7 +38,7 @@ class VoxelIoUMetric(BaseMetric):
         self.protocol = VOXEL_PROTOCOLS[protocol]
         self.summary: dict[str, Any] = {}
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Add one histogram a frame, so that frames padded by a sampler can be cut off.
 
         Raises:
@@ -53,7 +54,7 @@ class VoxelIoUMetric(BaseMetric):
             pred, target, mask = (array.cpu().numpy() for array in arrays)
             self.results.append(confusion_matrix(pred, target, mask))
 
-    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
+    def compute_metrics(self, results: list[NDArray[np.int64]]) -> dict[str, float]:
         """Sum the histograms and report percent."""
         confusion = np.sum(results, axis=0)
         self.summary = summarise(confusion, len(results), self.protocol)
@@ -77,7 +78,7 @@ class DumpPredictions(BaseMetric):
         super().__init__()
         self.out_dir = Path(out_dir)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Write the predictions of a batch."""
         for sample in data_samples:
             with atomic_write(self.out_dir / f"{sample['token']}.npz") as sink:

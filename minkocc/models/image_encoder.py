@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from minkocc.registry import MODELS
+from minkocc.structures.errors import UserError
 
 
 @MODELS.register_module()
@@ -20,7 +21,7 @@ class ImageEncoder(BaseModule):
         image_pretrained: ``torchvision://resnet50``, a local checkpoint, or None.
 
     Raises:
-        RuntimeError: at ``init_weights``, when the pretrained weights cannot be had.
+        UserError: at ``init_weights``, when the pretrained weights cannot be had.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class ImageEncoder(BaseModule):
         except Exception as error:  # download, file and format errors of several libraries
             if not self.image_pretrained:
                 raise
-            raise RuntimeError(
+            raise UserError(
                 f"image_pretrained = {self.image_pretrained!r} could not be loaded ({error}): "
                 "set image_pretrained to a local checkpoint, or to None to train from scratch"
             ) from error

@@ -127,7 +127,7 @@ class MinkGenUNet(BaseModule):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        self.grid = VoxelGrid(tuple(point_cloud_range), voxel_size)
+        self.grid = VoxelGrid(point_cloud_range, voxel_size)
         self.threshold = threshold
         self.max_voxels = max_voxels
         self.sparse = sparse = get_backend(backend)
@@ -150,8 +150,9 @@ class MinkGenUNet(BaseModule):
             self.up.append(sparse.GenerativeConvTranspose3d(inputs, outputs, 3, stride=2))
             self.up_norm.append(SparseNorm(outputs))
             self.decode.append(ResidualBlock(sparse, outputs))
-            self.occupancy.append(nn.Linear(outputs, 1))
-            nn.init.constant_(self.occupancy[-1].bias, _OCCUPANCY_PRIOR)
+            logit = nn.Linear(outputs, 1)
+            nn.init.constant_(logit.bias, _OCCUPANCY_PRIOR)
+            self.occupancy.append(logit)
 
     def forward(
         self, feats: Tensor, coords: Tensor, target: Tensor | None = None

@@ -108,7 +108,8 @@ class MinkOcc(BaseModel):
         voxels, levels = self.extract_feat(
             inputs, data_samples, self.occupancy_target(data_samples, phase)
         )
-        bce = occupancy_bce([level.logits for level in levels], [level.targets for level in levels])
+        targets = [level.targets for level in levels if level.targets is not None]
+        bce = occupancy_bce([level.logits for level in levels], targets)
         losses = {"loss_bce": self.lambda_bce * bce}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:
@@ -162,21 +163,16 @@ class MinkOcc(BaseModel):
     def occupancy_target(self, data_samples: list[OccDataSample], phase: Phase) -> Tensor:
         """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak."""
         if not phase.needs_dense:
-            return torch.stack([sample.weak_occupancy for sample in data_samples])
-        return torch.stack(
-            [dense_occupancy(sample.voxel_semantics, self._mask(sample)) for sample in data_samples]
-        )
+            return _stacked("weak_occupancy", data_samples)
+        mask = _stacked("mask_camera", data_samples) if self.train_mask else None
+        return dense_occupancy(_stacked("voxel_semantics", data_samples), mask)
 
     def semantic_labels(self, coords: Tensor, data_samples: list[OccDataSample]) -> Tensor:
         """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask."""
-        labels = torch.stack([sample.voxel_semantics for sample in data_samples])
+        labels = _stacked("voxel_semantics", data_samples)
         if self.train_mask:
-            masks = torch.stack([self._mask(sample) for sample in data_samples])
-            labels = labels.masked_fill(~masks, 255)
+            labels = labels.masked_fill(~_stacked("mask_camera", data_samples), 255)
         return lookup(labels, coords, 255)
-
-    def _mask(self, sample: OccDataSample) -> Tensor | None:
-        return sample.mask_camera if self.train_mask else None
 
     def _render_losses(
         self,
@@ -200,3 +196,7 @@ class MinkOcc(BaseModel):
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term / len(data_samples)
         return totals
+
+
+def _stacked(name: str, data_samples: list[OccDataSample]) -> Tensor:
+    return torch.stack([sample.get(name) for sample in data_samples])

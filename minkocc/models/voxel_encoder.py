@@ -35,7 +35,7 @@ class DynamicVoxelEncoder(BaseModule):
         fusion: dict[str, Any] | None,
     ) -> None:
         super().__init__()
-        self.grid = VoxelGrid(tuple(point_cloud_range), voxel_size)
+        self.grid = VoxelGrid(point_cloud_range, voxel_size)
         layers: list[nn.Module] = []
         for inputs, outputs in zip([_POINT_INPUTS, *point_channels[:-1]], point_channels):
             layers += [

@@ -31,16 +31,22 @@ class UnsafeFileError(UserError, ValueError):
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place under ``path`` only when the block ends well."""
+def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[BinaryIO]:
+    """Open a file that takes its place under ``path`` only when the block ends well.
+
+    Args:
+        path: its folder is made when missing.
+        flush_to_disk: wait until the content has reached the disk, so that it survives a power cut.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as sink:
             yield sink
-            sink.flush()
-            os.fsync(sink.fileno())
+            if flush_to_disk:
+                sink.flush()
+                os.fsync(sink.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

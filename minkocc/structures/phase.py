@@ -30,7 +30,7 @@ class TrainIndex(NamedTuple):
     unchanged.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     iteration: int
     phase: Phase
 

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 CLASSES: tuple[str, ...] = (
     "others",
@@ -131,6 +134,6 @@ def class_id(name: str) -> int:
     return CLASSES.index(name)
 
 
-def to_2d(semantics: np.ndarray) -> np.ndarray:
+def to_2d(semantics: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     """2D ids of 3D ids, shape kept, uint8; free becomes unlabelled."""
     return np.where(semantics < NUM_CLASSES, semantics + 1, UNLABELLED_2D).astype(np.uint8)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 _TOLERANCE = 1e-4  # of a voxel; ranges such as -1 .. 5.4 m are not exact in binary
 
-ArrayT = TypeVar("ArrayT", np.ndarray, torch.Tensor)
+ArrayT = TypeVar("ArrayT", NDArray[Any], torch.Tensor)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class VoxelGrid:
         ValueError: the range is empty or the voxel size does not divide it.
     """
 
-    point_cloud_range: tuple[float, float, float, float, float, float]
+    point_cloud_range: Sequence[float]
     voxel_size: float
 
     def __post_init__(self) -> None:

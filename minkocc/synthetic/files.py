@@ -1,10 +1,8 @@
-"""Files that are either whole or absent."""
+"""The file formats of a nuScenes root, each written whole or not at all."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from minkocc.structures.files import atomic_write
 from minkocc.structures.taxonomy import PALETTE_2D
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON."""
-    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+    """Write a small file whole; the thousands of a world are not worth a disk flush each."""
+    with atomic_write(path, flush_to_disk=False) as sink:
+        sink.write(data)
 
 
 def write_npz(path: Path, **arrays: npt.NDArray[Any]) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from minkocc.structures.files import write_json
+from minkocc.structures.files import write_json
 from minkocc.structures.taxonomy import CAMERAS, CLASSES, SKY_2D, UNLABELLED_2D
-from minkocc.synthetic import files, tables
+from minkocc.synthetic import tables
 from minkocc.synthetic.scene_writer import SceneSpec, SceneWriter
 
 _PARAMETERS = "synthetic.json"
@@ -115,8 +117,8 @@ def write_dataset(
     _write_tables(out, specs)
     names = [spec.name for spec in specs]
     train = settings.train_scenes
-    files.write_json(out / "splits.json", {"train": names[:train], "val": names[train:]})
-    files.write_json(out / "pseudo_labels" / "meta.json", _meta(settings))
+    write_json(out / "splits.json", {"train": names[:train], "val": names[train:]})
+    write_json(out / "pseudo_labels" / "meta.json", _meta(settings))
     return {"written": len(missing), "skipped": len(specs) - len(missing)}
 
 
@@ -128,7 +130,7 @@ def _prepare(out: Path, parameters: dict[str, Any], overwrite: bool) -> None:
             raise FileExistsError(
                 f"{out} is not empty and holds no {_PARAMETERS}: choose a new or empty directory"
             )
-        files.write_json(note, parameters)
+        write_json(note, parameters)
         return
     before = json.loads(note.read_text())
     if before == parameters:
@@ -146,7 +148,7 @@ def _prepare(out: Path, parameters: dict[str, Any], overwrite: bool) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    files.write_json(note, parameters)
+    write_json(note, parameters)
 
 
 def _record_file(spec: SceneSpec) -> Path:
@@ -156,7 +158,7 @@ def _record_file(spec: SceneSpec) -> Path:
 def _write_scene(spec: SceneSpec) -> str:
     """Write one scene and, last, the records that mark it as finished."""
     cv2.setNumThreads(1)  # processes are the parallelism
-    files.write_json(_record_file(spec), SceneWriter(spec).write())
+    write_json(_record_file(spec), SceneWriter(spec).write())
     return spec.name
 
 
@@ -179,7 +181,7 @@ def _write_tables(out: Path, specs: list[SceneSpec]) -> None:
         for name, records in json.loads(_record_file(spec).read_text()).items():
             merged[name] += records
     for name, records in merged.items():
-        files.write_json(out / tables.VERSION / f"{name}.json", records)
+        write_json(out / tables.VERSION / f"{name}.json", records)
 
 
 def _meta(settings: Settings) -> dict[str, Any]:

@@ -2,12 +2,13 @@ data_root = "data/nuscenes"
 point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
 voxel_size = 0.4
 image_size = [256, 704]
+sweeps = 9
 weak_frames = [8, 0]
 
 _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
 
 train_pipeline = [
-    dict(type="LoadPoints", sweeps=9),
+    dict(type="LoadPoints", sweeps="${sweeps}"),
     dict(type="LoadImages"),
     dict(type="LoadOccupancyLabel", **_grid),
     dict(type="LoadPseudoLabels"),
@@ -25,7 +26,7 @@ train_pipeline = [
     dict(type="PackOccInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadPoints", sweeps=9),
+    dict(type="LoadPoints", sweeps="${sweeps}"),
     dict(type="LoadImages"),
     dict(type="LoadOccupancyLabel", point_cloud_range="${point_cloud_range}"),
     dict(type="AugmentImages", image_size="${image_size}"),

@@ -39,7 +39,7 @@ class AugmentScene(BaseTransform):
         flip: float = 0.5,
         yaw: float = 0.3925,
     ) -> None:
-        self.grid = VoxelGrid(tuple(point_cloud_range), voxel_size)
+        self.grid = VoxelGrid(point_cloud_range, voxel_size)
         self.flip = flip
         self.yaw = yaw
 
@@ -104,7 +104,7 @@ class AugmentImages(BaseTransform):
         colour: float = 0.0,
     ) -> None:
         self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.scale = tuple(scale)
+        self.scale = (float(scale[0]), float(scale[1]))
         self.shift = shift
         self.rotate = rotate
         self.colour = colour

@@ -166,7 +166,7 @@ class LoadOccupancyLabel(BaseTransform):
 
     def __init__(self, point_cloud_range: Sequence[float], voxel_size: float | None = None) -> None:
         size = OCC3D_GRID.voxel_size if voxel_size is None else voxel_size
-        self.ratio = VoxelGrid(tuple(point_cloud_range), size).ratio_to(OCC3D_GRID)
+        self.ratio = VoxelGrid(point_cloud_range, size).ratio_to(OCC3D_GRID)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the label's arrays, or nothing."""

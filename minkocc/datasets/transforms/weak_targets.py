@@ -72,7 +72,7 @@ class LoadWeakOccupancy(BaseTransform):
     ) -> None:
         if unknown not in ("ignore", "free"):
             raise ValueError(f"unknown {unknown!r}: expected 'ignore' or 'free'")
-        self.grid = VoxelGrid(tuple(point_cloud_range), voxel_size)
+        self.grid = VoxelGrid(point_cloud_range, voxel_size)
         self.unknown = unknown
         self.cache = cache
         self.always = always

@@ -1,0 +1,232 @@
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from nuscenes.nuscenes import NuScenes
+from nuscenes.utils.data_classes import LidarPointCloud
+from nuscenes.utils.geometry_utils import view_points
+from pyquaternion import Quaternion
+
+from minkocc.datasets.infos import INFO_VERSION, InfoError, create_infos, read_infos, split_scenes
+from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
+from minkocc.structures.files import UnsafeFileError
+from minkocc.structures.taxonomy import CAMERAS
+
+
+@pytest.fixture(scope="module")
+def nusc(synthetic_root):
+    return NuScenes(version="v1.0-synthetic", dataroot=str(synthetic_root), verbose=False)
+
+
+def all_frames(root):
+    return [
+        frame
+        for split in ("train", "val")
+        for frame in read_infos(root / f"minkocc_infos_{split}.pkl")["data_list"]
+    ]
+
+
+# Splits
+
+
+@pytest.mark.parametrize(
+    ("version", "train", "val"),
+    [
+        ("v1.0-mini", ["scene-0061", "scene-1077"], ["scene-0103", "scene-0916"]),
+        ("v1.0-trainval", ["scene-0001", "scene-1077"], ["scene-0003", "scene-0916"]),
+    ],
+)
+def test_official_split(tmp_path, version, train, val):
+    scenes = [train[0], val[0], train[1], val[1]]
+    assert split_scenes(tmp_path, version, scenes, None) == {"train": train, "val": val}
+
+
+def test_named_scenes_override_the_official_split(tmp_path):
+    scenes = ["scene-0061", "scene-0103"]
+    assert split_scenes(tmp_path, "v1.0-mini", scenes, ["scene-0061"]) == {
+        "train": ["scene-0103"],
+        "val": ["scene-0061"],
+    }
+
+
+def test_unknown_named_scene_is_refused(tmp_path):
+    with pytest.raises(InfoError, match="scene-9999: not in"):
+        split_scenes(tmp_path, "v1.0-mini", ["scene-0061"], ["scene-9999"])
+
+
+@pytest.mark.parametrize("version", ["v1.0-mine", "v1.0-mini"])
+def test_scenes_without_a_split_ask_for_one(tmp_path, version):
+    with pytest.raises(InfoError, match=r"mine-1.*--val-scenes"):
+        split_scenes(tmp_path, version, ["mine-1", "mine-2"], None)
+
+
+def test_a_worlds_own_split(tmp_path):
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"]}))
+    assert split_scenes(tmp_path, "v1.0-synthetic", ["a", "b"], None) == {
+        "train": ["a"],
+        "val": ["b"],
+    }
+
+
+# Content, against nuscenes-devkit
+
+
+def test_every_keyframe_is_there_once_and_linked(synthetic_root, nusc):
+    frames = all_frames(synthetic_root)
+    assert sorted(f["token"] for f in frames) == sorted(s["token"] for s in nusc.sample)
+    for frame in frames:
+        sample = nusc.get("sample", frame["token"])
+        assert (frame["prev"], frame["next"]) == (sample["prev"], sample["next"])
+        assert frame["timestamp"] == sample["timestamp"] / 1e6
+        assert (synthetic_root / frame["occ_path"]).is_file()
+
+
+def test_training_infos_carry_no_label(synthetic_root):
+    for frame in all_frames(synthetic_root):
+        text = repr(frame).lower()
+        assert all(word not in text for word in ("anns", "box", "lidarseg", "category"))
+
+
+def test_sweeps_agree_with_the_devkit(synthetic_root, nusc):
+    frame = next(f for f in all_frames(synthetic_root) if f["prev"])
+    sample = nusc.get("sample", frame["token"])
+    cloud, times = LidarPointCloud.from_file_multisweep(
+        nusc, sample, "LIDAR_TOP", "LIDAR_TOP", nsweeps=6, min_distance=0.0
+    )
+    lidar2ego = frame["lidar_points"]["lidar2ego"]
+    expected = cloud.points[:3].T @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
+    results = LoadPoints(sweeps=5)({**frame, "data_root": str(synthetic_root)})
+    got = results["points"]
+    lags = np.unique(np.round(got[:, 4], 3))
+    np.testing.assert_allclose(lags, np.unique(np.round(times, 3)), atol=2e-3)
+    for lag in lags:
+        ours = got[np.abs(got[:, 4] - lag) < 2e-3, :3]
+        theirs = expected[np.abs(times[0] - lag) < 2e-3]
+        # Returns on the vehicle are ours to remove; they lie in its box at the sweep's own time.
+        off = ((theirs < EGO_BOX[0] - 3) | (theirs > EGO_BOX[1] + 3)).any(1)
+        keep = ((ours < EGO_BOX[0] - 3) | (ours > EGO_BOX[1] + 3)).any(1)
+        assert off.sum() == keep.sum() > 1000
+        np.testing.assert_allclose(ours[keep], theirs[off], atol=2e-3)
+
+
+def lidar(nusc, sample):
+    return LidarPointCloud.from_file(nusc.get_sample_data_path(sample["data"]["LIDAR_TOP"]))
+
+
+def devkit_projection(nusc, sample, camera):
+    """The steps of the devkit's map_pointcloud_to_image, without its filter by depth."""
+    cloud = lidar(nusc, sample)
+    for channel, forward in (("LIDAR_TOP", True), (camera, False)):
+        record = nusc.get("sample_data", sample["data"][channel])
+        calibration = nusc.get("calibrated_sensor", record["calibrated_sensor_token"])
+        poses = [calibration, nusc.get("ego_pose", record["ego_pose_token"])]
+        for pose in poses if forward else poses[::-1]:
+            rotation = Quaternion(pose["rotation"]).rotation_matrix
+            if forward:
+                cloud.rotate(rotation)
+                cloud.translate(np.array(pose["translation"]))
+            else:
+                cloud.translate(-np.array(pose["translation"]))
+                cloud.rotate(rotation.T)
+    intrinsics = np.array(calibration["camera_intrinsic"])
+    return view_points(cloud.points[:3], intrinsics, normalize=True)[:2].T, cloud.points[2]
+
+
+def test_cameras_agree_with_the_devkit(synthetic_root, nusc):
+    frame = next(f for f in all_frames(synthetic_root) if f["prev"])
+    sample = nusc.get("sample", frame["token"])
+    lidar2ego = frame["lidar_points"]["lidar2ego"]
+    for camera in CAMERAS:
+        uv, depth = devkit_projection(nusc, sample, camera)
+        view = frame["images"][camera]
+        points = lidar(nusc, sample).points[:3].T
+        ego = points @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
+        local = ego @ view["ego2cam"][:3, :3].T + view["ego2cam"][:3, 3]
+        # The devkit works in float32, at hundreds of metres from the map's origin.
+        seen = (local[:, 2] > 1.0) & (np.abs(uv) < 500).all(1)
+        assert seen.sum() > 500
+        pixel = local[seen] @ view["cam2img"].T
+        np.testing.assert_allclose(local[:, 2], depth, atol=2e-3)
+        np.testing.assert_allclose(pixel[:, :2] / pixel[:, 2:], uv[seen], atol=0.05)
+
+
+def test_ray_origins_are_the_scenes_lidar_positions(synthetic_root, nusc):
+    for frame in all_frames(synthetic_root):
+        sample = nusc.get("sample", frame["token"])
+        scene = nusc.get("scene", sample["scene_token"])
+        assert frame["ray_origins"].shape == (scene["nbr_samples"], 3)
+        own = 1 if frame["prev"] else 0
+        mount = frame["lidar_points"]["lidar2ego"][:3, 3]
+        np.testing.assert_allclose(frame["ray_origins"][own], mount, atol=1e-9)
+
+
+def test_a_root_without_labels_gets_infos_without_them(linked_root):
+    shutil.rmtree(linked_root / "gts")
+    for name in ("train", "val"):
+        (linked_root / f"minkocc_infos_{name}.pkl").unlink()
+    create_infos(linked_root, "v1.0-synthetic", val_scenes=["scene-0001"])
+    val = read_infos(linked_root / "minkocc_infos_val.pkl")["data_list"]
+    assert {frame["scene_name"] for frame in val} == {"scene-0001"}
+    assert all(frame["occ_path"] is None for frame in all_frames(linked_root))
+
+
+def test_wrong_version_is_named(synthetic_root):
+    with pytest.raises(InfoError, match=r"v1\.0-trainval holds no nuScenes tables"):
+        create_infos(synthetic_root, "v1.0-trainval")
+
+
+# Reading
+
+
+def write(path, content):
+    path.write_bytes(pickle.dumps(content))
+    return path
+
+
+def test_missing_info_file_says_how_to_make_it(tmp_path):
+    with pytest.raises(InfoError, match=r"none\.pkl does not exist: create it with"):
+        read_infos(tmp_path / "none.pkl")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"metainfo": {"info_version": "minkocc-0"}, "data_list": []},
+        {"infos": [], "metadata": {}},
+        [1, 2],
+    ],
+)
+def test_infos_of_another_make_are_refused(tmp_path, content):
+    with pytest.raises(InfoError, match=f"expected '{INFO_VERSION}': create it again"):
+        read_infos(write(tmp_path / "old.pkl", content))
+
+
+def test_missing_keys_are_named(tmp_path, synthetic_root):
+    content = read_infos(synthetic_root / "minkocc_infos_val.pkl")
+    frame = content["data_list"][0]
+    del frame["ray_origins"], frame["images"]
+    with pytest.raises(InfoError, match=f"frame {frame['token']}: missing images, ray_origins"):
+        read_infos(write(tmp_path / "part.pkl", content))
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_infos_with_code_are_refused_and_not_run(tmp_path):
+    content = {"metainfo": {"info_version": INFO_VERSION}, "data_list": [Bomb(tmp_path / "ran")]}
+    with pytest.raises(UnsafeFileError, match="could run code: refused"):
+        read_infos(write(tmp_path / "bad.pkl", content))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_corrupt_info_file_is_named(tmp_path):
+    (tmp_path / "cut.pkl").write_bytes(b"\x80\x04\x95 ")
+    with pytest.raises(ValueError, match=r"cut\.pkl is not a readable pickle"):
+        read_infos(tmp_path / "cut.pkl")

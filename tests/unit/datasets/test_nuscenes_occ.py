@@ -1,0 +1,214 @@
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from minkocc.datasets.label_budget import LabelBudgetError, LabelError
+from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+RANGE = list(OCC3D_GRID.point_cloud_range)
+PIPELINE = [
+    {"type": "LoadPoints", "sweeps": 1},
+    {"type": "LoadImages"},
+    {"type": "LoadOccupancyLabel", "point_cloud_range": RANGE, "voxel_size": 0.4},
+    {"type": "LoadPseudoLabels"},
+    {"type": "LoadWeakOccupancy", "point_cloud_range": RANGE, "voxel_size": 0.4},
+    {"type": "AugmentScene", "point_cloud_range": RANGE, "voxel_size": 0.4},
+    {
+        "type": "AugmentImages",
+        "image_size": [54, 96],
+        "scale": [0.9, 1.1],
+        "shift": 0.05,
+        "rotate": 5.0,
+        "colour": 0.2,
+    },
+    {"type": "DropVoxels", "ratio": 0.1},
+    {"type": "PackOccInputs"},
+]
+
+
+def make(root, split="train", **settings):
+    init_default_scope("minkocc")
+    settings = {"pipeline": PIPELINE, "alpha": 0.4, "weak_frames": (1, 0), **settings}
+    return Occ3DNuScenesDataset(str(root), f"minkocc_infos_{split}.pkl", **settings)
+
+
+def fields(item):
+    sample = item["data_samples"]
+    return {**item["inputs"], **{key: sample.get(key) for key in sample.keys()}}  # noqa: SIM118
+
+
+def same(first, second):
+    first, second = fields(first), fields(second)
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+def outside(dataset):
+    return next(i for i in range(len(dataset)) if i not in dataset.labelled_indices())
+
+
+def test_budget_is_drawn_over_scenes(synthetic_root):
+    dataset = make(synthetic_root)
+    assert len(dataset) == 6
+    assert len(dataset.label_budget.scenes) == 2  # ceil(0.4 * 3)
+    assert len(dataset.labelled_indices()) == 4
+    assert make(synthetic_root, alpha=None).labelled_indices() == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "targets"),
+    [
+        (Phase.WARM, {"voxel_semantics", "mask_camera", "mask_lidar"}),
+        (Phase.WEAK, {"weak_occupancy"}),
+        (Phase.STRONG, {"voxel_semantics", "mask_camera", "mask_lidar"}),
+    ],
+)
+def test_a_phase_loads_its_targets_and_no_others(synthetic_root, phase, targets):
+    dataset = make(synthetic_root)
+    item = dataset[TrainIndex(dataset.labelled_indices()[0], 3, phase)]
+    sample = item["data_samples"]
+    assert sample.phase is phase
+    assert sample.iteration == 3
+    cameras = {"ego2img", "ego2cam", "cam2img", "ego_aug", "img_semantics", "img_confidence"}
+    assert set(sample.keys()) == targets | cameras
+    assert item["inputs"]["imgs"].shape == (6, 3, 54, 96)
+    assert item["inputs"]["imgs"].dtype == torch.uint8
+    assert item["inputs"]["points"].shape[1] == 5
+    for key in targets:
+        assert sample.get(key).shape == (200, 200, 16)
+
+
+def test_weak_phase_never_opens_a_label(linked_root):
+    for path in (linked_root / "gts").rglob("labels.npz"):
+        path.unlink()
+        path.write_bytes(b"this is not an archive")
+    dataset = make(linked_root)
+    for index in range(len(dataset)):
+        dataset[TrainIndex(index, 0, Phase.WEAK)]
+    with pytest.raises(LabelError, match="cannot be read"):
+        dataset[TrainIndex(dataset.labelled_indices()[0], 0, Phase.WARM)]
+    shutil.rmtree(linked_root / "gts")
+    dataset[TrainIndex(0, 0, Phase.WEAK)]
+
+
+@pytest.mark.parametrize("phase", [Phase.WARM, Phase.STRONG])
+def test_dense_phase_outside_the_budget_is_refused(synthetic_root, phase):
+    dataset = make(synthetic_root)
+    index = outside(dataset)
+    token = dataset.get_data_info(index)["token"]
+    with pytest.raises(LabelBudgetError, match=f"the dense label of {token}.*alpha_0.4_seed_0"):
+        dataset[TrainIndex(index, 0, phase)]
+
+
+def test_only_dense_reads_are_audited(synthetic_root, tmp_path):
+    dataset = make(synthetic_root)
+    dataset.label_reader.audit_dir = tmp_path / "audit"
+    index = dataset.labelled_indices()[1]
+    dataset[TrainIndex(0, 0, Phase.WEAK)]
+    assert not (tmp_path / "audit").exists()
+    dataset[TrainIndex(index, 0, Phase.WARM)]
+    (log,) = (tmp_path / "audit").iterdir()
+    assert log.read_text().split() == [dataset.get_data_info(index)["token"]]
+
+
+@pytest.mark.parametrize("phase", [Phase.WARM, Phase.WEAK])
+def test_augmentation_depends_on_seed_iteration_and_index_alone(synthetic_root, phase):
+    first, second = make(synthetic_root), make(synthetic_root)
+    a, b = first.labelled_indices()[:2]
+    expected = first[TrainIndex(a, 5, phase)]
+    second[TrainIndex(b, 1, Phase.WEAK)]
+    np.random.seed(9)  # noqa: NPY002 the legacy generator must not matter
+    torch.manual_seed(9)
+    assert same(second[TrainIndex(a, 5, phase)], expected)
+    lattice = second[TrainIndex(a, 5, phase)]["data_samples"].lattice_draw
+    assert lattice == expected["data_samples"].lattice_draw
+    again = second[TrainIndex(a, 6, phase)]
+    assert not torch.equal(again["data_samples"].ego_aug, expected["data_samples"].ego_aug)
+    other = second[TrainIndex(b, 5, phase)]
+    assert not torch.equal(other["data_samples"].ego_aug, expected["data_samples"].ego_aug)
+    reseeded = make(synthetic_root, seed=1, alpha=1.0)[TrainIndex(a, 5, phase)]
+    assert not torch.equal(reseeded["data_samples"].ego_aug, expected["data_samples"].ego_aug)
+
+
+def test_plain_index_in_training_is_refused(synthetic_root):
+    with pytest.raises(TypeError, match=r"needs a TrainIndex.*WarmStartSampler"):
+        make(synthetic_root)[0]
+
+
+def test_a_copy_in_a_worker_gives_the_same(synthetic_root):
+    dataset = make(synthetic_root)
+    copy = pickle.loads(pickle.dumps(dataset))
+    when = TrainIndex(2, 7, Phase.WEAK)
+    assert same(copy[when], dataset[when])
+
+
+def test_evaluation_needs_no_ground_truth(linked_root):
+    pipeline = [step for step in PIPELINE if not step["type"].startswith(("Augment", "Drop"))]
+    pipeline.insert(-1, {"type": "AugmentImages", "image_size": [54, 96]})
+    dataset = make(linked_root, "val", pipeline=pipeline, test_mode=True)
+    assert dataset[0]["data_samples"].voxel_semantics.shape == (200, 200, 16)
+    infos = linked_root / "minkocc_infos_val.pkl"
+    content = pickle.loads(infos.read_bytes())
+    for frame in content["data_list"]:
+        frame["occ_path"] = None
+    infos.unlink()
+    infos.write_bytes(pickle.dumps(content))
+    for folder in ("gts", "pseudo_labels"):
+        shutil.rmtree(linked_root / folder)
+    bare = make(linked_root, "val", pipeline=pipeline, test_mode=True)[0]["data_samples"]
+    assert bare.phase is None
+    assert set(bare.keys()) == {"ego2img", "ego2cam", "cam2img", "ego_aug"}
+
+
+def test_augmented_points_project_to_the_same_place_of_the_image(synthetic_root):
+    # A plain frame says which raw pixel a point has; both augmentations together must keep it.
+    plain_steps = [step for step in PIPELINE if not step["type"].startswith(("Augment", "Drop"))]
+    plain_steps.insert(-1, {"type": "AugmentImages", "image_size": [108, 192]})
+    shaken = [dict(step) for step in PIPELINE]
+    shaken[6] = {"type": "AugmentImages", "image_size": [108, 192]}
+    when = TrainIndex(1, 4, Phase.WEAK)
+    plain = make(synthetic_root, pipeline=plain_steps)[when]
+    moved = make(synthetic_root, pipeline=shaken)[when]
+    pixels = []
+    for item in (plain, moved):
+        points = item["inputs"]["points"][::50, :3].double()
+        matrix = item["data_samples"].ego2img[0].double()
+        image = points @ matrix[:3, :3].T + matrix[:3, 3]
+        pixels.append((image[:, :2] / image[:, 2:])[image[:, 2] > 1])
+    assert len(pixels[0]) > 50
+    assert not torch.allclose(plain["inputs"]["points"], moved["inputs"]["points"])
+    torch.testing.assert_close(pixels[0], pixels[1], rtol=0, atol=0.01)
+
+
+def weak_sources(root, frames, index):
+    dataset = make(root, weak_frames=frames)
+    sources = dataset._weak_sources(index)
+    ego2global = dataset.get_data_info(index)["ego2global"]
+    return {source["lidar_path"]: ego2global @ source["lidar2ego"] for source in sources}
+
+
+def test_weak_sources_follow_the_links_and_know_their_place(synthetic_root):
+    dataset = make(synthetic_root)
+    first, second = dataset.get_data_info(0), dataset.get_data_info(1)
+    assert second["prev"] == first["token"]
+    keys = [frame["lidar_points"]["lidar_path"] for frame in (first, second)]
+    alone = weak_sources(synthetic_root, (8, 0), 0)
+    assert list(alone) == keys[:1]  # nothing comes before the first keyframe
+    # Two keyframes and the nine sweeps between them, seen from either end.
+    later, earlier = (
+        weak_sources(synthetic_root, (8, 0), 1),
+        weak_sources(synthetic_root, (0, 1), 0),
+    )
+    assert later.keys() == earlier.keys() >= set(keys)
+    assert len(later) == 11
+    for path, lidar2global in later.items():
+        np.testing.assert_allclose(lidar2global, earlier[path], atol=1e-6)
+    for frame, key in zip((first, second), keys):
+        expected = frame["ego2global"] @ frame["lidar_points"]["lidar2ego"]
+        np.testing.assert_allclose(later[key], expected, atol=1e-6)

@@ -1,0 +1,524 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minkocc.datasets.infos import read_infos
+from minkocc.datasets.transforms.augment import (
+    AugmentImages,
+    AugmentScene,
+    DropVoxels,
+    resample_voxels,
+)
+from minkocc.datasets.transforms.loading import (
+    InputError,
+    LoadImages,
+    LoadPoints,
+    LoadPseudoLabels,
+    read_lidar,
+    refine,
+)
+from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.structures.phase import Phase
+from minkocc.structures.voxel_grid import VoxelGrid
+
+GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.4), 0.4)
+RANGE = list(GRID.point_cloud_range)
+
+
+def write_points(path, points):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.asarray(points, np.float32).tofile(path)
+
+
+def pose(x=0.0, y=0.0, z=0.0, yaw=0.0):
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+    matrix[:3, 3] = x, y, z
+    return matrix
+
+
+@pytest.fixture
+def frame(linked_root):
+    """The first validation frame, as the dataset hands it to the pipeline."""
+    info = read_infos(linked_root / "minkocc_infos_val.pkl")["data_list"][0]
+    return {**info, "data_root": str(linked_root), "phase": None}
+
+
+def replace(path):
+    """A private copy of a linked file."""
+    target = path.resolve()
+    path.unlink()
+    shutil.copy(target, path)
+    return path
+
+
+# LiDAR
+
+
+@pytest.mark.parametrize("cut", [1, 4, 7])
+def test_truncated_lidar_is_named(tmp_path, cut):
+    path = tmp_path / "cut.bin"
+    write_points(path, np.ones((4, 5)))
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(InputError, match=rf"{path} is truncated: {80 - cut} bytes"):
+        read_lidar(path)
+
+
+def test_missing_lidar_is_named(tmp_path):
+    with pytest.raises(InputError, match=rf"{tmp_path}/none.bin cannot be read"):
+        read_lidar(tmp_path / "none.bin")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_lidar_with_values_that_are_not_finite_is_named(tmp_path, value):
+    points = np.ones((4, 5))
+    points[1:3, 2] = value
+    write_points(tmp_path / "nan.bin", points)
+    with pytest.raises(InputError, match=r"nan\.bin holds 2 points"):
+        read_lidar(tmp_path / "nan.bin")
+
+
+def two_sweeps(root, current, earlier, sweep2ego, mount):
+    write_points(root / "now.bin", current)
+    write_points(root / "then.bin", earlier)
+    return {
+        "token": "t",
+        "data_root": str(root),
+        "lidar_points": {"lidar_path": "now.bin", "lidar2ego": mount, "timestamp": 10.0},
+        "lidar_sweeps": [
+            {"lidar_path": "then.bin", "timestamp": 9.95, "sweep2ego": sweep2ego},
+            {"lidar_path": "never.bin", "timestamp": 9.9, "sweep2ego": sweep2ego},
+        ],
+    }
+
+
+def test_sweeps_meet_in_the_current_ego_frame(tmp_path):
+    # The vehicle drove 3 m along x and turned left by 90 degrees; a post stands still.
+    mount = pose(1.0, 0.0, 1.8, yaw=-np.pi / 2)
+    then, now = pose(100.0, 50.0), pose(103.0, 50.0, yaw=np.pi / 2)
+    post = np.array([110.0, 57.0, 0.7, 1.0])
+    seen = [np.linalg.inv(ego2global @ mount) @ post for ego2global in (now, then)]
+    clouds = [[[*p[:3], 51.0, 3.0]] for p in seen]
+    sweep2ego = np.linalg.inv(now) @ then @ mount
+    results = two_sweeps(tmp_path, *clouds, sweep2ego, mount)
+    points = LoadPoints(sweeps=1)(results)["points"]
+    assert points.dtype == np.float32
+    # From (103, 50) facing +y: 7 m ahead, 7 m to the right.
+    expected = [[7.0, -7.0, 0.7, 0.2, 0.0], [7.0, -7.0, 0.7, 0.2, 0.05]]
+    np.testing.assert_allclose(points, expected, atol=1e-5)
+
+
+def test_returns_on_the_vehicle_are_removed_wherever_it_stood(tmp_path):
+    mount = pose(1.0, 0.0, 1.8)
+    roof, street = [0.5, 0.5, 0.0, 0.0, 0.0], [9.0, 0.0, -1.8, 0.0, 0.0]
+    # Where the vehicle stands now the earlier sweep hit something real, 20 m ahead of it.
+    ahead = [20.0, 0.5, -1.0, 0.0, 0.0]
+    results = two_sweeps(tmp_path, [roof, street], [roof, ahead], pose(-20.0) @ mount, mount)
+    points = LoadPoints(sweeps=1)(results)["points"]
+    np.testing.assert_allclose(points[:, :3], [[10.0, 0.0, 0.0], [1.0, 0.5, 0.8]], atol=1e-5)
+
+
+def test_no_point_off_the_vehicle_is_an_error(tmp_path):
+    roof = [[0.0, 0.0, 0.0, 0.0, 0.0]]
+    results = two_sweeps(tmp_path, roof, roof, pose(z=1.8), pose(z=1.8))
+    with pytest.raises(InputError, match="hold no point off the vehicle"):
+        LoadPoints(sweeps=1)(results)
+
+
+# Images and pseudo-labels
+
+
+def test_images_and_matrices(frame):
+    results = LoadImages()(dict(frame))
+    assert [image.size for image in results["imgs"]] == [(192, 108)] * 6
+    assert results["raw_size"] == (108, 192)
+    assert results["cam2img"].shape == results["ego2cam"].shape == (6, 4, 4)
+    assert (results["cam2img"][:, 3] == [0, 0, 0, 1]).all()
+
+
+def image_path(frame, camera="CAM_BACK"):
+    return Path(frame["data_root"]) / frame["images"][camera]["img_path"]
+
+
+def test_truncated_image_is_named(frame):
+    path = replace(image_path(frame))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"{path} cannot be read"):
+        LoadImages()(frame)
+
+
+def test_file_that_is_no_image_is_named(frame):
+    path = replace(image_path(frame))
+    path.write_bytes(b"not a JPEG")
+    with pytest.raises(InputError, match=rf"{path} cannot be read"):
+        LoadImages()(frame)
+
+
+def test_missing_image_is_named(frame):
+    path = image_path(frame)
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{path} does not exist"):
+        LoadImages()(frame)
+
+
+def test_image_of_another_size_is_named(frame):
+    path = replace(image_path(frame))
+    Image.new("RGB", (96, 54)).save(path)
+    with pytest.raises(InputError, match=rf"{path} is 96x54, its info says 192x108"):
+        LoadImages()(frame)
+
+
+def pseudo_path(frame, kind, camera="CAM_FRONT_LEFT"):
+    stem = Path(frame["images"][camera]["img_path"]).stem
+    return Path(frame["data_root"]) / "pseudo_labels" / kind / camera / f"{stem}.png"
+
+
+def load_pseudo(frame, phase=Phase.WEAK):
+    return LoadPseudoLabels()({**frame, "phase": phase, "raw_size": (108, 192)})
+
+
+def test_pseudo_labels_are_read_as_they_are_on_disk(frame):
+    results = load_pseudo(frame)
+    assert results["img_semantics"].shape == results["img_confidence"].shape == (6, 108, 192)
+    with Image.open(pseudo_path(frame, "labels")) as file:  # the third camera
+        assert np.array_equal(results["img_semantics"][2], np.asarray(file))
+    with Image.open(pseudo_path(frame, "confidence")) as file:
+        np.testing.assert_allclose(results["img_confidence"][2] * 255, np.asarray(file), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "array", "words"),
+    [
+        ("labels", np.zeros((54, 96), np.uint8), r"is uint8 \(54, 96\), expected uint8 \(108, 192"),
+        ("confidence", np.zeros((54, 96), np.uint8), r"is uint8 \(54, 96\)"),
+        ("labels", np.full((108, 192), 19, np.uint8), r"id 19, expected 0\.\.18"),
+        ("labels", np.zeros((108, 192, 3), np.uint8), r"\(108, 192, 3\)"),
+    ],
+)
+def test_wrong_pseudo_label_is_named(frame, kind, array, words):
+    path = pseudo_path(frame, kind)
+    path.unlink()
+    Image.fromarray(array).save(path)
+    with pytest.raises(InputError, match=f"{path}.*{words}"):
+        load_pseudo(frame)
+
+
+def test_missing_pseudo_label_is_an_error_in_training_only(frame):
+    shutil.rmtree(Path(frame["data_root"]) / "pseudo_labels")
+    assert "img_semantics" not in load_pseudo(frame, phase=None)
+    with pytest.raises(InputError, match=r"does not exist.*generate_pseudo_labels"):
+        load_pseudo(frame)
+
+
+def test_truncated_pseudo_label_is_named(frame):
+    path = replace(pseudo_path(frame, "labels"))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match=rf"{path} cannot be read"):
+        load_pseudo(frame)
+
+
+def test_refine_repeats_every_voxel():
+    coarse = np.arange(8).reshape(2, 2, 2)
+    fine = refine(coarse, 3)
+    assert fine.shape == (6, 6, 6)
+    for index in np.ndindex(6, 6, 6):
+        assert fine[index] == coarse[tuple(i // 3 for i in index)]
+
+
+# Augmentation of images
+
+CAM2IMG = np.eye(4)
+CAM2IMG[:2, :3] = [[260.0, 0.0, 158.0], [0.0, 250.0, 95.0]]
+
+
+def blob(u, v, size=(320, 180)):
+    """A bright dot around a pixel of a dark image."""
+    x, y = np.arange(size[0]) + 0.5 - u, np.arange(size[1])[:, None] + 0.5 - v
+    grey = 255 * np.exp(-(x**2 + y**2) / 18.0)
+    return Image.fromarray(np.repeat(grey[..., None], 3, 2).astype(np.uint8))
+
+
+def centre_of(image):
+    weight = image[..., 0].astype(float)
+    weight[weight < 30] = 0
+    rows, columns = np.indices(weight.shape)
+    total = weight.sum()
+    assert total > 0
+    return np.array([((columns + 0.5) * weight).sum(), ((rows + 0.5) * weight).sum()]) / total
+
+
+def project(matrix, point):
+    u, v, z, _ = matrix @ point
+    return np.array([u, v]) / z
+
+
+@pytest.mark.parametrize("size", [(90, 160), (128, 320), (270, 480)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"scale": (0.8, 0.8)},
+        {"scale": (1.3, 1.3)},
+        {"shift": 0.1},
+        {"rotate": 12.0},
+        {"scale": (0.85, 1.2), "shift": 0.05, "rotate": 8.0},
+    ],
+)
+def test_a_point_keeps_its_pixel_at_any_depth(size, settings):
+    pixel = np.array([180.0, 110.0])
+    ray = np.linalg.inv(CAM2IMG[:3, :3]) @ [*pixel, 1.0]
+    results = {
+        "imgs": [blob(*pixel)] * 2,
+        "img_aug": np.tile(np.eye(4), (2, 1, 1)),
+        "rng": np.random.default_rng(5),
+    }
+    out = AugmentImages(image_size=size, **settings)(results)
+    for image, img_aug in zip(out["imgs"], out["img_aug"]):
+        assert image.shape == (*size, 3)
+        found = centre_of(image)
+        for depth in (2.0, 40.0):
+            point = np.array([*(ray * depth), 1.0])
+            expected = project(img_aug @ CAM2IMG, point)
+            np.testing.assert_allclose(found, expected, atol=0.3)
+
+
+def test_plain_resize_keeps_the_bottom_of_the_image():
+    results = {
+        "imgs": [blob(160, 170)],
+        "img_aug": np.eye(4)[None],
+        "rng": np.random.default_rng(0),
+    }
+    out = AugmentImages(image_size=(60, 160))(results)
+    # 320x180 becomes 160x90, of which the upper 30 rows go.
+    np.testing.assert_allclose(centre_of(out["imgs"][0]), [80.0, 55.0], atol=0.3)
+
+
+def test_views_draw_their_own_augmentation():
+    results = {
+        "imgs": [blob(160, 100)] * 2,
+        "img_aug": np.tile(np.eye(4), (2, 1, 1)),
+        "rng": np.random.default_rng(0),
+    }
+    out = AugmentImages(image_size=(90, 160), rotate=5.0, shift=0.1)(results)
+    assert not np.allclose(out["img_aug"][0], out["img_aug"][1])
+
+
+# Augmentation of the scene
+
+
+def scene(seed=0):
+    """Occupied voxels, and one point at the centre of each."""
+    rng = np.random.default_rng(seed)
+    semantics = np.where(rng.random(GRID.shape) < 0.05, 4, 17).astype(np.uint8)
+    index = np.argwhere(semantics == 4)
+    points = np.zeros((len(index), 5), np.float32)
+    points[:, :3] = RANGE[:3] + (index + 0.5) * GRID.voxel_size
+    return semantics, points
+
+
+def scene_results(seed=0, draw=0):
+    semantics, points = scene(seed)
+    return {
+        "points": points,
+        "voxel_semantics": semantics,
+        "mask_camera": semantics == 4,
+        "mask_lidar": semantics == 4,
+        "weak_occupancy": (semantics == 4).astype(np.uint8),
+        "rng": np.random.default_rng(draw),
+    }
+
+
+def test_flips_move_points_and_labels_alike():
+    _, points = scene()
+    seen = set()
+    for draw in range(12):
+        out = AugmentScene(RANGE, 0.4, flip=0.5, yaw=0.0)(scene_results(draw=draw))
+        signs = np.sign(np.diag(out["ego_aug"])[:2])
+        seen.add(tuple(signs))
+        axes = [axis for axis in (0, 1) if signs[axis] < 0]
+        for key in ("voxel_semantics", "mask_camera", "mask_lidar", "weak_occupancy"):
+            plain = scene_results()[key]
+            assert np.array_equal(out[key], np.flip(plain, axes)), key
+        np.testing.assert_allclose(out["points"][:, :3], points[:, :3] * [*signs, 1], atol=1e-5)
+        voxels = np.full(GRID.shape, 17, np.uint8)
+        voxels[tuple(GRID.to_index(out["points"][:, :3]).T)] = 4
+        assert np.array_equal(out["voxel_semantics"], voxels)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_quarter_turns_are_exact(turns):
+    semantics, points = scene()
+    turn = np.round(pose(yaw=turns * np.pi / 2))
+    out = resample_voxels(semantics, GRID, turn, 255)
+    assert np.array_equal(out, np.rot90(semantics, turns))
+    voxels = np.full(GRID.shape, 17, np.uint8)
+    voxels[tuple(GRID.to_index(points[:, :3] @ turn[:3, :3].T).T)] = 4
+    assert np.array_equal(out, voxels)
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_any_turn_keeps_points_inside_the_thing_they_hit(draw):
+    # Points well inside a block stay inside it, whatever the nearest-voxel lookup rounds.
+    results = scene_results(draw=draw)
+    block = np.full(GRID.shape, 17, np.uint8)
+    block[12:17, 5:10, 1:5] = 10
+    results["voxel_semantics"] = block
+    low, high = np.array([1.2, -1.6, -0.2]), np.array([2.4, -0.4, 0.6])
+    rng = np.random.default_rng(1)
+    results["points"] = np.zeros((200, 5), np.float32)
+    results["points"][:, :3] = rng.uniform(low, high, (200, 3))
+    out = AugmentScene(RANGE, 0.4, flip=0.5, yaw=0.7)(results)
+    index = GRID.to_index(out["points"][:, :3])
+    assert (out["voxel_semantics"][tuple(index.T)] == 10).all()
+    assert (out["voxel_semantics"] == 10).sum() == pytest.approx(100, abs=15)
+
+
+def test_what_turns_in_from_outside_is_ignored():
+    results = scene_results()
+    results["voxel_semantics"][:] = 17
+    results["mask_camera"][:] = results["mask_lidar"][:] = True
+    results["weak_occupancy"][:] = 0
+
+    class Half:  # 45 degrees, no flip
+        def uniform(self, low, high):
+            return high
+
+        def random(self, size):
+            return np.ones(size)
+
+    results["rng"] = Half()
+    out = AugmentScene(RANGE, 0.4, flip=0.5, yaw=np.pi / 4)(results)
+    x, y = np.meshgrid(*[(np.arange(20) + 0.5) * 0.4 - 4.0] * 2, indexing="ij")
+    outside = np.abs(x) + np.abs(y) > 4 * np.sqrt(2)
+    assert outside[0, 0]
+    for key, inner, outer in (
+        ("voxel_semantics", 17, 255),
+        ("mask_camera", True, False),
+        ("mask_lidar", True, False),
+        ("weak_occupancy", 0, 255),
+    ):
+        assert (out[key][outside] == outer).all(), key
+        assert (out[key][~outside] == inner).all(), key
+
+
+def test_dropped_voxels_are_ignored_and_never_free():
+    semantics, weak = np.full(GRID.shape, 17, np.uint8), np.zeros(GRID.shape, np.uint8)
+    semantics[:10], weak[:10] = 7, 1
+    weak[15:] = 255
+    out = DropVoxels(ratio=0.25)(
+        {
+            "voxel_semantics": semantics.copy(),
+            "weak_occupancy": weak.copy(),
+            "rng": np.random.default_rng(0),
+        }
+    )
+    for key, before, ignored in (
+        ("voxel_semantics", semantics, 255),
+        ("weak_occupancy", weak, 255),
+    ):
+        after = out[key]
+        dropped = after[:10] == ignored
+        assert dropped.mean() == pytest.approx(0.25, abs=0.05)
+        assert np.array_equal(after[:10][~dropped], before[:10][~dropped])
+        assert np.array_equal(after[10:], before[10:])
+
+
+# Weak occupancy
+
+SENSOR = np.array([0.2, 0.2, 1.2])  # in voxel (10, 10, 5) of GRID
+
+
+def weak_results(root, sweeps):
+    """``sweeps``: per sweep (sensor position, end points), in the current ego frame."""
+    sources = []
+    for number, (sensor, ends) in enumerate(sweeps):
+        lidar2ego = pose(*sensor)
+        local = np.asarray(ends, float).reshape(-1, 3) - sensor
+        write_points(root / f"{number}.bin", np.pad(local, ((0, 0), (0, 2))))
+        sources.append({"lidar_path": f"{number}.bin", "lidar2ego": lidar2ego})
+    return {
+        "token": "abc",
+        "data_root": str(root),
+        "phase": Phase.WEAK,
+        "weak_sources": sources,
+        # The vehicle's own box is far off, so that it removes nothing.
+        "lidar_points": {"lidar2ego": pose(1000.0)},
+    }
+
+
+def test_weak_occupancy_worked_by_hand(tmp_path):
+    # Along +y at x = z = const: the ray crosses y-voxels 10..14 and ends in 15.
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    weak = LoadWeakOccupancy(RANGE, 0.4)(results)["weak_occupancy"]
+    expected = np.full(GRID.shape, 255, np.uint8)
+    expected[10, 10:15, 5] = 0
+    expected[10, 15, 5] = 1
+    assert np.array_equal(weak, expected)
+    assert weak.dtype == np.uint8
+
+
+def test_a_hit_outlives_the_rays_of_other_sweeps(tmp_path):
+    beyond = [[0.2, 3.8, 1.2]]
+    results = weak_results(
+        tmp_path, [(SENSOR, beyond), (SENSOR, beyond), (SENSOR, [[0.2, 2.2, 1.2]])]
+    )
+    weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
+    assert weak[10, :, 5].tolist() == [255] * 10 + [0] * 5 + [1] + [0] * 3 + [1]
+
+
+def test_sweeps_from_outside_the_grid_and_other_poses_count(tmp_path):
+    results = weak_results(tmp_path, [(np.array([-9.0, 0.2, 1.2]), [[-3.0, 0.2, 1.2]])])
+    weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
+    assert weak[:, 10, 5].tolist() == [0, 0, 1] + [255] * 17
+
+
+def test_unknown_may_be_called_free(tmp_path):
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    weak = LoadWeakOccupancy(RANGE, 0.4, unknown="free")(results)["weak_occupancy"]
+    assert (weak == 1).sum() == 1
+    assert (weak == 0).sum() == weak.size - 1
+    with pytest.raises(ValueError, match="'ignore' or 'free'"):
+        LoadWeakOccupancy(RANGE, 0.4, unknown="maybe")
+
+
+def test_cache_is_used_and_belongs_to_its_settings(tmp_path):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    first = step(dict(results))["weak_occupancy"]
+    (tmp_path / "0.bin").unlink()
+    assert np.array_equal(step(dict(results))["weak_occupancy"], first)
+    moved = dict(results, weak_sources=[{"lidar_path": "0.bin", "lidar2ego": pose(0.1)}])
+    for other, miss in ((step, moved), (LoadWeakOccupancy(RANGE, 0.2), results)):
+        with pytest.raises(InputError, match=r"0\.bin cannot be read"):
+            other(dict(miss))
+
+
+def test_corrupt_cache_is_named(tmp_path):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    step(dict(results))
+    (path,) = (tmp_path / "weak_occupancy").rglob("*.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"{path} cannot be read"):
+        step(dict(results))
+
+
+@pytest.mark.parametrize(
+    ("phase", "always", "made"),
+    [
+        (Phase.WARM, False, False),
+        (Phase.STRONG, False, False),
+        (None, False, False),
+        (None, True, True),
+        (Phase.WEAK, False, True),
+    ],
+)
+def test_weak_occupancy_is_made_where_it_is_used(tmp_path, phase, always, made):
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    results["phase"] = phase
+    out = LoadWeakOccupancy(RANGE, 0.4, always=always)(results)
+    assert ("weak_occupancy" in out) == made

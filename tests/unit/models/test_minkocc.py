@@ -1,0 +1,251 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minkocc.models.lift import lift_labels, lifted_cross_entropy
+from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.phase import Phase
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
+from tests.unit.models.tiny_model import FULL_RANGE, SMALL_RANGE, build, make_batch
+
+TERMS = {
+    Phase.WARM: {"loss_bce", "loss_3d_ce", "loss_warm_shader"},
+    Phase.WEAK: {"loss_bce", "loss_2d_ce_shader", "loss_2d_ce_tied"},
+    Phase.STRONG: {"loss_bce", "loss_3d_ce", "loss_2d_ce_shader", "loss_2d_ce_tied"},
+}
+
+
+def losses_of(model, batch):
+    return model(**model.data_preprocessor(batch, training=True), mode="loss")
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_terms_of_a_phase_are_finite_and_train_what_they_should(phase):
+    model = build().train()
+    losses = losses_of(model, make_batch(phase, size=2))
+    assert set(losses) == TERMS[phase]
+    assert all(term.isfinite() and term > 0 for term in losses.values())
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if phase is Phase.WARM and name.startswith("pulsar_head.sphere"):
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            # A softmax over the views does not see a shift of all its logits.
+            if name != "voxel_encoder.fusion.view_logit.2.bias":
+                assert parameter.grad.abs().max() > 0, name
+
+
+def test_without_the_warm_shader_the_warm_start_leaves_the_head_alone():
+    model = build().train()
+    model.pulsar_head.warm_shader = False
+    losses = losses_of(model, make_batch(Phase.WARM))
+    assert set(losses) == {"loss_bce", "loss_3d_ce"}
+    sum(losses.values()).backward()
+    assert all(p.grad is None for p in model.pulsar_head.parameters())
+
+
+def test_lambdas_scale_their_terms():
+    plain, scaled = build().train(), build(lambda_3d=1.5, lambda_bce=3.0).train()
+    batch = make_batch(Phase.WARM)
+    expected, got = losses_of(plain, batch), losses_of(scaled, batch)
+    torch.testing.assert_close(got["loss_3d_ce"], 3 * expected["loss_3d_ce"])
+    torch.testing.assert_close(got["loss_bce"], 3 * expected["loss_bce"])
+
+
+def test_weak_phase_never_looks_at_dense_labels():
+    model = build().eval()
+    batch, blind = make_batch(Phase.WEAK), make_batch(Phase.WEAK)
+    for key in ("voxel_semantics", "mask_camera", "mask_lidar"):
+        delattr(blind["data_samples"][0], key)
+    expected, got = losses_of(model, batch), losses_of(model, blind)
+    for name in expected:
+        torch.testing.assert_close(got[name], expected[name])
+
+
+def test_train_mask_hides_what_no_camera_saw():
+    batch = make_batch(Phase.WARM)
+    sample = batch["data_samples"][0]
+    sample.mask_camera[:20] = False
+    expected = sample.voxel_semantics.clone()
+    expected[:20] = 255
+    coords = torch.nonzero(torch.ones(40, 40, 16)).int()
+    coords = torch.cat([torch.zeros(len(coords), 1, dtype=torch.int32), coords], 1)
+    masked, unmasked = build(train_mask="camera"), build(train_mask=None)
+    assert torch.equal(masked.semantic_labels(coords, [sample]), expected.flatten())
+    assert torch.equal(unmasked.semantic_labels(coords, [sample]), sample.voxel_semantics.flatten())
+    target = masked.occupancy_target([sample], Phase.WARM)[0]
+    assert (target[:20] == 255).all()
+    assert torch.equal(target[20:] == 1, sample.voxel_semantics[20:] < 17)
+    assert (unmasked.occupancy_target([sample], Phase.WARM) != 255).all()
+
+
+@pytest.mark.parametrize("other", [Phase.WEAK, None])
+def test_mixed_phases_are_refused(other):
+    batch = make_batch(Phase.WARM, size=2)
+    batch["data_samples"][1].set_metainfo({"phase": other})
+    with pytest.raises(ValueError, match="needs one phase"):
+        losses_of(build(), batch)
+
+
+@pytest.mark.parametrize("phase", [Phase.WARM, Phase.WEAK])
+def test_a_fixed_batch_is_learned(phase):
+    model = build().train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    batch = make_batch(phase)
+    history = []
+    for _ in range(15):
+        losses = losses_of(model, batch)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        history.append({name: term.item() for name, term in losses.items()})
+    for name in TERMS[phase]:
+        assert history[-1][name] < 0.8 * history[0][name], name
+
+
+def test_prediction_needs_no_label_and_equals_the_surviving_voxels():
+    model = build(FULL_RANGE).eval()
+    grid = VoxelGrid(FULL_RANGE, 0.4)
+    bare = model.data_preprocessor(make_batch(None, size=2, grid=grid, labels=False))
+    samples = model(**bare, mode="predict")
+    coords, logits = model(**bare, mode="tensor")
+    for b, sample in enumerate(samples):
+        pred = sample.pred_semantics
+        assert (pred.shape, pred.dtype) == ((200, 200, 16), torch.uint8)
+        rows = coords[:, 0] == b
+        expected = torch.full((200, 200, 16), 17, dtype=torch.uint8)
+        expected[tuple(coords[rows, 1:].long().T)] = logits[rows].argmax(1).to(torch.uint8)
+        assert torch.equal(pred, expected)
+        assert 0 < rows.sum() == (pred < 17).sum()
+
+
+def test_prediction_is_the_same_with_labels_at_hand():
+    model = build(FULL_RANGE).eval()
+    grid = VoxelGrid(FULL_RANGE, 0.4)
+    bare, labelled = (
+        model(
+            **model.data_preprocessor(make_batch(None, grid=grid, labels=labels)), mode="predict"
+        )[0]
+        for labels in (False, True)
+    )
+    assert torch.equal(bare.pred_semantics, labelled.pred_semantics)
+
+
+def test_finer_voxels_train_and_predict_on_the_labels_grid():
+    model = build(FULL_RANGE, voxel_size=0.2)
+    data = model.data_preprocessor(make_batch(None, grid=VoxelGrid(FULL_RANGE, 0.2), labels=False))
+    coords, _ = model.eval()(**data, mode="tensor")
+    pred = model(**data, mode="predict")[0].pred_semantics
+    expected = torch.zeros(200, 200, 16, dtype=torch.bool)
+    expected[tuple((coords[:, 1:] // 2).long().T)] = True
+    assert torch.equal(pred < 17, expected)
+    small = build(SMALL_RANGE, voxel_size=0.2).train()
+    losses = losses_of(small, make_batch(Phase.STRONG, grid=VoxelGrid(SMALL_RANGE, 0.2)))
+    assert all(term.isfinite() for term in losses.values())
+
+
+def test_pooling_by_hand():
+    fine = VoxelGrid(FULL_RANGE, 0.2)
+    index = torch.tensor(
+        [[0, 0, 0], [1, 1, 1], [399, 399, 31], [10, 11, 12], [-1, 0, 0], [400, 0, 0], [0, 0, 32]]
+    )
+    probs = torch.zeros(7, 17)
+    probs[0, 3], probs[0, 5] = 0.6, 0.4  # argmax 3, but the two children together say 5
+    probs[1, 5], probs[1, 3] = 0.7, 0.3
+    probs[2, 16] = probs[3, 0] = 1.0
+    probs[4:, 9] = 1.0
+    expected = torch.full((200, 200, 16), 17, dtype=torch.uint8)
+    expected[0, 0, 0], expected[199, 199, 15], expected[5, 5, 6] = 5, 16, 0
+    assert torch.equal(to_occ3d(index, probs, fine), expected)
+
+
+def test_pooling_of_the_labels_own_grid_and_of_nothing():
+    index = torch.tensor([[3, 4, 5]])
+    pred = to_occ3d(index, torch.eye(17)[[8]], OCC3D_GRID)
+    assert pred[3, 4, 5] == 8
+    assert (pred < 17).sum() == 1
+    assert (to_occ3d(index[:0], torch.zeros(0, 17), OCC3D_GRID) == 17).all()
+
+
+def test_pooling_refuses_another_range():
+    with pytest.raises(ValueError, match="different ranges"):
+        to_occ3d(torch.zeros(1, 3), torch.zeros(1, 17), VoxelGrid(SMALL_RANGE, 0.4))
+
+
+# One camera at the origin looking along +x: u = 8 - 10 y / x, v = 8 - 10 z / x.
+def lift_sample(ego_aug):
+    ego2cam = torch.eye(4)
+    ego2cam[:3, :3] = torch.tensor([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
+    cam2img = torch.eye(4)
+    cam2img[:2, :3] = torch.tensor([[10.0, 0.0, 8.0], [0.0, 10.0, 8.0]])
+    sample = OccDataSample(metainfo={"raw_size": (16, 16)})
+    labels = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    labels[0, 8, 7], labels[0, 8, 3], labels[0, 4, 7] = 5, 17, 18
+    confidence = torch.zeros(1, 16, 16)
+    confidence[0, 8, 7], confidence[0, 8, 3], confidence[0, 4, 7] = 0.5, 1.0, 1.0
+    sample.set_data(
+        {
+            "ego2cam": ego2cam[None],
+            "cam2img": cam2img[None],
+            "ego_aug": ego_aug,
+            "img_semantics": labels,
+            "img_confidence": confidence,
+        }
+    )
+    return sample
+
+
+RETURNS = torch.tensor(
+    [
+        [5.0, 0.25, -0.25, 0.1, 0.0],  # pixel (7.5, 8.5): car, confidence 0.5
+        [5.0, 2.25, -0.25, 0.1, 0.0],  # pixel (3.5, 8.5): vegetation, confidence 1
+        [5.0, 0.25, 1.75, 0.1, 0.0],  # pixel (7.5, 4.5): sky teaches nothing
+        [5.0, -3.00, -0.25, 0.1, 0.0],  # pixel (14, 8.5): unlabelled
+        [5.0, 0.25, -0.25, 0.1, 0.05],  # an earlier sweep: its pixel may show something else
+        [-5.0, -0.25, 0.25, 0.1, 0.0],  # behind
+        [7.5, 0.375, -0.375, 0.1, 0.0],  # car again, but its voxel was pruned
+    ]
+)
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_lift_on_a_scene_worked_by_hand(flip):
+    grid = VoxelGrid(SMALL_RANGE, 0.4)
+    ego_aug = torch.diag(torch.tensor([1.0, flip, 1.0, 1.0]))
+    sample = lift_sample(ego_aug)
+    cloud = RETURNS.clone()
+    cloud[:, 1] *= flip
+    current = cloud[cloud[:, 4] == 0]
+    point, label, confidence = lift_labels(current[:, :3], sample)
+    assert point.tolist() == [0, 1, 5]
+    assert label.tolist() == [4, 16, 4]
+    assert confidence.tolist() == [0.5, 1.0, 0.5]
+    car, tree = grid.to_index(cloud[0, :3]), grid.to_index(cloud[1, :3])
+    other = torch.tensor([0, 0, 0])
+    coords = torch.stack([F.pad(v, (1, 0)) for v in (other, tree, car)]).int()
+    logits = torch.randn(3, 17, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    cost = lifted_cross_entropy(logits, coords, [cloud], [sample], grid)
+    log_probs = logits - logits.exp().sum(1, keepdim=True).log()
+    expected = -(0.5 * log_probs[2, 4] + 1.0 * log_probs[1, 16]) / 1.5
+    torch.testing.assert_close(cost, expected, rtol=1e-5, atol=1e-5)
+    cost.backward()
+    assert not logits.grad[0].any()
+
+
+def test_lift_term_appears_in_the_weak_phase_only():
+    model = build(lift_weight=0.5).train()
+    assert "loss_lift_ce" not in losses_of(model, make_batch(Phase.WARM))
+    losses = losses_of(model, make_batch(Phase.WEAK))
+    assert set(losses) == TERMS[Phase.WEAK] | {"loss_lift_ce"}
+    assert losses["loss_lift_ce"] > 0
+
+
+def test_a_cloud_without_a_point_in_range_is_named():
+    model = build()
+    batch = make_batch(Phase.WARM, size=2)
+    batch["inputs"]["points"][1][:, 0] += 100.0
+    with pytest.raises(ValueError, match="sample 1 of the batch has no LiDAR point"):
+        losses_of(model, batch)
