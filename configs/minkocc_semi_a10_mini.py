@@ -1,13 +1,14 @@
 # The headline recipe on the synthetic world, sized for two CPU cores: the same code paths, fewer
-# sweeps, smaller images, a narrow ResNet-18, fewer channels, a higher learning rate for the few
-# iterations.
+# sweeps, batch size 1, smaller images, a narrow ResNet-18, fewer channels, and a higher learning
+# rate for the few iterations.
 _base_ = ["minkocc_semi_a10.py"]
 
 data_root = "data/synthetic"
 image_pretrained = None
 image_size = [192, 352]
 sweeps = 4
-max_epochs = 6
+batch_size = 1
+max_epochs = 4
 num_workers = 1
 lr = 2e-3
 
@@ -17,13 +18,13 @@ model = dict(
         neck=dict(in_channels=[16, 32, 64, 128], out_channels=16),
     ),
     voxel_encoder=dict(point_channels=[16, 24], fusion=dict(image_channels=16, out_channels=24)),
-    genunet=dict(in_channels=24, channels=[16, 24, 32, 48, 64], blocks=1, max_voxels=40_000),
+    genunet=dict(in_channels=24, channels=[16, 24, 32, 48, 64], blocks=1, max_voxels=24_000),
     semantic_head=dict(channels=16),
     pulsar_head=dict(channels=16),
 )
 default_hooks = dict(
     logger=dict(interval=5),
-    checkpoint=dict(interval=2),
+    checkpoint=dict(interval=1),
     warm_start=dict(ramp=10, clip_window=20),
 )
 log_processor = dict(window_size=5)

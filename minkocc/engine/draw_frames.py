@@ -149,18 +149,20 @@ def _voxel_rows(
 def _rendered_rows(
     frame: dict[str, Any], sample: OccDataSample, root: Path, predicted: dict[str, Any]
 ) -> Iterator[list[Picture]]:
-    """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, two views a row."""
+    """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
+    pictures: list[Picture] = []
     for view, camera in enumerate(CAMERAS):
         image = _raw_image(frame, camera, root)
-        row = []
         if "img_semantics" in sample:
             label = sample.img_semantics[view].numpy()
-            row.append((f"{camera}: pseudo-label", overlay(image, label)))
+            pictures.append((f"{camera}: pseudo-label", overlay(image, label)))
         for name in ("shader", "tied"):
             if name in predicted:
-                row.append((f"rendered, {name} path", overlay(image, predicted[name][view])))
-        if row:
-            yield row
+                title = f"{camera}: rendered, {name} path"
+                pictures.append((title, overlay(image, predicted[name][view])))
+    columns = 4 if len(pictures) == 2 * len(CAMERAS) else 3
+    for first in range(0, len(pictures), columns):
+        yield pictures[first : first + columns]
 
 
 def _raw_image(frame: dict[str, Any], camera: str, root: Path) -> NDArray[np.uint8]:

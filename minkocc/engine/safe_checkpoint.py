@@ -52,4 +52,5 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(item) for item in value)
     if isinstance(value, dict):
         return all(_is_plain(item) for item in value.values())
-    return value is None or isinstance(value, (str, int, float, bool))
+    # By exact type: numpy's float64 is a float, and torch refuses to load it.
+    return value is None or type(value) in (str, int, float, bool)

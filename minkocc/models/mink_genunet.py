@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -128,6 +129,8 @@ class MinkGenUNet(BaseModule):
     ) -> None:
         super().__init__()
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold {threshold} is not in (0, 1): 0.5 keeps the likely ones")
         self.threshold = threshold
         self.max_voxels = max_voxels
         self.sparse = sparse = get_backend(backend)
@@ -199,11 +202,12 @@ class MinkGenUNet(BaseModule):
     def _keep(self, level: DecoderLevel) -> Tensor:
         """Which candidates survive, bool ``(V,)``; at least one and a bounded number each."""
         inside = self.grid.contains(level.coords[:, 1:])
-        score = level.logits.sigmoid()
+        # Ranked by logit: the sigmoid of confident voxels is 1 for all of them.
+        score = level.logits.clone()
         if level.targets is not None:
-            score = score + (level.targets == WEAK_OCCUPIED).float() * 2.0
-        score = score.masked_fill(~inside, -1.0)
-        keep = score > self.threshold
+            score[level.targets == WEAK_OCCUPIED] = torch.inf
+        score[~inside] = -torch.inf
+        keep = score > math.log(self.threshold / (1 - self.threshold))
         sample = level.coords[:, 0]
         most = max(1, self.max_voxels // level.stride)
         for b in sample.unique():

@@ -32,7 +32,9 @@ class PointFusion(BaseModule):
         super().__init__()
         sampled = image_channels * num_levels
         self.view_logit = nn.Sequential(
-            nn.Linear(sampled, out_channels), nn.ReLU(inplace=True), nn.Linear(out_channels, 1)
+            nn.Linear(sampled, out_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(out_channels, 1, bias=False),
         )
         self.mlp = nn.Sequential(
             nn.Linear(point_channels + sampled, out_channels, bias=False),

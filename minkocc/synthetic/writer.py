@@ -15,7 +15,6 @@ import cv2
 from tqdm import tqdm
 
 from minkocc.structures.files import write_json
-from minkocc.structures.files import write_json
 from minkocc.structures.taxonomy import CAMERAS, CLASSES, SKY_2D, UNLABELLED_2D
 from minkocc.synthetic import tables
 from minkocc.synthetic.scene_writer import SceneSpec, SceneWriter

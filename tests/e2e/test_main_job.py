@@ -35,9 +35,9 @@ def options(root, **more):
     return ["--cfg-options", *[f"{key}={value}" for key, value in values.items()]]
 
 
-def tool(script, *arguments, cwd=ROOT):
+def tool(script, *arguments):
     command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def train(root, work_dir, *arguments, **more):
@@ -133,7 +133,7 @@ def test_figures_name_protocol_mask_and_pretraining(tested):
         None,
     )
     figures = content["occ3d"]
-    assert figures["frames"] == 2
+    assert figures["num_frames"] == 2
     assert {"miou", "geometric_iou", "iou"} <= figures.keys()
     assert 0 <= figures["miou"] <= 100
 
@@ -152,7 +152,7 @@ def test_dump_holds_every_frame_and_gives_the_same_figures(tested, synthetic_roo
             wanted, got = label["semantics"][seen] < 17, pred[seen] < 17
         joint, union = joint + (wanted & got).sum(), union + (wanted | got).sum()
     figures = json.loads((tested[0] / "figures.json").read_text())["occ3d"]
-    assert figures["geometric_iou"] == pytest.approx(100 * joint / union, abs=1e-6)
+    assert figures["geometric_iou"] == pytest.approx(100 * joint / union, abs=1e-4)
 
 
 def test_pictures(run, synthetic_root, tmp_path):
@@ -233,11 +233,9 @@ def test_checkpoint_with_code_is_refused_and_not_run(run, synthetic_root, tmp_pa
     content = torch.load(run[0] / "epoch_1.pth", weights_only=True)
     content["meta"]["note"] = Bomb(tmp_path / "ran")
     torch.save(content, tmp_path / "bad.pth")
-    if script == "test.py":
-        more = [tmp_path / "bad.pth", *options(synthetic_root)]
-    else:
-        more = ["--resume", tmp_path / "bad.pth", *options(synthetic_root)]
-    done = tool(script, CONFIG, "--work-dir", tmp_path / "work", *more)
+    flag = ["--resume"] if script == "train.py" else []
+    more = ["--work-dir", tmp_path / "work", *options(synthetic_root)]
+    done = tool(script, CONFIG, *flag, tmp_path / "bad.pth", *more)
     expect_error(done, "could run code: refused")
     assert not (tmp_path / "ran").exists()
 

@@ -1,0 +1,220 @@
+"""The whole path on a genuine nuScenes keyframe and a genuine Occ3D label."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from nuscenes.nuscenes import NuScenes
+from nuscenes.utils.data_classes import LidarPointCloud
+from nuscenes.utils.geometry_utils import points_in_box
+from PIL import Image
+from pyquaternion import Quaternion
+
+from minkocc.config import load_config
+from minkocc.datasets.infos import read_infos
+from minkocc.datasets.label_budget import read_label
+from minkocc.registry import DATASETS, MODELS
+from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.taxonomy import CAMERAS
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
+MINI = ROOT / "configs" / "minkocc_semi_a10_mini.py"
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent"),
+]
+
+
+def tool(script, *arguments):
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("real") / "nuscenes"
+    shutil.copytree(DATA / "nuscenes_keyframe", root)
+    said = tool(
+        "create_data.py", "--root", root, "--version", "v1.0-mini", "--val-scenes", "scene-0061"
+    )
+    assert "val: 1 scenes, 1 frames, 0 with labels" in said
+    assert "train: 0 scenes, 0 frames" in said
+    return root
+
+
+@pytest.fixture(scope="module")
+def frame(root):
+    (frame,) = read_infos(root / "minkocc_infos_val.pkl")["data_list"]
+    return frame
+
+
+def test_infos_of_the_keyframe(frame):
+    assert frame["token"].startswith("ca9a282c")
+    assert frame["lidar_sweeps"] == []
+    assert frame["occ_path"] is None
+    for camera in CAMERAS:
+        view = frame["images"][camera]
+        assert (view["height"], view["width"]) == (900, 1600)
+        assert abs(view["timestamp"] - frame["timestamp"]) < 0.05
+
+
+def project(points, ego2cam, cam2img):
+    local = points @ ego2cam[:3, :3].T + ego2cam[:3, 3]
+    pixel = local @ cam2img.T
+    return pixel[:, :2] / pixel[:, 2:], local[:, 2]
+
+
+def test_points_in_a_box_project_into_its_outline(root, frame):
+    nusc = NuScenes(version="v1.0-mini", dataroot=str(root), verbose=False)
+    sample = nusc.get("sample", frame["token"])
+    token = sample["data"]["LIDAR_TOP"]
+    path, boxes, _ = nusc.get_sample_data(token)
+    cloud = LidarPointCloud.from_file(path).points[:3]
+    assert cloud.shape[1] == 34_688
+    lidar2ego = frame["lidar_points"]["lidar2ego"]
+    checked = used = 0
+    for box in boxes:
+        inside = cloud[:, points_in_box(box, cloud)]
+        if not inside.shape[1]:
+            continue
+        points, corners = (
+            a.T @ lidar2ego[:3, :3].T + lidar2ego[:3, 3] for a in (inside, box.corners())
+        )
+        for camera in CAMERAS:
+            view = frame["images"][camera]
+            outline, depth = project(corners, view["ego2cam"], view["cam2img"])
+            if not ((depth > 0.5).all() and (outline >= 0).all() and (outline < (1600, 900)).all()):
+                continue
+            uv, _ = project(points, view["ego2cam"], view["cam2img"])
+            low, high = outline.min(0) - 2, outline.max(0) + 2
+            assert ((uv > low) & (uv < high)).all(), (box.name, camera)
+            checked, used = checked + len(uv), used + 1
+    assert used > 15
+    assert checked > 200
+
+
+def test_outline_in_the_camera_is_the_devkits(root, frame):
+    # The devkit moves boxes to each camera through both ego poses.
+    nusc = NuScenes(version="v1.0-mini", dataroot=str(root), verbose=False)
+    sample = nusc.get("sample", frame["token"])
+    ego = nusc.get(
+        "ego_pose", nusc.get("sample_data", sample["data"]["LIDAR_TOP"])["ego_pose_token"]
+    )
+    rotation = Quaternion(ego["rotation"]).rotation_matrix
+    for camera in CAMERAS:
+        _, boxes, intrinsics = nusc.get_sample_data(sample["data"][camera])
+        view = frame["images"][camera]
+        np.testing.assert_allclose(view["cam2img"], intrinsics)
+        for box in boxes:
+            centre = nusc.get("sample_annotation", box.token)["translation"]
+            in_ego = (np.array(centre) - ego["translation"]) @ rotation
+            local = view["ego2cam"][:3, :3] @ in_ego + view["ego2cam"][:3, 3]
+            np.testing.assert_allclose(local, box.center, atol=1e-3)
+
+
+def mini(root, **more):
+    small = {"model.genunet.max_voxels": 4000, "image_size": [96, 176], "num_workers": 0}
+    return load_config(MINI, {"data_root": str(root), **small, **more})
+
+
+def test_weak_occupancy_of_its_own_lidar_is_learned(root):
+    cfg = mini(root)
+    steps = [
+        step
+        for step in cfg.train_dataloader.dataset.pipeline
+        if step.type not in ("LoadPseudoLabels", "DropVoxels")
+    ]
+    settings = cfg.train_dataloader.dataset.to_dict()
+    settings.update(ann_file="minkocc_infos_val.pkl", pipeline=steps, alpha=0.0)
+    init_default_scope("minkocc")
+    dataset = DATASETS.build(settings)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.train()
+    # There is no pseudo-label, and only the geometry is asked for.
+    model._render_losses = lambda *_: {}
+    batch = pseudo_collate([dataset[TrainIndex(0, 0, Phase.WEAK)]])
+    weak = batch["data_samples"][0].weak_occupancy
+    assert 3000 < (weak == 1).sum() < 20_000
+    assert (weak == 0).sum() > 50_000
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    history = []
+    for _ in range(6):
+        losses = model(**model.data_preprocessor(batch, True), mode="loss")
+        assert set(losses) == {"loss_bce"}
+        optimizer.zero_grad()
+        losses["loss_bce"].backward()
+        optimizer.step()
+        history.append(losses["loss_bce"].item())
+    assert np.isfinite(history).all()
+    assert history[-1] < 0.8 * history[0]
+
+
+@pytest.fixture(scope="module")
+def untrained(root, tmp_path_factory):
+    """A freshly initialised mini model as a checkpoint."""
+    init_default_scope("minkocc")
+    torch.manual_seed(0)
+    model = MODELS.build(mini(root).model)
+    model.init_weights()
+    path = tmp_path_factory.mktemp("weights") / "fresh.pth"
+    torch.save({"state_dict": model.state_dict()}, path)
+    return path
+
+
+def test_prediction_runs_without_any_label(root, untrained):
+    # At the images' own size.
+    cfg = mini(root, image_size=[900, 1600])
+    init_default_scope("minkocc")
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    item = dataset[0]
+    assert item["inputs"]["imgs"].shape == (6, 3, 900, 1600)
+    assert not {"voxel_semantics", "img_semantics", "weak_occupancy"} & set(
+        item["data_samples"].keys()
+    )
+    model = MODELS.build(cfg.model).eval()
+    model.load_state_dict(torch.load(untrained, weights_only=True)["state_dict"])
+    data = model.data_preprocessor(pseudo_collate([item]))
+    pred = model(**data, mode="predict")[0].pred_semantics
+    assert (pred.dtype, pred.shape) == (torch.uint8, (200, 200, 16))
+    assert pred.max() <= 17
+    assert (pred < 17).any()
+
+
+def test_picture_of_the_keyframe(root, frame, untrained, tmp_path):
+    infos = root / "minkocc_infos_val.pkl"
+    options = ["model.genunet.max_voxels=4000", "image_size=[96,176]", f"data_root={root}"]
+    tool(
+        "visualize.py", MINI, untrained, "--infos", infos, "--out", tmp_path,
+        "--cfg-options", *options,
+    )  # fmt: skip
+    with Image.open(tmp_path / f"{frame['token']}.png") as image:
+        assert image.format == "PNG"
+        assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_genuine_occ3d_label():
+    (path,) = (DATA / "occ3d_label").rglob("labels.npz")
+    label = read_label(path)
+    semantics, lidar, camera = (
+        label[key] for key in ("voxel_semantics", "mask_lidar", "mask_camera")
+    )
+    assert semantics.shape == OCC3D_GRID.shape
+    occupied = semantics < 17
+    assert occupied.sum() == 39_092
+    assert lidar.sum() == 56_601
+    assert camera.sum() == 43_355
+    assert not (camera & ~lidar).any()
+    assert (occupied & ~lidar).sum() == 2_982
+    assert np.unique(semantics[occupied]).tolist() == [0, 1, 3, 4, 6, 11, 13, 14, 15, 16]
