@@ -55,7 +55,8 @@ def install(dev: bool = True) -> None:
         say(f"{VENV.name} is up to date")
         return
     python = _virtual_environment()
-    _pip(python, ["setuptools<81", "wheel", "ninja"], "build tools")
+    # mmcv and MinkowskiEngine import pkg_resources in their setup.py: gone from setuptools 81.
+    _pip(python, ["setuptools<81", "wheel==0.48.0", "ninja==1.13.2"], "build tools")
     _pip(python, [_pin("torch"), _pin("numpy")], "torch")
     _pip(python, ["-r", ROOT / "requirements.txt"], "requirements")
     _pip(python, ["--no-deps", "-r", ROOT / "requirements-nodeps.txt"], "mmdet3d and kin")

@@ -11,13 +11,12 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.engine.launch import load_weights
+from minkocc.engine.launch import load_weights, read_checkpoint
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.files import atomic_write
@@ -83,9 +82,9 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
 
 
 def _model(cfg: Config, checkpoint: str) -> torch.nn.Module:
-    set_random_seed(cfg.seed)
+    content = read_checkpoint(checkpoint)
     model = MODELS.build(cfg.model)
-    load_weights(model, checkpoint)
+    load_weights(model, content, checkpoint)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
@@ -97,13 +96,14 @@ def _predict(model: Any, item: dict[str, Any]) -> dict[str, Any]:
     covered = views.coverage > model.pulsar_head.min_coverage
     return {
         "voxels": sample.pred_semantics.cpu().numpy(),
-        "shader": _ids_2d(views.shader_logits, torch.ones_like(covered)),
+        "shader": _ids_2d(views.shader_logits, covered),
         "tied": _ids_2d(views.tied_probs, covered),
     }
 
 
-def _ids_2d(scores: torch.Tensor, known: torch.Tensor) -> NDArray[np.integer]:
-    return (torch.where(known, scores.argmax(1) + 1, 0)).cpu().numpy()
+def _ids_2d(scores: torch.Tensor, covered: torch.Tensor) -> NDArray[np.integer]:
+    """2D ids where spheres cover the pixel: elsewhere (sky) nothing was ever supervised."""
+    return (torch.where(covered, scores.argmax(1) + 1, 0)).cpu().numpy()
 
 
 def _camera_rows(

@@ -26,23 +26,33 @@ def build_runner(cfg: Config) -> Runner:
     return Runner.from_cfg(cfg)
 
 
-def load_weights(model: torch.nn.Module, checkpoint: str | Path) -> dict[str, Any]:
-    """Load a checkpoint's weights into the model, all of them or none.
-
-    Returns:
-        The checkpoint.
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint without running anything in it.
 
     Raises:
-        UserError: the file is missing, unreadable, or of another model.
+        UserError: the file is missing or cannot be read.
+        pickle.UnpicklingError: it holds more than tensors and plain values.
     """
-    path = Path(checkpoint)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise UserError(f"checkpoint {path} does not exist")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, OSError) as error:
         raise UserError(f"checkpoint {path} cannot be read: {error}") from error
-    state = content.get("state_dict", content)
+
+
+def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Load a checkpoint's weights into the model, all of them or none.
+
+    Args:
+        model: what to fill.
+        checkpoint: what ``read_checkpoint`` returned.
+        name: the file's, for the message.
+
+    Raises:
+        UserError: the checkpoint is of another model.
+    """
+    state = checkpoint.get("state_dict", checkpoint)
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - state.keys())
     unknown = sorted(state.keys() - wanted.keys())
@@ -52,11 +62,10 @@ def load_weights(model: torch.nn.Module, checkpoint: str | Path) -> dict[str, An
     for what, keys in (("lacks", missing), ("has unknown", unknown), ("differs in", reshaped)):
         if keys:
             raise UserError(
-                f"checkpoint {path} is of another model: it {what} {len(keys)} tensors "
+                f"checkpoint {name} is of another model: it {what} {len(keys)} tensors "
                 f"({keys[0]}, ...); test it with the config it was trained with"
             )
     model.load_state_dict(state)
-    return dict(content)
 
 
 def evaluate(
@@ -73,9 +82,10 @@ def evaluate(
     Returns:
         What was written.
     """
+    content = read_checkpoint(checkpoint) if checkpoint else None
     runner = build_runner(cfg)
-    if checkpoint:
-        load_weights(runner.model, checkpoint)
+    if content is not None:
+        load_weights(runner.model, content, str(checkpoint))
     else:
         runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
         runner.model.init_weights()
@@ -85,7 +95,7 @@ def evaluate(
         runner.test_evaluator.metrics.append(metric)
     runner.test()
     summaries = [getattr(metric, "summary", None) for metric in runner.test_evaluator.metrics]
-    content: dict[str, Any] = {
+    report: dict[str, Any] = {
         "config": cfg.filename,
         "checkpoint": checkpoint,
         "seed": cfg.seed,
@@ -96,5 +106,5 @@ def evaluate(
         **{summary["protocol"]: summary for summary in summaries if summary},
     }
     if is_main_process():
-        write_json(out, content)
-    return content
+        write_json(out, report)
+    return report

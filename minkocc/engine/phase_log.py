@@ -30,9 +30,10 @@ class PhaseLogProcessor(LogProcessor):
         tag = super()._collect_scalars(custom_cfg, runner, mode, *rest)
         if mode != "train":
             return tag
-        current = set(runner.message_hub.get_info("loss_names") or ())
-        return {
-            key: value
-            for key, value in tag.items()
-            if "loss" not in key or key.rpartition("/")[2] in current
-        }
+        current = set(runner.message_hub.get_info("logged_terms") or ())
+        return {key: value for key, value in tag.items() if _is_current(key, current)}
+
+
+def _is_current(key: str, current: set[str]) -> bool:
+    name = key.rpartition("/")[2]
+    return name in current or not ("loss" in name or name == "grad_norm")

@@ -112,8 +112,9 @@ class WarmStartHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Tell the log which loss terms this iteration had."""
-        runner.message_hub.update_info("loss_names", sorted(outputs or ()))
+        """Tell the log which terms this iteration had."""
+        clipped = ["grad_norm"] if runner.optim_wrapper.clip_grad_kwargs else []
+        runner.message_hub.update_info("logged_terms", sorted(outputs or ()) + clipped)
 
     def after_train(self, runner: Any) -> None:
         """Merge the audit of all processes."""

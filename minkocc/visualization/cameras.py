@@ -15,7 +15,6 @@ def draw_points(
     uv: NDArray[np.float64],
     depth: NDArray[np.float64],
     max_depth: float = 50.0,
-    radius: int = 1,
 ) -> NDArray[np.uint8]:
     """A copy of an image with projected points, near red to far blue.
 
@@ -24,9 +23,9 @@ def draw_points(
         uv: ``(P, 2)`` pixels, measured from the top-left corner, all inside the image.
         depth: ``(P,)`` metres.
         max_depth: the far end of the colour scale.
-        radius: half the size of a dot, in pixels.
     """
     out = image.copy()
+    radius = max(1, round(image.shape[1] / 640))  # still seen when the sheet shrinks the image
     order = np.argsort(-depth)
     near = 1.0 - np.clip(depth[order] / max_depth, 0.0, 1.0)
     colours = (matplotlib.colormaps["turbo"](near)[:, :3] * 255).astype(np.uint8)
