@@ -18,5 +18,7 @@ setup(
     extras_require={
         "dev": requirements("requirements-dev.txt"),
         "pseudo-labels": ["transformers>=5,<6"],
+        # Not on the package index for current Pythons.
+        "pytorch3d": ["pytorch3d @ git+https://github.com/facebookresearch/pytorch3d@v0.7.9"],
     },
 )

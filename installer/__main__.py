@@ -24,7 +24,7 @@ LOGS = VENV / "log"
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 _REQUIREMENTS = ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt")
 _INPUTS = (*_REQUIREMENTS, "pyproject.toml", "setup.py")
-_VENV_DISK_GB = 4.0
+_VENV_DISK_GB = 8.0  # a torch with CUDA libraries
 
 
 def main() -> int:
@@ -55,16 +55,16 @@ def install(dev: bool = True) -> None:
         say(f"{VENV.name} is up to date")
         return
     python = _virtual_environment()
-    # mmcv and MinkowskiEngine import pkg_resources in their setup.py: gone from setuptools 81.
-    _pip(python, ["setuptools<81", "wheel==0.48.0", "ninja==1.13.2"], "build tools")
+    _pip(python, [_pin("setuptools"), "wheel==0.48.0", "ninja==1.13.2"], "build tools")
     _pip(python, [_pin("torch"), _pin("numpy")], "torch")
     _pip(python, ["-r", ROOT / "requirements.txt"], "requirements")
     _pip(python, ["--no-deps", "-r", ROOT / "requirements-nodeps.txt"], "mmdet3d and kin")
     if dev:
         _pip(python, ["-r", ROOT / "requirements-dev.txt"], "test tools")
     env = BuildEnvironment.of(python)
-    _pip(python, ["--no-deps", minkowski_wheel(env)], "MinkowskiEngine")
-    _pip(python, ["--no-deps", mmcv_wheel(env)], "mmcv")
+    # Forced: pip takes a wheel of the same version, built otherwise, for the same.
+    for wheel, name in ((minkowski_wheel(env), "MinkowskiEngine"), (mmcv_wheel(env), "mmcv")):
+        _pip(python, ["--force-reinstall", "--no-deps", wheel], name)
     _pip(python, ["--no-deps", "--no-build-isolation", "-e", ROOT], "minkocc")
     _check_imports(python)
     STAMP.write_text(stamp, encoding="utf-8")
@@ -85,10 +85,25 @@ def _virtual_environment() -> Path:
         raise InstallError(
             f"the environment needs {_VENV_DISK_GB:.0f} GB under {ROOT}, {free_gb:.1f} GB are free"
         )
-    LOGS.parent.mkdir(exist_ok=True)
-    if not python.exists():
-        run_logged([sys.executable, "-m", "venv", VENV], "making .venv", LOGS / "venv.log")
+    if not _is_usable(python):
+        command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise InstallError(
+                f"`python -m venv` failed; on Debian it needs: apt-get install python3-venv\n"
+                f"{done.stdout[-1000:]}{done.stderr[-1000:]}"
+            )
+        say(f"made {VENV.name}")
     return python
+
+
+def _is_usable(python: Path) -> bool:
+    """Whether the environment exists, has pip, and is of the Python that installs."""
+    if not python.exists():
+        return False
+    probe = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([python, "-c", probe], capture_output=True, text=True)
+    return done.stdout.strip() == f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _pip(python: Path, arguments: list[str | Path], what: str) -> None:

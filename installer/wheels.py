@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,10 @@ _BLAS_SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_saxpy", "cblas_daxpy")
 
 @dataclass(frozen=True)
 class BuildEnvironment:
-    """The interpreter that wheels are built for and what of it their binaries depend on."""
+    """The interpreter that wheels are built for and what of it their binaries depend on.
+
+    ``cuda`` is the version that torch was built with, ``"cpu"`` without one or without nvcc.
+    """
 
     python: Path
     python_tag: str
@@ -42,7 +46,15 @@ class BuildEnvironment:
         )
         out = subprocess.run([python, "-c", probe], check=True, capture_output=True, text=True)
         tag, torch, cuda = json.loads(out.stdout)
+        if cuda != "cpu" and not _has_nvcc():
+            say(f"torch is built for CUDA {cuda} but no nvcc is found: MinkowskiEngine for CPU")
+            cuda = "cpu"
         return cls(python, tag, torch, cuda)
+
+
+def _has_nvcc() -> bool:
+    home = os.environ.get("CUDA_HOME")
+    return bool(home and (Path(home) / "bin" / "nvcc").exists()) or shutil.which("nvcc") is not None
 
 
 def cache_root() -> Path:
@@ -139,10 +151,10 @@ def _unpacked_sdist(
         env={"TMPDIR": str(tmp), "PATH": f"{env.python.parent}:{os.environ['PATH']}"},
         check=False,
     )
-    unpacked = [path.parent for path in tmp.glob("*/*/PKG-INFO")]
+    unpacked = [path.parent for path in tmp.glob("*/*/setup.py")]
     if not unpacked:
         _unpack_archives(tmp)
-        unpacked = [path.parent for path in tmp.glob("*/*/PKG-INFO")]
+        unpacked = [path.parent for path in tmp.glob("*/*/setup.py")]
     if not unpacked:
         raise InstallError(
             f"could not fetch {package} {version} with pip; is the package index reachable? "
@@ -153,7 +165,7 @@ def _unpacked_sdist(
 
 def _unpack_archives(tmp: Path) -> None:
     for archive in (tmp / "sdist").glob("*.tar.gz"):
-        shutil.unpack_archive(archive, tmp / "source", filter="data")
+        shutil.unpack_archive(archive, tmp / "source")
 
 
 def _bdist_wheel(
@@ -185,6 +197,11 @@ def _check_can_build(package: str) -> None:
         raise InstallError(
             f"{package} has to be compiled and the C++ compiler {compiler!r} is not on PATH: "
             "install one (Debian: apt-get install g++) or name it in CXX"
+        )
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
+        raise InstallError(
+            f"{package} has to be compiled and Python's headers are missing: install them "
+            "(Debian: apt-get install python3-dev)"
         )
     for place in (Path(tempfile.gettempdir()), cache_root()):
         _check_disk(place, _BUILD_DISK_GB, f"building {package}")

@@ -42,7 +42,8 @@ _RUNNER_KEYS: frozenset[str] = frozenset(
     "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
     "auto_scale_lr optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks "
     "custom_hooks data_preprocessor load_from resume launcher env_cfg log_processor log_level "
-    "visualizer default_scope randomness experiment_name model_wrapper_cfg".split()
+    "visualizer default_scope randomness experiment_name model_wrapper_cfg "
+    "custom_imports".split()
 )
 # Evaluation may use a batch size and worker count of its own.
 _OWN_VALUE: frozenset[tuple[str, str]] = frozenset(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from minkocc.cli import add_debug, run_tool
+from minkocc.structures.errors import UserError
 from minkocc.synthetic.writer import Settings, write_dataset
 
 
@@ -17,7 +18,7 @@ def image_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="root of the data set")
@@ -33,12 +34,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set of other parameters"
     )
-    return parser.parse_args(argv)
+    add_debug(parser)
+    return parser.parse_args()
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Create the data set; the exit status."""
-    args = parse_args(argv)
+def main() -> None:
+    """Create the data set, or go on with it."""
+    args = parse_args()
     try:
         settings = Settings(
             args.train_scenes,
@@ -50,11 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         done = write_dataset(args.out, settings, args.workers, args.overwrite)
     except (ValueError, OSError) as error:
-        print(f"create_synthetic: {error}", file=sys.stderr)
-        return 2
+        raise UserError(str(error)) from error
     print(f"{args.out}: {done['written']} scenes written, {done['skipped']} already there")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

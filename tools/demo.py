@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -39,10 +40,10 @@ class Demo:
         if self.record.is_file():
             self.done = json.loads(self.record.read_text(encoding="utf-8"))
 
-    def step(self, name: str, action: Callable[[], Any]) -> Any:
-        """Run a step unless it is done; its result must be JSON."""
+    def step(self, name: str, action: Callable[[], Any], *outputs: Path) -> Any:
+        """Run a step unless it is done and its outputs are there; its result must be JSON."""
         known = self.done.get(name)
-        if known and known["code"] == self.code:
+        if known and known["code"] == self.code and all(path.exists() for path in outputs):
             print(f"[demo] {name}: done before, {known['seconds']:.0f} s", flush=True)
             return known["result"]
         print(f"[demo] {name} ...", flush=True)
@@ -75,21 +76,34 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that make data")
     add_debug(parser)
     options = parser.parse_args()
+    os.chdir(ROOT)
     demo = Demo(options.work_dir)
     sizes = ("--train-scenes", TRAIN_SCENES, "--val-scenes", VAL_SCENES, "--keyframes", KEYFRAMES)
     world = (*sizes, "--seed", 0, "--workers", options.workers)
-    demo.step("make data", lambda: demo.tool("create_synthetic.py", "--out", DATA, *world))
+    demo.step(
+        "make data",
+        lambda: demo.tool("create_synthetic.py", "--out", DATA, *world),
+        Path(DATA, "v1.0-synthetic"),
+        Path(DATA, "samples"),
+    )
+    val_infos = Path(DATA, "minkocc_infos_val.pkl")
     infos = ("--root", DATA, "--version", "v1.0-synthetic")
-    demo.step("create infos", lambda: demo.tool("create_data.py", *infos))
+    demo.step("create infos", lambda: demo.tool("create_data.py", *infos), val_infos)
     untrained = demo.step("measure untrained", lambda: demo.measure("untrained"))
     cfg = load_config(CONFIG)
     height = demo.step("measure height baseline", lambda: measure_height_baseline(cfg))
-    demo.step("train", lambda: demo.tool("train.py", CONFIG, "--work-dir", demo.work_dir))
     checkpoint = demo.work_dir / f"epoch_{cfg.max_epochs}.pth"
+    demo.step(
+        "train",
+        lambda: demo.tool("train.py", CONFIG, "--work-dir", demo.work_dir),
+        checkpoint,
+    )
     trained = demo.step("measure trained", lambda: demo.measure("trained", checkpoint))
     pictures = demo.work_dir / "pictures"
-    drawn = ("--infos", f"{DATA}/minkocc_infos_val.pkl", "--out", pictures, "--max-frames", 3)
-    demo.step("draw pictures", lambda: demo.tool("visualize.py", CONFIG, checkpoint, *drawn))
+    drawn = ("--infos", val_infos, "--out", pictures, "--max-frames", 3)
+    demo.step(
+        "draw pictures", lambda: demo.tool("visualize.py", CONFIG, checkpoint, *drawn), pictures
+    )
     _report(demo, untrained, height, trained, checkpoint, pictures)
 
 
@@ -125,6 +139,8 @@ def _report(
     for name, row in rows.items():
         print(f"{name.replace('_', ' '):<28}{row['miou']:>8.2f}{row['geometric_iou']:>16.2f}")
     print(f"\n{summary['seconds_total']:.0f} s in all: {seconds}")
+    if not summary["beats_both"]:
+        print("WARNING: the trained model does not beat both baselines on both figures")
     print(f"data        {DATA}")
     print(f"checkpoint  {checkpoint}")
     print(f"pictures    {pictures}")

@@ -18,7 +18,7 @@ def main() -> None:
         const="auto",
         help="go on from the work dir's last checkpoint, or from the one named",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision for the image branch")
+    parser.add_argument("--amp", action="store_true", help="mixed precision, on CUDA")
     add_debug(parser)
     options = parser.parse_args()
     cfg = load_recipe(options)

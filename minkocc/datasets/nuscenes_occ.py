@@ -12,8 +12,10 @@ from mmengine.dataset import BaseDataset
 from minkocc.datasets.infos import read_infos
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.registry import DATASETS
-from minkocc.structures.phase import TrainIndex
+from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import CLASSES, PALETTE
+
+_DENSE = (Phase.WARM, Phase.STRONG)
 
 
 @DATASETS.register_module()
@@ -69,6 +71,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         """Frames of the info file, read without running code from it."""
         content = read_infos(self.ann_file)
         self._metainfo: dict[str, Any] = {**self.metainfo, **content["metainfo"]}
+        # Before `indices` cuts: a subset has the budget of the set it is cut from.
+        self._all_scenes = [frame["scene_name"] for frame in content["data_list"]]
         return list(content["data_list"])
 
     def frames(self) -> list[dict]:
@@ -108,7 +112,7 @@ class Occ3DNuScenesDataset(BaseDataset):
                 "iteration": iteration,
                 "rng": np.random.default_rng([self.seed, iteration, number]),
                 "label_reader": self.label_reader,
-                "weak_sources": self._weak_sources(number),
+                "weak_sources": [] if phase in _DENSE else self._weak_sources(number),
             }
         )
 
@@ -116,7 +120,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         if self.test_mode:
             return None
         return LabelBudget.of(
-            self.scene_names, 0.0 if self.alpha is None else self.alpha, self.seed
+            self._all_scenes, 0.0 if self.alpha is None else self.alpha, self.seed
         )
 
     def _weak_sources(self, index: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from minkocc.evaluation.metrics import DumpPredictions
@@ -18,12 +19,24 @@ from minkocc.structures.files import write_json
 
 
 def build_runner(cfg: Config) -> Runner:
-    """A runner for CPU or CUDA, whatever the machine has."""
+    """A runner for CPU or CUDA, whatever the machine has.
+
+    Raises:
+        UserError: the recipe asks for mixed precision on a machine without CUDA.
+    """
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
     if not torch.cuda.is_available():
+        if cfg.optim_wrapper.type == "AmpOptimWrapper":
+            raise UserError("mixed precision needs a CUDA device and this machine has none")
         cfg.env_cfg.dist_cfg.backend = "gloo"
-    cfg.default_hooks.checkpoint.setdefault("out_dir", None)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without any
     return Runner.from_cfg(cfg)
+
+
+def unwrapped(model: torch.nn.Module) -> Any:
+    """The model itself, out of its distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -83,17 +96,24 @@ def evaluate(
         What was written.
     """
     content = read_checkpoint(checkpoint) if checkpoint else None
+    cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
     runner = build_runner(cfg)
+    model = unwrapped(runner.model)
     if content is not None:
-        load_weights(runner.model, content, str(checkpoint))
+        load_weights(model, content, str(checkpoint))
     else:
         runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
-        runner.model.init_weights()
+        model.init_weights()
     if dump is not None:
         metric = DumpPredictions(dump)
         metric.dataset_meta = runner.test_dataloader.dataset.metainfo
         runner.test_evaluator.metrics.append(metric)
     runner.test()
+    if dump is None and not any(getattr(m, "summary", None) for m in runner.test_evaluator.metrics):
+        raise UserError(
+            "no frame of the test set has a dense label to be measured against: put Occ3D's gts/ "
+            "into the data root and create the infos again, or predict with --dump DIR"
+        )
     summaries = [getattr(metric, "summary", None) for metric in runner.test_evaluator.metrics]
     report: dict[str, Any] = {
         "config": cfg.filename,

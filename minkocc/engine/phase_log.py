@@ -24,7 +24,7 @@ class PhaseLogProcessor(LogProcessor):
             return tag, line
         phase = runner.message_hub.get_info("phase")
         head, separator, losses = line.partition("  ")
-        return {**tag, "phase": phase}, f"{head}{separator}phase: {phase}  {losses}"
+        return tag, f"{head}{separator}phase: {phase}  {losses}"
 
     def _collect_scalars(self, custom_cfg: Any, runner: Any, mode: str, *rest: Any) -> dict:
         tag = super()._collect_scalars(custom_cfg, runner, mode, *rest)

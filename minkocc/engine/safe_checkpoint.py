@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
@@ -13,10 +14,11 @@ from minkocc.registry import HOOKS
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Writes mmengine's log history as lists and makes buffers of them again on resume.
+    """Writes mmengine's log history as tensors and makes buffers of them again on resume.
 
     ``torch.load`` refuses everything but plain values and tensors; ``HistoryBuffer`` is neither.
-    ``meta['config']``, whose text mmengine would execute on resume, is dropped unread.
+    mmengine executes the text of a ``meta['config']`` on resume; ours have none, and a foreign one
+    is dropped unread.
     """
 
     priority = "VERY_LOW"
@@ -26,7 +28,7 @@ class SafeCheckpointHook(Hook):
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {
             "log_scalars": {
-                name: [part.tolist() for part in buffer.data]
+                name: [torch.from_numpy(np.asarray(part)) for part in buffer.data]
                 for name, buffer in hub["log_scalars"].items()
             },
             "runtime_info": {
@@ -37,12 +39,12 @@ class SafeCheckpointHook(Hook):
         checkpoint["meta"].pop("config", None)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Turn the lists into history buffers again."""
+        """Turn the tensors into history buffers again."""
         checkpoint.get("meta", {}).pop("config", None)
         hub = checkpoint.get("message_hub")
         if isinstance(hub, dict):
             hub["log_scalars"] = {
-                name: HistoryBuffer(np.array(parts[0]), np.array(parts[1]))
+                name: HistoryBuffer(*(part.cpu().numpy() for part in parts))
                 for name, parts in hub["log_scalars"].items()
             }
 

@@ -10,8 +10,8 @@ import torch
 from mmengine.dist import barrier, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
+from minkocc.engine.launch import unwrapped
 from minkocc.registry import HOOKS
 from minkocc.structures.files import write_json
 from minkocc.structures.phase import Phase, phase_at, switch_iteration
@@ -27,6 +27,8 @@ def ramp_at(iteration: int, max_iters: int, alpha: float, ramp: int) -> float:
 
 def in_clip_window(iteration: int, max_iters: int, alpha: float, window: int) -> bool:
     """Whether gradients are clipped: within ``window`` iterations of the switch, either side."""
+    if alpha in (0.0, 1.0):
+        return False  # no switch
     return abs(iteration - switch_iteration(max_iters, alpha)) <= window
 
 
@@ -63,7 +65,8 @@ class WarmStartHook(Hook):
         """Hand progress and audit to sampler and dataset, and class counts to the model."""
         dataset, sampler = _dataset(runner), runner.train_dataloader.sampler
         sampler.max_iters = runner.max_iters
-        self._audit_dir(runner).mkdir(parents=True, exist_ok=True)
+        if runner.iter == 0:
+            self._forget_former_run(runner)
         dataset.label_reader.audit_dir = self._audit_dir(runner)
         dataset.label_reader.rank = get_rank()
         self._merge_audit(runner)
@@ -72,7 +75,7 @@ class WarmStartHook(Hook):
         runner.optim_wrapper.grad_name = "grad_norm"
         if self.alpha > 0:
             counts = _on_main_first(lambda: dataset.class_counts(self.train_mask))
-            head = _model(runner).semantic_head
+            head = unwrapped(runner.model).semantic_head
             head.set_class_counts(torch.as_tensor(counts))
         labelled = len(dataset.labelled_indices())
         print_log(
@@ -95,7 +98,7 @@ class WarmStartHook(Hook):
         phase = sampler.phase(runner.iter)
         runner.message_hub.update_info("phase", phase.value)
         at = (runner.iter, runner.max_iters, self.alpha)
-        _model(runner).set_render_ramp(ramp_at(*at, self.ramp))
+        unwrapped(runner.model).set_render_ramp(ramp_at(*at, self.ramp))
         clip = self.max_norm is not None and in_clip_window(*at, self.clip_window)
         runner.optim_wrapper.clip_grad_kwargs = {"max_norm": self.max_norm} if clip else None
         if self._switches(runner.iter, runner.max_iters):
@@ -132,6 +135,14 @@ class WarmStartHook(Hook):
     def _audit_dir(runner: Any) -> Path:
         return Path(runner.work_dir) / "label_audit"
 
+    def _forget_former_run(self, runner: Any) -> None:
+        """A run that starts anew proves what it read itself, whatever the folder held."""
+        if is_main_process():
+            (Path(runner.work_dir) / "label_audit.json").unlink(missing_ok=True)
+            for log in self._audit_dir(runner).glob("*.txt"):
+                log.unlink()
+        barrier()
+
     def _merge_audit(self, runner: Any) -> None:
         """``label_audit.json``: the budget, and every dense label that any process opened."""
         barrier()
@@ -156,10 +167,6 @@ class WarmStartHook(Hook):
             "read_outside_budget": outside,
         }
         write_json(path, content)
-
-
-def _model(runner: Any) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _dataset(runner: Any) -> Any:

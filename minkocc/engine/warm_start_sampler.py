@@ -84,8 +84,7 @@ class WarmStartSampler(Sampler):
         """
         if self.max_iters is None:
             raise RuntimeError(
-                "WarmStartSampler.max_iters is not set: add dict(type='WarmStartHook') to "
-                "custom_hooks"
+                "WarmStartSampler.max_iters is not set: add dict(type='WarmStartHook') to the hooks"
             )
         phase = phase_at(iteration, self.max_iters, self.alpha)
         if phase is Phase.WEAK and self._replayed(iteration) > self._replayed(iteration - 1):

@@ -23,6 +23,8 @@ class VoxelIoUMetric(BaseMetric):
 
     Args:
         protocol: a name of ``VOXEL_PROTOCOLS``.
+        training: how the model was trained, printed with every number: ``train_mask`` and
+            ``image_pretrained``.
         collect_device: mmengine's.
         prefix: of the reported names.
     """
@@ -30,34 +32,42 @@ class VoxelIoUMetric(BaseMetric):
     default_prefix = "occ"
 
     def __init__(
-        self, protocol: str = "occ3d", collect_device: str = "cpu", prefix: str | None = None
+        self,
+        protocol: str = "occ3d",
+        training: dict[str, Any] | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if protocol not in VOXEL_PROTOCOLS:
             raise ValueError(f"protocol {protocol!r}: expected one of {', '.join(VOXEL_PROTOCOLS)}")
         self.protocol = VOXEL_PROTOCOLS[protocol]
+        self.training = dict(training or {})
         self.summary: dict[str, Any] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Add one histogram a frame, so that frames padded by a sampler can be cut off.
 
-        Raises:
-            ValueError: a frame carries no ground truth.
+        A frame without a dense label adds None: it is counted, not measured.
         """
         for sample in data_samples:
             if "voxel_semantics" not in sample:
-                raise ValueError(
-                    f"frame {sample['token']} has no dense label to be measured against: predict "
-                    "with --dump, or put Occ3D's gts/ into the data root"
-                )
+                self.results.append(None)
+                continue
             arrays = (sample[key] for key in ("pred_semantics", "voxel_semantics", "mask_camera"))
             pred, target, mask = (array.cpu().numpy() for array in arrays)
             self.results.append(confusion_matrix(pred, target, mask))
 
-    def compute_metrics(self, results: list[NDArray[np.int64]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[NDArray[np.int64] | None]) -> dict[str, float]:
         """Sum the histograms and report percent."""
-        confusion = np.sum(results, axis=0)
-        self.summary = summarise(confusion, len(results), self.protocol)
+        measured = [result for result in results if result is not None]
+        if len(measured) < len(results):
+            missing = len(results) - len(measured)
+            print_log(f"{missing} of {len(results)} frames have no dense label", logger="current")
+        if not measured:
+            return {}
+        summary = summarise(np.sum(measured, axis=0), len(measured), self.protocol)
+        self.summary = {**summary, **self.training}
         print_log("\n" + table(self.summary), logger="current")
         return {
             name: float("nan") if self.summary[name] is None else self.summary[name]

@@ -65,6 +65,9 @@ def table(summary: dict[str, Any]) -> str:
     width = max(len(name) for name, _ in rows)
     line = "-" * (width + 10)
     head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, IoU in percent"
+    for key in ("train_mask", "image_pretrained"):
+        if key in summary:
+            head += f"\n{key} {summary[key] or 'none'}"
     body = [f"{name:<{width}}  {value:>8}" for name, value in rows]
     body.insert(len(summary["iou"]), line)
     return "\n".join([head, line, *body])

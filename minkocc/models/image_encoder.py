@@ -10,6 +10,17 @@ from torch import Tensor
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
 
+# mmengine resolves these names by importing torchvision, which nothing else here needs.
+_TORCHVISION_WEIGHTS = {
+    f"torchvision://{name}": f"https://download.pytorch.org/models/{name}-{digest}.pth"
+    for name, digest in (
+        ("resnet18", "f37072fd"),
+        ("resnet34", "b627a593"),
+        ("resnet50", "0676ba61"),
+        ("resnet101", "63fe2227"),
+    )
+}
+
 
 @MODELS.register_module()
 class ImageEncoder(BaseModule):
@@ -29,9 +40,12 @@ class ImageEncoder(BaseModule):
     ) -> None:
         super().__init__()
         self.image_pretrained = image_pretrained
+        # mmdet freezes batch norm's statistics by default, which from scratch means 0 and 1 for
+        # ever, i.e. no normalisation at all.
+        backbone = {"norm_eval": bool(image_pretrained), **backbone}
         if image_pretrained:
-            pretrained = {"type": "Pretrained", "checkpoint": image_pretrained}
-            backbone = {**backbone, "init_cfg": pretrained}
+            source = _TORCHVISION_WEIGHTS.get(image_pretrained, image_pretrained)
+            backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": source}
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minkocc.models.losses import coarse_occupancy, lookup
 from minkocc.ops.sparse import SparseBackend, SparseTensor, get_backend
+from minkocc.ops.voxelize import scatter_mean
 from minkocc.registry import MODELS
 from minkocc.structures.taxonomy import WEAK_OCCUPIED, WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -72,9 +73,7 @@ class SqueezeExcite(nn.Module):
         """Recalibrate ``x``."""
         sample = x.coords[:, 0].long()
         count = int(sample.max()) + 1 if len(sample) else 1
-        total = x.feats.new_zeros(count, x.feats.shape[1]).index_add(0, sample, x.feats)
-        rows = torch.bincount(sample, minlength=count).clamp(min=1).to(total.dtype)
-        gate = self.gate(total / rows[:, None]).sigmoid()
+        gate = self.gate(scatter_mean(x.feats.float(), sample, count)).sigmoid().to(x.feats)
         return x.replace(x.feats * gate[sample])
 
 

@@ -15,6 +15,9 @@ from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import NUM_CLASSES
 
+_LOG_FLOOR = 1e-6
+"""Added to rendered probabilities before the logarithm; a clamp would have no gradient below it."""
+
 
 @dataclass
 class RenderedViews:
@@ -92,7 +95,9 @@ class PulsarHead(BaseModule):
 
     def spheres(self, feats: Tensor) -> tuple[Tensor, Tensor]:
         """Radii in metres and opacities in (0, 1), each ``(V,)``, of features ``(V, C)``."""
-        raw = self.sphere(feats)
+        # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
+        with torch.autocast(feats.device.type, enabled=False):
+            raw = self.sphere(feats.float())
         radius = self.voxel_size * (0.5 + 0.4 * raw[:, 0].sigmoid())
         return radius, (4.0 + raw[:, 1]).sigmoid()
 
@@ -150,7 +155,7 @@ class PulsarHead(BaseModule):
             losses["loss_2d_ce_shader"] = scale * self.shader_weight * cost
         if self.tied_weight:
             covered = confidence * (views.coverage.detach() > self.min_coverage)
-            log_probs = views.tied_probs.float().clamp(min=1e-4).log()
+            log_probs = (views.tied_probs.float() + _LOG_FLOOR).log()
             cost = soft_cross_entropy_2d(log_probs, labels, covered)
             losses["loss_2d_ce_tied"] = scale * self.tied_weight * cost
         return losses
@@ -159,6 +164,8 @@ class PulsarHead(BaseModule):
         self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
     ) -> dict[str, Tensor]:
         """The shader's own loss on detached renders: nothing but the shader learns from it."""
+        if not self.shader_weight:
+            return {}
         shift = self.lattice_shift(sample)
         with torch.no_grad():
             rendered, _, _ = self._project(feats, probs, centres, sample, shift)

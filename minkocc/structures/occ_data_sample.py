@@ -8,8 +8,10 @@ from mmengine.structures import BaseDataElement
 class OccDataSample(BaseDataElement):
     """Targets and predictions of one frame.
 
-    Meta information (plain values): ``token, scene_name, phase`` (a ``Phase`` or None at test
-    time), ``iteration``.
+    Meta information (plain values): ``token``, ``scene_name``, ``phase`` (a ``Phase``, or None at
+    test time), ``iteration``, ``raw_size`` (height and width of the images on disk),
+    ``lattice_draw`` (two numbers in [0, 1) that shift the render lattice) and ``ray_origins``
+    ``(T, 3)``.
 
     Data fields, each optional:
 

@@ -65,6 +65,10 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="VoxelIoUMetric", protocol="occ3d")
+val_evaluator = dict(
+    type="VoxelIoUMetric",
+    protocol="occ3d",
+    training=dict(train_mask="${train_mask}", image_pretrained="${image_pretrained}"),
+)
 test_evaluator = val_evaluator
 del _grid, train_pipeline, test_pipeline  # building blocks of this file, not settings

@@ -60,23 +60,35 @@ class AugmentScene(BaseTransform):
             "mask_lidar": False,
             "weak_occupancy": WEAK_UNKNOWN,
         }
-        for key, fill in fills.items():
-            if key in results:
-                results[key] = resample_voxels(results[key], self.grid, ego_aug, fill)
+        present = {key: fill for key, fill in fills.items() if key in results}
+        if present:
+            source, inside = voxel_sources(self.grid, ego_aug)
+        for key, fill in present.items():
+            results[key] = resample_voxels(results[key], source, inside, fill)
         return results
 
 
-def resample_voxels(
-    array: np.ndarray, grid: VoxelGrid, ego_aug: np.ndarray, fill: int | bool
-) -> np.ndarray:
-    """A voxel array looked up through ``inv(ego_aug)``, nearest voxel; ``fill`` from outside."""
+def voxel_sources(grid: VoxelGrid, ego_aug: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each voxel of the augmented grid was before: through ``inv(ego_aug)``, nearest voxel.
+
+    Returns:
+        Flat index of the source of each voxel that has one, ``(M,)``, and which voxels these are,
+        bool ``(X * Y * Z,)``.
+    """
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     centres = grid.to_centre(index.reshape(-1, 3))
     back = np.linalg.inv(ego_aug)
     source = grid.to_index(centres @ back[:3, :3].T + back[:3, 3])
     inside = grid.contains(source)
+    return np.ravel_multi_index(tuple(source[inside].T), grid.shape), inside
+
+
+def resample_voxels(
+    array: np.ndarray, source: np.ndarray, inside: np.ndarray, fill: int | bool
+) -> np.ndarray:
+    """A voxel array taken from ``voxel_sources``; ``fill`` where a voxel comes from outside."""
     out = np.full(array.size, fill, dtype=array.dtype)
-    out[inside] = array[tuple(source[inside].T)]
+    out[inside] = array.ravel()[source]
     return out.reshape(array.shape)
 
 

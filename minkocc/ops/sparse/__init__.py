@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+import torch
+
 from minkocc.ops.sparse.interface import (
     SparseBackend,
     SparseConvolution,
@@ -31,7 +33,8 @@ def get_backend(name: str = "auto") -> SparseBackend:
     """The operations of a sparse backend.
 
     Args:
-        name: ``"minkowski"``, ``"torch"``, or ``"auto"``: minkowski when it is installed.
+        name: ``"minkowski"``, ``"torch"``, or ``"auto"``: minkowski when it is
+            installed and, on a machine with CUDA, was built for it.
 
     Raises:
         ValueError: the name is none of these.
@@ -40,7 +43,7 @@ def get_backend(name: str = "auto") -> SparseBackend:
     if name not in BACKENDS:
         raise ValueError(f"unknown sparse backend {name!r}: expected one of {', '.join(BACKENDS)}")
     if name == "auto":
-        name = "minkowski" if find_spec("MinkowskiEngine") else "torch"
+        name = "minkowski" if _minkowski_serves_this_machine() else "torch"
     if name == "torch":
         from minkocc.ops.sparse import torch_backend
 
@@ -53,3 +56,13 @@ def get_backend(name: str = "auto") -> SparseBackend:
             f"({error}): run `make install`, or use the torch backend"
         ) from error
     return minkowski_backend.BACKEND
+
+
+def _minkowski_serves_this_machine() -> bool:
+    if find_spec("MinkowskiEngine") is None:
+        return False
+    if not torch.cuda.is_available():
+        return True
+    from minkocc.ops.sparse import minkowski_backend
+
+    return minkowski_backend.has_cuda()

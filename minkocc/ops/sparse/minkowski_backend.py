@@ -37,6 +37,11 @@ if _threads_before is None:
     del os.environ[_THREADS]
 
 
+def has_cuda() -> bool:
+    """Whether this MinkowskiEngine was built with CUDA."""
+    return bool(ME.is_cuda_available())
+
+
 class MinkowskiSparseTensor:
     """``SparseTensor`` of the minkowski backend: a key into a coordinate manager."""
 

@@ -11,6 +11,7 @@ from minkocc.datasets.transforms.augment import (
     AugmentScene,
     DropVoxels,
     resample_voxels,
+    voxel_sources,
 )
 from minkocc.datasets.transforms.loading import (
     InputError,
@@ -353,7 +354,7 @@ def test_flips_move_points_and_labels_alike():
 def test_quarter_turns_are_exact(turns):
     semantics, points = scene()
     turn = np.round(pose(yaw=turns * np.pi / 2))
-    out = resample_voxels(semantics, GRID, turn, 255)
+    out = resample_voxels(semantics, *voxel_sources(GRID, turn), 255)
     assert np.array_equal(out, np.rot90(semantics, turns))
     voxels = np.full(GRID.shape, 17, np.uint8)
     voxels[tuple(GRID.to_index(points[:, :3] @ turn[:3, :3].T).T)] = 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minkocc.cli import run_tool
 from minkocc.synthetic.writer import Settings, write_dataset
 
 
@@ -79,16 +81,22 @@ def test_settings_refuse_nonsense(tiny: Settings) -> None:
 
 
 def test_tool_reports_errors_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = load_tool()
-    assert tool.main(["--out", str(tmp_path), "--keyframes", "0"]) == 2
+
+    def call(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["create_synthetic.py", *arguments])
+        run_tool(tool.main)
+
+    with pytest.raises(SystemExit, match="1"):
+        call("--out", str(tmp_path), "--keyframes", "0")
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "keyframes 0" in message
-    with pytest.raises(SystemExit):
-        tool.parse_args(["--out", "x", "--image-size", "big"])
-    assert tool.parse_args(["--out", "x", "--image-size", "320x180"]).image_size == (320, 180)
+    with pytest.raises(SystemExit, match="2"):
+        call("--out", "x", "--image-size", "big")
+    assert tool.image_size("320x180") == (320, 180)
 
 
 def test_images_are_not_blank(tiny_root: Path) -> None:
