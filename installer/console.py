@@ -63,8 +63,9 @@ def run_logged(
             process.wait()
             raise
         code = process.wait()
-    ticker.finish(code)
-    if code and check:
+    failed = bool(code) and check
+    ticker.finish("failed" if failed else "done")
+    if failed:
         raise InstallError(f"{what} failed (exit {code}); the log is {log}\n" + "\n".join(tail))
     return code
 
@@ -89,6 +90,5 @@ class _Ticker:
             elapsed = now - self._started
             print(f"[install] {self._what}: {elapsed:.0f} s{self._step}   ", end=end, flush=True)
 
-    def finish(self, code: int) -> None:
-        state = "done" if code == 0 else "stopped"
+    def finish(self, state: str) -> None:
         say(f"{self._what}: {state} in {time.monotonic() - self._started:.0f} s          ")

@@ -20,6 +20,7 @@ from minkocc.cli import add_debug, run_tool
 from minkocc.config import load_config
 from minkocc.engine.measure_baseline import measure_height_baseline
 from minkocc.evaluation.protocols import table
+from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
 
@@ -118,6 +119,7 @@ def _report(
     rows = {"untrained": untrained, "height_baseline": height, "trained": trained}
     seconds = {name: step["seconds"] for name, step in demo.done.items()}
     summary = {
+        **provenance(),
         "protocol": "occ3d",
         **{
             name: {key: row[key] for key in ("miou", "geometric_iou")} for name, row in rows.items()

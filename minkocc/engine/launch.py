@@ -14,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from minkocc.evaluation.metrics import DumpPredictions
+from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
 
@@ -123,6 +124,7 @@ def evaluate(
         "voxel_size": cfg.voxel_size,
         "train_mask": cfg.train_mask,
         "image_pretrained": cfg.image_pretrained,
+        **provenance(),
         **{summary["protocol"]: summary for summary in summaries if summary},
     }
     if is_main_process():

@@ -218,3 +218,20 @@ def test_genuine_occ3d_label():
     assert not (camera & ~lidar).any()
     assert (occupied & ~lidar).sum() == 2_982
     assert np.unique(semantics[occupied]).tolist() == [0, 1, 3, 4, 6, 11, 13, 14, 15, 16]
+
+
+def test_prediction_without_labels_through_the_tool(root, tmp_path):
+    options = [f"data_root={root}", "num_workers=0", "image_size=[64,128]"]
+    common = ["test.py", MINI, "--work-dir", tmp_path, "--cfg-options", *options]
+    said = tool(*common, "--dump", tmp_path / "pred")
+    assert "1 of 1 frames have no dense label" in said
+    (path,) = (tmp_path / "pred").iterdir()
+    with np.load(path) as archive:
+        assert archive["pred"].shape == OCC3D_GRID.shape
+        assert archive["pred"].dtype == np.uint8
+
+    command = [sys.executable, "-W", "ignore", *map(str, [ROOT / "tools" / common[0], *common[1:]])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error: no frame of the test set has a dense label" in done.stderr

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 from minkocc.evaluation.height_baseline import class_by_height, predict_by_height
+from minkocc.evaluation.metrics import VoxelIoUMetric
 from minkocc.evaluation.protocols import VOXEL_PROTOCOLS, summarise, table
 from minkocc.evaluation.voxel_iou import class_iou, confusion_matrix, geometric_iou
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -63,3 +65,29 @@ def test_height_baseline_by_hand():
     pred = predict_by_height(points, counts, grid)
     assert (pred[0, 0, 0], pred[1, 0, 1], pred[0, 0, 2]) == (11, 4, 11)
     assert (pred < 17).sum() == 3
+
+
+def sample(pred, label=None):
+    out = {"token": "t", "pred_semantics": torch.from_numpy(pred)}
+    if label is not None:
+        out["voxel_semantics"] = torch.from_numpy(label)
+        out["mask_camera"] = torch.ones(label.shape, dtype=torch.bool)
+    return out
+
+
+def test_metric_sums_frames_and_counts_unlabelled_ones_apart():
+    first, second = np.array([4, 4, 17], np.uint8), np.array([4, 17, 17], np.uint8)
+    metric = VoxelIoUMetric(training={"train_mask": "camera", "image_pretrained": None})
+    metric.process(None, [sample(first, first), sample(first, second), sample(first)])
+    result = metric.evaluate(size=3)
+    assert result["occ/miou"] == 75.0  # 3 of 4 in the union over both frames
+    assert metric.summary["num_frames"] == 2
+    assert metric.summary["train_mask"] == "camera"
+    assert "image_pretrained none" in table(metric.summary)
+
+
+def test_metric_without_any_label_reports_nothing():
+    metric = VoxelIoUMetric()
+    metric.process(None, [sample(np.array([4], np.uint8))])
+    assert metric.evaluate(size=1) == {}
+    assert metric.summary == {}

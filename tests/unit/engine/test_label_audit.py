@@ -1,0 +1,46 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from minkocc.datasets.label_budget import LabelBudget
+from minkocc.engine.warm_start import WarmStartHook
+
+FRAMES = [{"token": f"t{i}", "scene_name": f"s{i // 2}"} for i in range(6)]
+
+
+@pytest.fixture
+def runner(tmp_path):
+    budget = LabelBudget(0.3, 0, frozenset({"s0"}))
+    dataset = SimpleNamespace(label_budget=budget, frames=lambda: FRAMES)
+    loader = SimpleNamespace(dataset=dataset)
+    return SimpleNamespace(work_dir=str(tmp_path), train_dataloader=loader)
+
+
+def audit(runner, tmp_path):
+    WarmStartHook(0.3)._merge_audit(runner)
+    return json.loads((tmp_path / "label_audit.json").read_text())
+
+
+def test_reads_of_all_processes_are_merged(runner, tmp_path):
+    logs = tmp_path / "label_audit"
+    logs.mkdir()
+    (logs / "0-11.txt").write_text("t0\nt1\n")
+    (logs / "1-12.txt").write_text("t0\n")
+    report = audit(runner, tmp_path)
+    assert report["read"] == ["t0", "t1"]
+    assert report["read_outside_budget"] == []
+    assert (report["labelled_frames"], report["all_frames"]) == (2, 6)
+
+    # A resumed run adds to it.
+    (logs / "0-13.txt").write_text("t4\n")
+    assert audit(runner, tmp_path)["read_outside_budget"] == ["t4"]
+
+
+def test_a_new_run_does_not_inherit_the_reads_of_the_folders_former_one(runner, tmp_path):
+    logs = tmp_path / "label_audit"
+    logs.mkdir()
+    (logs / "0-11.txt").write_text("t5\n")
+    audit(runner, tmp_path)
+    WarmStartHook(0.3)._forget_former_run(runner)
+    assert audit(runner, tmp_path)["read"] == []

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+
+from minkocc.models.image_encoder import ImageEncoder
+from minkocc.structures.errors import UserError
+
+BACKBONE = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8, "style": "pytorch"}
+NECK = {"type": "mmdet.FPN", "in_channels": [8, 16, 32, 64], "out_channels": 8, "num_outs": 4}
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope("minkocc")
+
+
+def test_views_are_folded_into_the_batch_and_back():
+    encoder = ImageEncoder(BACKBONE, NECK).eval()
+    imgs = torch.randn(2, 3, 3, 64, 96)
+    levels = encoder(imgs)
+    assert [tuple(level.shape) for level in levels] == [
+        (2, 3, 8, 16, 24),
+        (2, 3, 8, 8, 12),
+        (2, 3, 8, 4, 6),
+        (2, 3, 8, 2, 3),
+    ]
+    alone = encoder(imgs[1:, 2:])
+    torch.testing.assert_close(levels[0][1:, 2:], alone[0])
+
+
+def test_batch_norm_learns_from_scratch_and_is_frozen_when_pretrained():
+    scratch = ImageEncoder(BACKBONE, NECK).train()
+    assert scratch.backbone.bn1.training
+    assert not ImageEncoder(BACKBONE, NECK, "some.pth").train().backbone.bn1.training
+
+
+def test_torchvision_weights_are_asked_for_without_torchvision(monkeypatch):
+    asked = []
+
+    def load(filename, *rest, **kwargs):
+        asked.append(filename)
+        raise OSError("no network")
+
+    monkeypatch.setattr(CheckpointLoader, "load_checkpoint", load)
+    encoder = ImageEncoder(BACKBONE, NECK, "torchvision://resnet50")
+    with pytest.raises(UserError, match="image_pretrained = 'torchvision://resnet50'.*no network"):
+        encoder.init_weights()
+    assert asked
+    assert asked[0].startswith("https://")
+    assert asked[0].endswith("resnet50-0676ba61.pth")
