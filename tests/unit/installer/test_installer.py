@@ -89,7 +89,7 @@ def test_a_failed_command_shows_its_last_lines_and_its_log(tmp_path, capsys):
     with pytest.raises(InstallError, match=r"step failed \(exit 3\).*\n(.*\n)*.*boom"):
         run_logged([sys.executable, "-c", code], "step", log)
     assert "boom" in log.read_text()
-    assert "stopped" in capsys.readouterr().out
+    assert "failed in" in capsys.readouterr().out
 
 
 def test_build_progress_names_the_file_in_work(capsys, monkeypatch):

@@ -44,7 +44,7 @@ def test_torchvision_weights_are_asked_for_without_torchvision(monkeypatch):
 
     monkeypatch.setattr(CheckpointLoader, "load_checkpoint", load)
     encoder = ImageEncoder(BACKBONE, NECK, "torchvision://resnet50")
-    with pytest.raises(UserError, match="image_pretrained = 'torchvision://resnet50'.*no network"):
+    with pytest.raises(UserError, match=r"image_pretrained = 'torchvision://resnet50'.*no network"):
         encoder.init_weights()
     assert asked
     assert asked[0].startswith("https://")
