@@ -163,7 +163,7 @@ def _frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> di
             "timestamp": lidar["timestamp"] / 1e6,
         },
         "ego2global": ego2global,
-        "lidar_sweeps": _sweeps(nusc, lidar, ego2global),
+        "lidar_sweeps": _sweeps(nusc, lidar, ego2global, root),
         "images": {
             camera: _image(nusc, nusc.get("sample_data", sample["data"][camera]), ego2global)
             for camera in CAMERAS
@@ -172,12 +172,21 @@ def _frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> di
     }
 
 
-def _sweeps(nusc: NuScenes, lidar: dict[str, Any], ego2global: np.ndarray) -> list[dict[str, Any]]:
-    """Up to ``MAX_SWEEPS`` earlier sweeps, newest first, each with its own pose."""
+def _sweeps(
+    nusc: NuScenes, lidar: dict[str, Any], ego2global: np.ndarray, root: Path
+) -> list[dict[str, Any]]:
+    """The last ``MAX_SWEEPS`` sweeps before this one, newest first, each with its own pose.
+
+    A root may hold keyframes alone though its tables name sweeps; what is missing is left out.
+    """
     sweeps: list[dict[str, Any]] = []
     record = lidar
-    while record["prev"] and len(sweeps) < MAX_SWEEPS:
+    for _ in range(MAX_SWEEPS):
+        if not record["prev"]:
+            break
         record = nusc.get("sample_data", record["prev"])
+        if not (root / record["filename"]).is_file():
+            continue
         sweep_ego2global = _pose(nusc.get("ego_pose", record["ego_pose_token"]))
         lidar2ego = _pose(_calibration(nusc, record))
         sweeps.append(

@@ -172,6 +172,24 @@ def test_a_root_without_labels_gets_infos_without_them(linked_root):
     assert all(frame["occ_path"] is None for frame in all_frames(linked_root))
 
 
+def test_a_root_with_keyframes_alone_and_no_annotations(linked_root):
+    shutil.rmtree(linked_root / "sweeps")
+    for name in ("sample_annotation", "instance"):
+        table = linked_root / "v1.0-synthetic" / f"{name}.json"
+        table.unlink()
+        table.write_text("[]")
+    for name in ("train", "val"):
+        (linked_root / f"minkocc_infos_{name}.pkl").unlink()
+    create_infos(linked_root, "v1.0-synthetic")
+    for frame in all_frames(linked_root):
+        # Only the keyframe half a second ago is left of the ten sweeps before this one.
+        lags = [frame["lidar_points"]["timestamp"] - s["timestamp"] for s in frame["lidar_sweeps"]]
+        assert len(lags) == (1 if frame["prev"] else 0)
+        assert all(0.4 < lag < 0.6 for lag in lags)
+        paths = [sweep["lidar_path"] for sweep in frame["lidar_sweeps"]]
+        assert all((linked_root / path).is_file() for path in paths)
+
+
 def test_wrong_version_is_named(synthetic_root):
     with pytest.raises(InfoError, match=r"v1\.0-trainval holds no nuScenes tables"):
         create_infos(synthetic_root, "v1.0-trainval")
