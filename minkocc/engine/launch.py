@@ -30,6 +30,9 @@ def build_runner(cfg: Config) -> Runner:
         if cfg.optim_wrapper.type == "AmpOptimWrapper":
             raise UserError("mixed precision needs a CUDA device and this machine has none")
         cfg.env_cfg.dist_cfg.backend = "gloo"
+        cfg.model_wrapper_cfg.device_ids = None  # mmengine names a CUDA device by default
+        if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without any
     return Runner.from_cfg(cfg)
