@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file, default: <work dir>/test.json")
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write DIR/<token>.npz (key pred)")
     add_debug(parser)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # the checkpoint may follow options
     cfg = load_recipe(options)
     out = options.out or Path(cfg.work_dir) / "test.json"
     evaluate(cfg, options.checkpoint, out, options.dump)

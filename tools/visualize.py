@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--max-frames", type=int, help="default: all")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     add_debug(parser)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # the checkpoint may follow options
     cfg = load_config(options.config, options.cfg_options)
     written = draw_frames(cfg, options.checkpoint, options.infos, options.out, options.max_frames)
     print(f"{len(written)} pictures in {options.out}")
