@@ -113,12 +113,12 @@ def evaluate(
         metric.dataset_meta = runner.test_dataloader.dataset.metainfo
         runner.test_evaluator.metrics.append(metric)
     runner.test()
-    if dump is None and not any(getattr(m, "summary", None) for m in runner.test_evaluator.metrics):
+    summaries = [getattr(metric, "summary", None) for metric in runner.test_evaluator.metrics]
+    if dump is None and not any(summaries):
         raise UserError(
             "no frame of the test set has a dense label to be measured against: put Occ3D's gts/ "
             "into the data root and create the infos again, or predict with --dump DIR"
         )
-    summaries = [getattr(metric, "summary", None) for metric in runner.test_evaluator.metrics]
     report: dict[str, Any] = {
         "config": cfg.filename,
         "checkpoint": checkpoint,
