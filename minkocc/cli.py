@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import pickle
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
 from minkocc.config import load_config
 from minkocc.structures.errors import UserError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add what train and test share: the config, its options, the work dir and the launcher."""
     parser.add_argument("config", help="e.g. configs/minkocc_semi_a10.py")
     parser.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    add_cfg_options(parser)
     parser.add_argument("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"])
     # torch.distributed.launch passes it; torchrun sets LOCAL_RANK itself.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
 
 
+class _CfgOptions(DictAction):
+    """mmengine's ``KEY=VALUE`` pairs, refused in one line when they are no pairs."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        for pair in values:
+            if "=" not in pair.strip("="):
+                parser.error(f"--cfg-options {pair}: expected KEY=VALUE, e.g. alpha=0.2")
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=_CfgOptions,
+        metavar="KEY=VALUE",
+        help="change the recipe, e.g. alpha=0.2 model.genunet.max_voxels=50000",
+    )
+
+
 def load_recipe(options: argparse.Namespace) -> Config:
-    """The resolved recipe of ``add_recipe``'s arguments, with its work dir and launcher."""
+    """The resolved recipe of ``add_recipe``'s arguments, with its work dir and launcher.
+
+    A ``recipe.py`` of a work dir goes by that folder's name.
+    """
     cfg = load_config(options.config, options.cfg_options)
-    cfg.work_dir = str(options.work_dir or Path("work_dirs") / Path(options.config).stem)
+    path = Path(options.config)
+    name = path.parent.name if path.name == "recipe.py" else path.stem
+    cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     cfg.launcher = options.launcher
     return cfg
 
@@ -42,10 +71,15 @@ def run_tool(main: Callable[[], None]) -> None:
     debug = "--debug" in sys.argv
     try:
         main()
-    except (UserError, pickle.UnpicklingError) as error:
+    except UserError as error:
         if debug:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if debug or error.errno not in _NO_ROOM:
+            raise
+        print(f"error: {error}: make room and run the same command again", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -57,8 +91,4 @@ def _one_line(error: BaseException) -> str:
     text = str(error)
     if "Original Traceback" in text:
         _, _, text = text.rpartition(f"{type(error).__name__}: ")
-    if isinstance(error, pickle.UnpicklingError):
-        text = (
-            "the checkpoint holds more than tensors and plain values, which could run code: refused"
-        )
     return " ".join(text.split())

@@ -10,14 +10,15 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from minkocc.components import component_problems
 from minkocc.structures.errors import UserError
-from minkocc.structures.phase import check_alpha
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 KNOBS: tuple[str, ...] = (
@@ -54,6 +55,45 @@ _OWN_VALUE: frozenset[tuple[str, str]] = frozenset(
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _two_whole(value: Any, least: int) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(_whole(item, least) for item in value)
+    )
+
+
+_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "alpha": (
+        lambda v: _number(v) and 0 <= v <= 1,
+        "a share: use a value from 0 to 1, e.g. 0.1 for 10%",
+    ),
+    "voxel_size": (_number, "a number of metres, e.g. 0.4"),
+    "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
+    "data_root": (lambda v: isinstance(v, str), "a folder's name"),
+    "image_pretrained": (
+        lambda v: v is None or isinstance(v, str),
+        "torchvision://resnet50, a local checkpoint, or None",
+    ),
+    "sweeps": (lambda v: _whole(v, 0), "a whole number from 0"),
+    "weak_frames": (lambda v: _two_whole(v, 0), "two whole numbers (past, future), e.g. [8,0]"),
+    "train_mask": (lambda v: v in ("camera", None), "'camera' or None"),
+    "max_epochs": (lambda v: _whole(v, 1), "a whole number from 1"),
+    "batch_size": (lambda v: _whole(v, 1), "a whole number from 1"),
+    "image_size": (lambda v: _two_whole(v, 1), "two whole numbers (height, width)"),
+    "num_workers": (lambda v: _whole(v, 0), "a whole number from 0"),
+    "lr": (lambda v: _number(v) and v > 0, "a number above 0"),
+}
+
+
 class ConfigError(UserError, ValueError):
     """A mistake in a recipe; its text names the place and the remedy."""
 
@@ -69,8 +109,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         The resolved config. ``recipe_of(path, cfg_options)`` gives the one with references.
 
     Raises:
-        ConfigError: the file is missing, a key is unknown, a reference has no knob, or a value
-            contradicts a knob.
+        ConfigError: the file is missing, a key, ``type`` or keyword is unknown, a knob's value is
+            impossible, a reference has no knob, or a value contradicts a knob.
     """
     cfg = recipe_of(path, cfg_options)
     _refuse_unknown_keys(cfg)
@@ -78,6 +118,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
     _check_knobs(knobs)
     resolved = _substitute(cfg.to_dict(), knobs)
     _refuse_contradictions(resolved, knobs)
+    for problem in component_problems(resolved):
+        raise ConfigError(problem)
     return Config(resolved, filename=str(path))
 
 
@@ -91,10 +133,17 @@ def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) ->
         raise ConfigError(f"config {path} is not a file: see configs/ for the recipes")
     try:
         cfg = Config.fromfile(str(path))
-    except (SyntaxError, FileNotFoundError, KeyError) as error:
-        raise ConfigError(f"config {path} cannot be read: {error}") from error
-    if cfg_options:
-        cfg.merge_from_dict(copy.deepcopy(dict(cfg_options)))
+    except Exception as error:  # a config is Python: it fails in every way that Python can
+        kind = type(error).__name__
+        raise ConfigError(f"config {path} cannot be read: {kind}: {error}") from error
+    for key, value in (cfg_options or {}).items():
+        try:
+            cfg.merge_from_dict({key: copy.deepcopy(value)})
+        except (KeyError, TypeError, IndexError) as error:
+            reason = textwrap.shorten(str(error), 160)
+            raise ConfigError(
+                f"option {key}={value!r} does not fit the config: {reason}"
+            ) from error
     return cfg
 
 
@@ -113,9 +162,10 @@ def _refuse_unknown_keys(cfg: Config) -> None:
 
 
 def _check_knobs(knobs: Mapping[str, Any]) -> None:
+    for name, (fits, expected) in _EXPECTED.items():
+        if name in knobs and not fits(knobs[name]):
+            raise ConfigError(f"{name} {knobs[name]!r} is not {expected}")
     try:
-        if "alpha" in knobs:
-            check_alpha(knobs["alpha"])
         if "voxel_size" in knobs:
             _check_voxel_size(knobs["voxel_size"])
             VoxelGrid(
@@ -124,8 +174,6 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
             )
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    if knobs.get("train_mask", None) not in (None, "camera"):
-        raise ConfigError(f"train_mask {knobs['train_mask']!r} is neither 'camera' nor None")
 
 
 def _check_voxel_size(size: float) -> None:

@@ -23,3 +23,7 @@ HOOKS = _mm.Registry("hook", parent=_mm.HOOKS, scope="minkocc", locations=["mink
 LOG_PROCESSORS = _mm.Registry(
     "log processor", parent=_mm.LOG_PROCESSORS, scope="minkocc", locations=["minkocc.engine"]
 )
+LOOPS = _mm.Registry("loop", parent=_mm.LOOPS, scope="minkocc", locations=["minkocc.engine"])
+OPTIM_WRAPPERS = _mm.Registry(
+    "optim_wrapper", parent=_mm.OPTIM_WRAPPERS, scope="minkocc", locations=["minkocc.engine"]
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from minkocc.cli import add_debug, add_recipe, load_recipe, run_tool
-from minkocc.engine.launch import build_runner
+from minkocc.config import recipe_of
+from minkocc.engine.launch import train
 
 
 def main() -> None:
@@ -18,7 +19,9 @@ def main() -> None:
         const="auto",
         help="go on from the work dir's last checkpoint, or from the one named",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision, on CUDA")
+    parser.add_argument(
+        "--amp", action="store_true", help="mixed precision: float16 on CUDA, bfloat16 on CPU"
+    )
     add_debug(parser)
     options = parser.parse_args()
     cfg = load_recipe(options)
@@ -27,7 +30,7 @@ def main() -> None:
     if options.resume:
         cfg.resume = True
         cfg.load_from = None if options.resume == "auto" else options.resume
-    build_runner(cfg).train()
+    train(cfg, recipe_of(options.config, options.cfg_options))
 
 
 if __name__ == "__main__":

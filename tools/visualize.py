@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from minkocc.cli import add_debug, run_tool
+from minkocc.cli import add_cfg_options, add_debug, run_tool
 from minkocc.config import load_config
 from minkocc.engine.draw_frames import draw_frames
 
@@ -20,7 +18,7 @@ def main() -> None:
     parser.add_argument("--infos", type=Path, required=True, metavar="PKL")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--max-frames", type=int, help="default: all")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_intermixed_args()  # the checkpoint may follow options
     cfg = load_config(options.config, options.cfg_options)

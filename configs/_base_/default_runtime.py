@@ -19,9 +19,9 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
+    checkpoint=dict(type="SafeCheckpointHook", interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
-    safe_checkpoint=dict(type="SafeCheckpointHook"),
+    sync_buffers=dict(type="SyncBuffersHook"),
     warm_start=dict(type="WarmStartHook", alpha="${alpha}", train_mask="${train_mask}"),
 )
 log_processor = dict(type="PhaseLogProcessor", window_size=50)

@@ -1,8 +1,17 @@
-"""The training loop's own parts: the warm start and its log."""
+"""The training loop's own parts: the warm start, its log, checkpoints, and resuming."""
 
+from minkocc.engine.cpu_amp import CpuAmpOptimWrapper
 from minkocc.engine.phase_log import PhaseLogProcessor
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
+from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.warm_start import WarmStartHook
 from minkocc.engine.warm_start_sampler import WarmStartSampler
 
-__all__ = ["PhaseLogProcessor", "SafeCheckpointHook", "WarmStartHook", "WarmStartSampler"]
+__all__ = [
+    "CpuAmpOptimWrapper",
+    "PhaseLogProcessor",
+    "ResumableTrainLoop",
+    "SafeCheckpointHook",
+    "WarmStartHook",
+    "WarmStartSampler",
+]

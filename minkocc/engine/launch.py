@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,26 +18,72 @@ from mmengine.runner import Runner
 from minkocc.evaluation.metrics import DumpPredictions
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json
+from minkocc.structures.files import UnsafeFileError, atomic_write, write_json
 
 
 def build_runner(cfg: Config) -> Runner:
-    """A runner for CPU or CUDA, whatever the machine has.
-
-    Raises:
-        UserError: the recipe asks for mixed precision on a machine without CUDA.
-    """
+    """A runner for CPU or CUDA, whatever the machine has."""
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
     if not torch.cuda.is_available():
         if cfg.optim_wrapper.type == "AmpOptimWrapper":
-            raise UserError("mixed precision needs a CUDA device and this machine has none")
+            cfg.optim_wrapper.type = "CpuAmpOptimWrapper"
         cfg.env_cfg.dist_cfg.backend = "gloo"
         cfg.model_wrapper_cfg.device_ids = None  # mmengine names a CUDA device by default
         if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without any
+        if cfg.get(name):  # a recipe may train without validation
+            cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without
     return Runner.from_cfg(cfg)
+
+
+def train(cfg: Config, recipe: Config) -> None:
+    """Train a recipe, from the start or from a checkpoint.
+
+    The work dir keeps the resolved config (mmengine's) and ``recipe.py``, the recipe with its
+    references, from which a later run can be derived by one knob.
+
+    Args:
+        cfg: the resolved recipe with ``work_dir``; ``resume`` and ``load_from`` say whence.
+        recipe: what ``recipe_of`` gave.
+
+    Raises:
+        UserError: the checkpoint is missing, cannot be read safely, or, on resume, is of another
+            model.
+    """
+    if cfg.resume and cfg.load_from is None:
+        cfg.load_from = last_checkpoint(cfg.work_dir)
+    # Before anything is built: a wrong file should not cost the start of the workers.
+    content = read_checkpoint(cfg.load_from) if _is_local(cfg.load_from) else None
+    runner = build_runner(cfg)
+    if content is not None and cfg.resume:
+        check_weights(unwrapped(runner.model), content, cfg.load_from)
+    if is_main_process():
+        with atomic_write(Path(cfg.work_dir) / "recipe.py") as sink:
+            sink.write(recipe.pretty_text.encode())
+    runner.train()
+
+
+def _is_local(name: str | None) -> bool:
+    return name is not None and "://" not in name
+
+
+def last_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint that a work dir's run wrote last, None when it wrote none.
+
+    Raises:
+        UserError: it is noted, and is not there.
+    """
+    note = Path(work_dir) / "last_checkpoint"
+    if not note.is_file():
+        return None
+    named = Path(note.read_text(encoding="utf-8").strip())
+    path = named if named.is_file() else note.parent / named.name  # the folder may have moved
+    if not path.is_file():
+        raise UserError(
+            f"{note} names {named}, which does not exist: name a checkpoint with --resume PATH"
+        )
+    return str(path)
 
 
 def unwrapped(model: torch.nn.Module) -> Any:
@@ -47,22 +95,33 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint without running anything in it.
 
     Raises:
-        UserError: the file is missing or cannot be read.
-        pickle.UnpicklingError: it holds more than tensors and plain values.
+        UserError: the file is missing, cannot be read, or holds no checkpoint.
+        UnsafeFileError: it holds more than tensors and plain values.
     """
     if not Path(path).is_file():
-        raise UserError(f"checkpoint {path} does not exist")
+        raise UserError(f"checkpoint {path} does not exist: check the path, or train first")
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFileError(
+            f"checkpoint {path} holds more than tensors and plain values, which could run code: "
+            "refused. Use a checkpoint of this project, or save the weights' state dict alone"
+        ) from error
     except (RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"checkpoint {path} cannot be read: {error}") from error
+        reason = textwrap.shorten(str(error), 120)
+        raise UserError(
+            f"checkpoint {path} cannot be read ({reason}): take the one before it, or copy it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint {path} holds a {type(content).__name__}, expected weights")
+    return content
 
 
-def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:
-    """Load a checkpoint's weights into the model, all of them or none.
+def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Refuse a checkpoint whose weights are not exactly this model's.
 
     Args:
-        model: what to fill.
+        model: what they are for.
         checkpoint: what ``read_checkpoint`` returned.
         name: the file's, for the message.
 
@@ -80,9 +139,23 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) 
         if keys:
             raise UserError(
                 f"checkpoint {name} is of another model: it {what} {len(keys)} tensors "
-                f"({keys[0]}, ...); test it with the config it was trained with"
+                f"({keys[0]}, ...); use it with the config it was trained with"
             )
-    model.load_state_dict(state)
+
+
+def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Load a checkpoint's weights into the model, all of them or none.
+
+    Args:
+        model: what to fill.
+        checkpoint: what ``read_checkpoint`` returned.
+        name: the file's, for the message.
+
+    Raises:
+        UserError: the checkpoint is of another model.
+    """
+    check_weights(model, checkpoint, name)
+    model.load_state_dict(checkpoint.get("state_dict", checkpoint))
 
 
 def evaluate(

@@ -1,27 +1,108 @@
-"""Checkpoints of plain values and tensors, which torch reads without running anything in them."""
+"""Checkpoints that are never half written, and run nothing when they are read."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.hooks import Hook
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 
 from minkocc.registry import HOOKS
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import atomic_write
+
+_BACKEND = "minkocc_atomic"
+
+
+class CheckpointError(UserError, OSError):
+    """A checkpoint that could not be written; the ones before it are whole."""
+
+
+class AtomicBackend(LocalBackend):
+    """mmengine's local files, each of which appears under its name only when it is whole."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes.
+
+        Raises:
+            CheckpointError: the disk is full or the folder cannot be written to.
+        """
+        try:
+            with atomic_write(filepath) as sink:
+                sink.write(obj)
+        except OSError as error:
+            raise CheckpointError(
+                f"checkpoint {filepath} ({len(obj) / 2**20:.1f} MiB) could not be written "
+                f"({error.strerror or error}): make room and go on with --resume; the checkpoints "
+                "before it are whole"
+            ) from error
+
+
+register_backend(_BACKEND, AtomicBackend, force=True)
 
 
 @HOOKS.register_module()
-class SafeCheckpointHook(Hook):
-    """Writes mmengine's log history as tensors and makes buffers of them again on resume.
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's checkpoints, written whole or not at all, of plain values and tensors.
 
-    ``torch.load`` refuses everything but plain values and tensors; ``HistoryBuffer`` is neither.
-    mmengine executes the text of a ``meta['config']`` on resume; ours have none, and a foreign one
-    is dropped unread.
+    An outdated checkpoint is removed after its successor is on disk, not before, so that a full
+    disk or a kill never takes the last one.
+
+    ``torch.load`` refuses everything but plain values and tensors; mmengine's ``HistoryBuffer`` is
+    neither, so the log history is written as tensors and made buffers of again on resume. mmengine
+    executes the text of a ``meta['config']`` on resume; ours have none, and a foreign one is
+    dropped unread.
+
+    Args:
+        **options: of ``mmengine.hooks.CheckpointHook``: ``interval``, ``by_epoch``,
+            ``max_keep_ckpts`` and so on.
     """
 
-    priority = "VERY_LOW"
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"backend_args": {"backend": _BACKEND}, **options})
+
+    def before_train(self, runner: Any) -> None:
+        """Also remove what a killed run had begun to write."""
+        super().before_train(runner)
+        if is_main_process():
+            for part in Path(runner.work_dir).glob(".*.pth.*.part"):
+                part.unlink(missing_ok=True)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+        outdated = self._keep(runner, step) if self.max_keep_ckpts > 0 else []
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+        )
+        if not is_main_process():
+            return
+        with atomic_write(Path(runner.work_dir) / "last_checkpoint") as sink:
+            sink.write(str(self.last_ckpt).encode())
+        for former in outdated:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(former))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _keep(self, runner: Any, step: int) -> list[int]:
+        """Note that this step's checkpoint is kept; returns the steps whose time is over."""
+        steps = [*(former for former in self.keep_ckpt_ids if former != step), step]
+        self.keep_ckpt_ids.clear()
+        self.keep_ckpt_ids.extend(steps)  # a deque of max_keep_ckpts: drops the oldest
+        runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        return [former for former in steps if former not in self.keep_ckpt_ids]
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Replace everything in ``message_hub`` by plain values."""

@@ -2,7 +2,7 @@ max_epochs = 30
 lr = 1e-4
 
 train_cfg = dict(
-    type="EpochBasedTrainLoop", max_epochs="${max_epochs}", val_interval="${max_epochs}"
+    type="ResumableTrainLoop", max_epochs="${max_epochs}", val_interval="${max_epochs}"
 )
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")

@@ -1,0 +1,5 @@
+# Table II's 0.1 m row: a finer grid, trained from 0.4 m labels and native weak targets.
+_base_ = ["minkocc_semi_a10.py"]
+
+voxel_size = 0.1
+model = dict(genunet=dict(max_voxels=800_000))

@@ -1,0 +1,35 @@
+"""Epochs that a resumed run enters in the middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.runner import EpochBasedTrainLoop
+
+from minkocc.registry import LOOPS
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """mmengine's epoch loop, exact from any iteration.
+
+    mmengine counts the batches of a resumed epoch from 0 again, so that the log repeats places and
+    the epoch's last iteration is not known as such; and a checkpoint of an epoch's last iteration
+    still names that epoch, which would then be run twice. ``WarmStartHook`` makes the sampler go
+    on from the same iteration.
+    """
+
+    def run(self) -> Any:
+        """Train from ``iter`` to the end."""
+        self._epoch = self._iter // len(self.dataloader)
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """What is left of one epoch."""
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        first = self._iter % len(self.dataloader)
+        for place, batch in enumerate(self.dataloader, start=first):
+            self.run_iter(place, batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1

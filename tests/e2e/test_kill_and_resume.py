@@ -1,0 +1,146 @@
+"""A run that is killed and resumed ends as if it had never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.e2e.record_draws import draws
+from tests.e2e.test_main_job import (
+    ALPHA,
+    CONFIG,
+    EPOCHS,
+    FRAMES,
+    ROOT,
+    SWITCH,
+    options,
+    training_lines,
+)
+
+TOTAL = EPOCHS * FRAMES
+VARIANTS = {
+    "plain": ("custom_hooks = [dict(type='RecordDraws')]", []),
+    "ema and amp": (
+        "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]",
+        ["--amp"],
+    ),
+}
+
+
+class Run:
+    """One recipe with a checkpoint every second iteration, started as often as a test likes."""
+
+    def __init__(self, root, folder, variant):
+        self.root = root
+        self.folder = folder
+        hooks, self.flags = VARIANTS[variant]
+        self.config = folder / "recorded.py"
+        imports = "custom_imports = dict(imports=['tests.e2e.record_draws'])"
+        self.config.write_text(f"_base_ = [{str(CONFIG)!r}]\n{imports}\n{hooks}\n")
+
+    def start(self, work_dir, *flags):
+        saving = {
+            "default_hooks.checkpoint.by_epoch": False,
+            "default_hooks.checkpoint.interval": 2,
+            "default_hooks.checkpoint.max_keep_ckpts": -1,
+            "val_cfg": None, "val_dataloader": None, "val_evaluator": None,
+        }  # fmt: skip
+        command = [sys.executable, "-W", "ignore", ROOT / "tools" / "train.py", self.config]
+        command += ["--work-dir", work_dir, *self.flags, *flags, *options(self.root, **saving)]
+        return subprocess.Popen(
+            list(map(str, command)),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, work_dir, *flags):
+        process = self.start(work_dir, *flags)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output[-3000:]
+        return output
+
+    def kill_after(self, work_dir, checkpoint):
+        """SIGKILL to the process and its data workers as soon as the checkpoint is there."""
+        process = self.start(work_dir)
+        deadline = time.monotonic() + 200
+        note = work_dir / "last_checkpoint"
+        while not (note.is_file() and note.read_text().endswith(checkpoint)):
+            assert process.poll() is None, process.stdout.read()[-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(synthetic_root, tmp_path_factory):
+    """The run of each variant that nobody stops, made when first asked for."""
+    known = {}
+
+    def get(variant):
+        if variant not in known:
+            folder = tmp_path_factory.mktemp("uninterrupted")
+            run = Run(synthetic_root, folder, variant)
+            run.finish(folder / "work")
+            known[variant] = run
+        return known[variant]
+
+    return get
+
+
+def weights(work_dir):
+    return torch.load(work_dir / f"iter_{TOTAL}.pth", weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("variant", "last"),
+    [("plain", 2), ("plain", FRAMES + 2), ("ema and amp", FRAMES + 2)],
+)
+def test_resumed_run_is_the_uninterrupted_one(uninterrupted, tmp_path, variant, last):
+    run = uninterrupted(variant)
+    whole = draws(run.folder / "work")
+    assert [iteration for iteration, _, _ in whole] == list(range(TOTAL))
+    assert [phase for _, phase, _ in whole] == ["warm"] * SWITCH + ["weak"] * (TOTAL - SWITCH)
+
+    run.kill_after(tmp_path, f"iter_{last}.pth")
+    before = draws(tmp_path)
+    assert before == whole[: len(before)]
+    assert last <= len(before) < TOTAL
+    # A later checkpoint may have been written between the look and the kill.
+    saved = int(Path((tmp_path / "last_checkpoint").read_text()).stem.removeprefix("iter_"))
+    assert last <= saved < TOTAL
+
+    output = run.finish(tmp_path, "--resume")
+    assert draws(tmp_path)[len(before) :] == whole[saved:]
+    # The log's places go on too: [epoch][place/length].
+    assert [number for number, _, _ in training_lines(output)] == list(range(saved, TOTAL))
+
+    expected, found = weights(run.folder / "work"), weights(tmp_path)
+    for part in ("state_dict", *(["ema_state_dict"] if "ema" in variant else [])):
+        assert expected[part].keys() == found[part].keys()
+        for name, value in expected[part].items():
+            assert torch.equal(found[part][name], value), name
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_the_alpha_under_test_has_both_phases_in_an_epoch():
+    assert 0 < SWITCH < FRAMES
+    assert ALPHA == 0.4
+
+
+def test_resuming_a_finished_run_trains_nothing(uninterrupted):
+    run = uninterrupted("plain")
+    before = draws(run.folder / "work")
+    output = run.finish(run.folder / "work", "--resume")
+    assert training_lines(output) == []
+    assert draws(run.folder / "work") == before
