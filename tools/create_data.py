@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from minkocc.cli import add_debug, run_tool
-from minkocc.datasets.infos import create_infos, read_infos
+from minkocc.datasets.info_file import read_infos
+from minkocc.datasets.infos import create_infos
 
 
 def main() -> None:

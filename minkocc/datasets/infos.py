@@ -13,21 +13,12 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
-from minkocc.structures.errors import UserError
-from minkocc.structures.files import read_plain_pickle, write_pickle
+from minkocc.datasets.info_file import INFO_VERSION, InfoError
+from minkocc.structures.files import write_pickle
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
-INFO_VERSION = "minkocc-1"
 MAX_SWEEPS = 10
 _OFFICIAL_SPLITS = {"v1.0-trainval": ("train", "val"), "v1.0-mini": ("mini_train", "mini_val")}
-_FRAME_KEYS = frozenset(
-    "token prev next scene_name timestamp lidar_points ego2global lidar_sweeps images occ_path "
-    "ray_origins".split()
-)
-
-
-class InfoError(UserError, ValueError):
-    """A root or an info file that cannot be used; the text names it and the remedy."""
 
 
 def split_scenes(
@@ -60,6 +51,16 @@ def split_scenes(
     )
 
 
+def _open(root: Path, version: str) -> NuScenes:
+    try:
+        return NuScenes(version=version, dataroot=str(root), verbose=False)
+    except (OSError, ValueError, KeyError, AssertionError) as error:
+        raise InfoError(
+            f"the nuScenes tables in {root / version} cannot be read "
+            f"({type(error).__name__}: {error}): unpack or make them again"
+        ) from error
+
+
 def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:
     return {
         "train": [name for name in scenes if name not in val],
@@ -81,12 +82,13 @@ def create_infos(
         The written path of each split.
 
     Raises:
-        InfoError: the root has no such version, lacks a sensor, or the split is unknown.
+        InfoError: the root has no such version or broken tables, lacks a sensor, or the split is
+            unknown.
     """
     root = Path(root)
     if not (root / version / "scene.json").is_file():
         raise InfoError(f"{root / version} holds no nuScenes tables: check --root and --version")
-    nusc = NuScenes(version=version, dataroot=str(root), verbose=False)
+    nusc = _open(root, version)
     names = [scene["name"] for scene in nusc.scene]
     splits = split_scenes(root, version, names, val_scenes)
     frames: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
@@ -100,35 +102,6 @@ def create_infos(
         write_pickle(path, {"metainfo": metainfo, "data_list": data_list})
         written[split] = path
     return written
-
-
-def read_infos(path: str | Path) -> dict[str, Any]:
-    """Read an info file and check that this version of minkocc wrote it.
-
-    Raises:
-        InfoError: the file is missing, of another version, or lacks keys.
-        UnsafeFileError: the file refers to code.
-    """
-    if not Path(path).is_file():
-        raise InfoError(
-            f"info file {path} does not exist: create it with "
-            "tools/create_data.py --root DIR --version V"
-        )
-    content = read_plain_pickle(path)
-    version = content.get("metainfo", {}).get("info_version") if isinstance(content, dict) else None
-    if version != INFO_VERSION:
-        raise InfoError(
-            f"info file {path} has version {version!r}, expected {INFO_VERSION!r}: create it "
-            "again with tools/create_data.py"
-        )
-    for frame in content["data_list"]:
-        missing = sorted(_FRAME_KEYS - frame.keys())
-        if missing:
-            raise InfoError(
-                f"info file {path}, frame {frame.get('token')}: missing {', '.join(missing)}; "
-                "create it again with tools/create_data.py"
-            )
-    return dict(content)
 
 
 def _scene_frames(nusc: NuScenes, scene: dict[str, Any], root: Path) -> list[dict[str, Any]]:

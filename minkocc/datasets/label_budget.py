@@ -135,11 +135,12 @@ def read_label(path: Path) -> dict[str, np.ndarray]:
         if array.shape != OCC3D_GRID.shape or array.dtype not in (np.uint8, np.bool_):
             raise LabelError(
                 f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
-                f"{OCC3D_GRID.shape}; this is not an Occ3D-nuScenes label"
+                f"{OCC3D_GRID.shape}: not an Occ3D-nuScenes label, fetch it again"
             )
     if arrays["semantics"].max() > FREE:
         raise LabelError(
-            f"label {path}: class {arrays['semantics'].max()} in semantics, expected 0..{FREE}"
+            f"label {path}: class {arrays['semantics'].max()} in semantics, expected 0..{FREE}: "
+            "not an Occ3D-nuScenes label, fetch it again"
         )
     return {
         "voxel_semantics": arrays["semantics"].astype(np.uint8),

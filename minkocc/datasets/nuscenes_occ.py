@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from minkocc.datasets.infos import read_infos
+from minkocc.datasets.info_file import read_infos
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import Phase, TrainIndex

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.record_draws import draws
-from tests.e2e.test_main_job import (
+from tests.e2e.job import (
     ALPHA,
     CONFIG,
     EPOCHS,
@@ -21,6 +20,7 @@ from tests.e2e.test_main_job import (
     options,
     training_lines,
 )
+from tests.e2e.record_draws import draws
 
 TOTAL = EPOCHS * FRAMES
 VARIANTS = {

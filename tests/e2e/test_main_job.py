@@ -1,72 +1,25 @@
 """Train, resume, test and draw the mini recipe through the tools, as a user does."""
 
 import json
-import math
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from minkocc.datasets.infos import read_infos
-
-ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "configs" / "minkocc_semi_a10_mini.py"
-ALPHA, EPOCHS, FRAMES = 0.4, 2, 6
-SWITCH = math.ceil(ALPHA * EPOCHS * FRAMES)
-
-
-def options(root, **more):
-    values = {
-        "data_root": root,
-        "alpha": ALPHA,
-        "max_epochs": EPOCHS,
-        "batch_size": 1,
-        "image_size": "[64,112]",
-        "model.genunet.max_voxels": 4000,
-        "default_hooks.checkpoint.interval": 1,
-        "default_hooks.logger.interval": 1,
-        **more,
-    }
-    return ["--cfg-options", *[f"{key}={value}" for key, value in values.items()]]
-
-
-def tool(script, *arguments):
-    command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def train(root, work_dir, *arguments, **more):
-    return tool("train.py", CONFIG, "--work-dir", work_dir, *arguments, *options(root, **more))
-
-
-LINE = re.compile(r"Epoch\(train\) +\[(\d+)\]\[(\d+)/(\d+)\] +phase: (\w+)  (.*)")
-
-
-def training_lines(output):
-    """(iteration from 0, phase, the losses' names) of every training line."""
-    out = []
-    for line in output.splitlines():
-        if "Epoch(train)" in line:
-            found = LINE.search(line)
-            assert found, f"no phase in: {line}"
-            epoch, place, length = (int(found[i]) for i in (1, 2, 3))
-            names = set(re.findall(r"(loss_\w+):", found[5]))
-            out.append(((epoch - 1) * length + place - 1, found[4], names))
-    return out
-
-
-@pytest.fixture(scope="module")
-def run(synthetic_root, tmp_path_factory):
-    """A finished training run: (work dir, what it printed)."""
-    work_dir = tmp_path_factory.mktemp("run")
-    done = train(synthetic_root, work_dir)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return work_dir, done.stdout + done.stderr
+from minkocc.datasets.info_file import read_infos
+from tests.e2e.job import (
+    ALPHA,
+    CONFIG,
+    EPOCHS,
+    FRAMES,
+    SWITCH,
+    options,
+    tool,
+    train,
+    training_lines,
+)
 
 
 def expect_lines(lines, iterations):
@@ -188,67 +141,3 @@ def test_resume_goes_on_as_if_never_stopped(run, synthetic_root, tmp_path):
     )
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, msg=name)
-
-
-# Errors end in one line.
-
-
-def expect_error(done, *words):
-    assert done.returncode == 1, done.stderr[-3000:]
-    assert "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    for word in words:
-        assert word in last
-
-
-def test_misspelt_key(synthetic_root, tmp_path):
-    expect_error(train(synthetic_root, tmp_path, alhpa=0.2), "'alhpa'", "'alpha'")
-
-
-def test_impossible_alpha(synthetic_root, tmp_path):
-    expect_error(train(synthetic_root, tmp_path, alpha=1.7), "alpha 1.7")
-
-
-def test_missing_infos(tmp_path):
-    expect_error(train(tmp_path, tmp_path), "minkocc_infos_train.pkl", "tools/create_data.py")
-
-
-def test_missing_checkpoint(synthetic_root, tmp_path):
-    none = tmp_path / "none.pth"
-    done = tool("test.py", CONFIG, none, "--work-dir", tmp_path, *options(synthetic_root))
-    expect_error(done, str(none), "does not exist")
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-@pytest.mark.parametrize("script", ["test.py", "train.py"])
-def test_checkpoint_with_code_is_refused_and_not_run(run, synthetic_root, tmp_path, script):
-    content = torch.load(run[0] / "epoch_1.pth", weights_only=True)
-    content["meta"]["note"] = Bomb(tmp_path / "ran")
-    torch.save(content, tmp_path / "bad.pth")
-    flag = ["--resume"] if script == "train.py" else []
-    more = ["--work-dir", tmp_path / "work", *options(synthetic_root)]
-    done = tool(script, CONFIG, *flag, tmp_path / "bad.pth", *more)
-    expect_error(done, "could run code: refused")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_checkpoint_of_another_model(run, synthetic_root, tmp_path):
-    wider = options(synthetic_root, **{"model.semantic_head.beta": 0.5})
-    wider.append("model.genunet.channels=[16,24,32,48,80]")
-    done = tool("test.py", CONFIG, run[0] / "epoch_2.pth", "--work-dir", tmp_path, *wider)
-    expect_error(done, "is of another model", "differs in", "genunet")
-
-
-def test_corrupt_image_in_a_worker_is_one_line(linked_root, tmp_path):
-    for path in (linked_root / "samples" / "CAM_FRONT").iterdir():
-        path.unlink()
-        path.write_bytes(b"\xff\xd8 cut")
-    expect_error(train(linked_root, tmp_path), "CAM_FRONT", "cannot be read")

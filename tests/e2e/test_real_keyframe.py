@@ -17,7 +17,7 @@ from PIL import Image
 from pyquaternion import Quaternion
 
 from minkocc.config import load_config
-from minkocc.datasets.infos import read_infos
+from minkocc.datasets.info_file import read_infos
 from minkocc.datasets.label_budget import read_label
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.phase import Phase, TrainIndex

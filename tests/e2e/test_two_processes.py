@@ -5,8 +5,8 @@ import socket
 import subprocess
 import sys
 
-from minkocc.datasets.infos import read_infos
-from tests.e2e.test_main_job import CONFIG, ROOT, options, training_lines
+from minkocc.datasets.info_file import read_infos
+from tests.e2e.job import CONFIG, ROOT, options, training_lines
 
 
 def free_port():

@@ -30,7 +30,7 @@ def read_lidar(path: str | Path) -> np.ndarray:
     """Points of a nuScenes ``.pcd.bin``, ``(P, 5)`` float32: x, y, z, intensity, ring.
 
     Raises:
-        InputError: the file is missing, truncated, or holds values that are not finite.
+        InputError: the file is missing, empty or truncated, or holds values that are not finite.
     """
     try:
         raw = np.fromfile(path, dtype=np.float32)
@@ -41,6 +41,8 @@ def read_lidar(path: str | Path) -> np.ndarray:
             f"LiDAR file {path} is truncated: {Path(path).stat().st_size} bytes are not a multiple "
             f"of {4 * _LIDAR_COLUMNS}; fetch it again"
         )
+    if not raw.size:
+        raise InputError(f"LiDAR file {path} is empty; fetch it again, or take it out of the infos")
     points = raw.reshape(-1, _LIDAR_COLUMNS)
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points)).any(1).sum())

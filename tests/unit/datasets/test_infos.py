@@ -9,7 +9,8 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import view_points
 from pyquaternion import Quaternion
 
-from minkocc.datasets.infos import INFO_VERSION, InfoError, create_infos, read_infos, split_scenes
+from minkocc.datasets.info_file import INFO_VERSION, InfoError, read_infos
+from minkocc.datasets.infos import create_infos, split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
 from minkocc.structures.files import UnsafeFileError
 from minkocc.structures.taxonomy import CAMERAS
@@ -229,6 +230,42 @@ def test_missing_keys_are_named(tmp_path, synthetic_root):
         read_infos(write(tmp_path / "part.pkl", content))
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda frame: frame["images"].pop("CAM_BACK"), r"missing images\.CAM_BACK"),
+        (
+            lambda frame: frame["images"]["CAM_BACK"].pop("cam2img"),
+            r"missing images\.CAM_BACK\.cam2img",
+        ),
+        (
+            lambda frame: frame["lidar_points"].update(lidar2ego=np.eye(3)),
+            r"lidar_points\.lidar2ego has shape \(3, 3\), expected \(4, 4\)",
+        ),
+        (lambda frame: frame.update(lidar_points=3), r"lidar_points is a int, expected a dict"),
+        (
+            lambda frame: frame["lidar_sweeps"].append({"lidar_path": "x", "timestamp": 0}),
+            r"missing lidar_sweeps\.\d+\.sweep2ego",
+        ),
+    ],
+)
+def test_every_part_of_a_frame_is_checked(tmp_path, synthetic_root, spoil, words):
+    content = read_infos(synthetic_root / "minkocc_infos_val.pkl")
+    frame = content["data_list"][-1]
+    spoil(frame)
+    with pytest.raises(InfoError, match=f"frame {frame['token']}: {words}; create it again"):
+        read_infos(write(tmp_path / "part.pkl", content))
+
+
+def test_broken_tables_are_named(linked_root):
+    table = linked_root / "v1.0-synthetic" / "sample.json"
+    text = table.read_text()
+    table.unlink()
+    table.write_text(text[: len(text) // 2])
+    with pytest.raises(InfoError, match=r"tables in .*v1\.0-synthetic cannot be read .*again"):
+        create_infos(linked_root, "v1.0-synthetic")
+
+
 class Bomb:
     def __init__(self, path):
         self.path = path
@@ -246,5 +283,5 @@ def test_infos_with_code_are_refused_and_not_run(tmp_path):
 
 def test_corrupt_info_file_is_named(tmp_path):
     (tmp_path / "cut.pkl").write_bytes(b"\x80\x04\x95 ")
-    with pytest.raises(ValueError, match=r"cut\.pkl is not a readable pickle"):
+    with pytest.raises(InfoError, match=r"cut\.pkl is not a readable pickle.*create_data\.py"):
         read_infos(tmp_path / "cut.pkl")
