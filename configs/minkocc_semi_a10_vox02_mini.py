@@ -2,4 +2,3 @@
 _base_ = ["minkocc_semi_a10_mini.py"]
 
 voxel_size = 0.2
-model = dict(genunet=dict(max_voxels=60_000))

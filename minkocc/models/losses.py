@@ -100,40 +100,57 @@ def dense_occupancy(semantics: Tensor, mask: Tensor | None) -> Tensor:
     Returns:
         uint8: 0 free, 1 occupied, 255 unknown.
     """
-    target = torch.where(semantics < FREE, WEAK_OCCUPIED, WEAK_FREE).to(torch.uint8)
-    unknown = semantics > FREE
-    if mask is not None:
-        unknown = unknown | ~mask
-    return target.masked_fill(unknown, WEAK_UNKNOWN)
+    # Filled in place: where() on plain numbers would make an int64 volume, eight times as large.
+    target = torch.full_like(semantics, WEAK_FREE, dtype=torch.uint8)
+    target.masked_fill_(semantics < FREE, WEAK_OCCUPIED)
+    target.masked_fill_(semantics > FREE, WEAK_UNKNOWN)
+    return target if mask is None else target.masked_fill_(~mask, WEAK_UNKNOWN)
 
 
-def coarse_occupancy(target: Tensor, stride: int) -> Tensor:
-    """The occupancy target of a decoder level.
+def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
+    """The occupancy targets of the decoder levels, at strides 1, 2, 4, ...
 
     A coarse voxel is occupied if any child is; else free if at least half of its children inside
     the grid are known free; else unknown. (A maximum over {0, 1, 255} would turn nearly all
-    occupied cells into unknown.)
+    occupied cells into unknown.) Children are counted at stride 1, whatever the level.
 
     Args:
         target: uint8 ``(B, X, Y, Z)`` of 0, 1 and 255.
-        stride: voxels of the target along one edge of a coarse voxel.
+        levels: how many strides.
 
     Returns:
-        uint8 ``(B, ceil(X / stride), ...)``.
+        ``target`` itself, then per stride uint8 ``(B, ceil(X / stride), ...)``.
     """
-    if stride == 1:
-        return target
-    pad: list[int] = []
-    for size in reversed(target.shape[1:]):
-        pad += [0, -size % stride]
-    # Outside the grid is neither occupied, free nor a child.
-    states = torch.stack([target == WEAK_OCCUPIED, target == WEAK_FREE, target <= WEAK_UNKNOWN], 1)
-    pooled = F.avg_pool3d(F.pad(states.float(), pad), stride)
-    occupied, free, inside = pooled.unbind(1)
-    out = torch.full_like(occupied, WEAK_UNKNOWN, dtype=torch.uint8)
-    out[free >= 0.5 * inside - 1e-6] = WEAK_FREE
-    out[occupied > 0] = WEAK_OCCUPIED
-    return out
+    pyramid = [target]
+    occupied = target == WEAK_OCCUPIED  # bool, whose sum is "any"
+    free = (target == WEAK_FREE).byte()
+    for level in range(1, levels):
+        # A byte holds the counts of the first sums alone, which are of 8.
+        occupied, free = _sum_octants(occupied), _sum_octants(free).int()
+        known_free = 2 * free >= _children_inside(target, 2**level)
+        coarse = torch.full_like(occupied, WEAK_UNKNOWN, dtype=torch.uint8)
+        coarse.masked_fill_(known_free, WEAK_FREE).masked_fill_(occupied, WEAK_OCCUPIED)
+        pyramid.append(coarse)
+    return pyramid
+
+
+def _sum_octants(values: Tensor) -> Tensor:
+    """Sums over blocks of 2 x 2 x 2 voxels of ``(B, X, Y, Z)``, in the type of ``values``."""
+    x, y, z = (size % 2 for size in values.shape[1:])
+    if x or y or z:
+        values = F.pad(values, (0, z, 0, y, 0, x))
+    values = values[:, 0::2] + values[:, 1::2]
+    values = values[:, :, 0::2] + values[:, :, 1::2]
+    return values[..., 0::2] + values[..., 1::2]
+
+
+def _children_inside(target: Tensor, stride: int) -> Tensor:
+    """How many voxels of ``target`` each coarse voxel holds: fewer at an edge that cuts it."""
+    x, y, z = (
+        torch.arange(size, 0, -stride, dtype=torch.int32, device=target.device).clamp(max=stride)
+        for size in target.shape[1:]
+    )
+    return x[:, None, None] * y[:, None] * z
 
 
 def lookup(volume: Tensor, coords: Tensor, fill: int) -> Tensor:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from minkocc.models.losses import coarse_occupancy, lookup
+from minkocc.models.losses import lookup, occupancy_pyramid
+from minkocc.models.sync_batch_norm import SyncBatchNorm
 from minkocc.ops.sparse import SparseBackend, SparseTensor, get_backend
 from minkocc.ops.voxelize import scatter_mean
 from minkocc.registry import MODELS
 from minkocc.structures.taxonomy import WEAK_OCCUPIED, WEAK_UNKNOWN
-from minkocc.structures.voxel_grid import VoxelGrid
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 _OCCUPANCY_PRIOR = -1.0
 """Initial logit: about a quarter of the candidates is occupied. At 0 an untrained network keeps
@@ -49,13 +51,14 @@ class SparseNorm(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Normalise ``x``."""
-        if self.training and len(x.feats) < 2:
-            bn = self.bn
+        bn = self.bn
+        # A SyncBatchNorm sees to it itself: the other processes wait for this one in its forward.
+        if self.training and len(x.feats) < 2 and not isinstance(bn, SyncBatchNorm):
             feats = nn.functional.batch_norm(
                 x.feats, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
             )
         else:
-            feats = self.bn(x.feats)
+            feats = bn(x.feats)
         return x.replace(feats.relu() if self.relu else feats)
 
 
@@ -110,8 +113,10 @@ class MinkGenUNet(BaseModule):
         channels: width at strides 1, 2, 4, 8 and 16.
         blocks: residual blocks of each encoder stage.
         threshold: keep voxels with sigmoid(logit) above it.
-        max_voxels: most voxels kept of one sample at stride 1, by logit; ``max_voxels // stride``
-            at the coarser levels, which need fewer (surfaces shrink by the stride squared).
+        max_voxels: most voxels kept of one sample at the level of 0.4 m voxels, by logit; in
+            inverse proportion to the voxel's size at the other levels. So memory is bounded for
+            every ``voxel_size``, and the 0.4 m level keeps as many for all of them. (A surface's
+            voxels grow with the square: the finest levels keep the likeliest.)
         backend: ``'auto'``, ``'minkowski'`` or ``'torch'``.
     """
 
@@ -176,10 +181,12 @@ class MinkGenUNet(BaseModule):
             skips.append(x)
             x = encode(down(x))
         levels = []
+        pyramid = [] if target is None else occupancy_pyramid(target, len(self.up))
         for up, norm, decode, occupancy in zip(self.up, self.up_norm, self.decode, self.occupancy):
             x = self.sparse.add(norm(up(x)), skips.pop())
             x = decode(x)
-            level = self._level(x, occupancy(x.feats).squeeze(1).float(), target)
+            logits = occupancy(x.feats).squeeze(1).float()
+            level = self._level(x, logits, pyramid.pop() if pyramid else None)
             levels.append(level)
             x = self.sparse.prune(x, self._keep(level))
         return x, levels
@@ -188,7 +195,7 @@ class MinkGenUNet(BaseModule):
         targets = None
         if target is not None:
             index = self._level_index(x.coords, x.stride)
-            targets = lookup(coarse_occupancy(target, x.stride), index, WEAK_UNKNOWN)
+            targets = lookup(target, index, WEAK_UNKNOWN)
         return DecoderLevel(x.coords, logits, targets, x.stride)
 
     @staticmethod
@@ -201,14 +208,18 @@ class MinkGenUNet(BaseModule):
     def _keep(self, level: DecoderLevel) -> Tensor:
         """Which candidates survive, bool ``(V,)``; at least one and a bounded number each."""
         inside = self.grid.contains(level.coords[:, 1:])
-        # Ranked by logit: the sigmoid of confident voxels is 1 for all of them.
-        score = level.logits.clone()
+        # By logit, not by its sigmoid, which is 1 for all confident voxels. Softsign keeps the
+        # order within (-1, 1), which leaves room for targets to come first, the likeliest ahead.
+        score = F.softsign(level.logits)
+        keep = level.logits > math.log(self.threshold / (1 - self.threshold))
         if level.targets is not None:
-            score[level.targets == WEAK_OCCUPIED] = torch.inf
-        score[~inside] = -torch.inf
-        keep = score > math.log(self.threshold / (1 - self.threshold))
+            target = level.targets == WEAK_OCCUPIED
+            score = score + 2.0 * target
+            keep |= target
+        keep &= inside
+        score = score.masked_fill(~inside, -torch.inf)
         sample = level.coords[:, 0]
-        most = max(1, self.max_voxels // level.stride)
+        most = self._most(level.stride)
         for b in sample.unique():
             rows = (sample == b).nonzero().squeeze(1)
             kept = int(keep[rows].sum())
@@ -217,3 +228,9 @@ class MinkGenUNet(BaseModule):
                 keep[rows] = False
                 keep[rows[best]] = True
         return keep
+
+    def _most(self, stride: int) -> int:
+        """Most voxels kept of one sample at a level."""
+        return max(
+            1, round(self.max_voxels * OCC3D_GRID.voxel_size / self.grid.voxel_size / stride)
+        )

@@ -12,6 +12,7 @@ from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.losses import dense_occupancy, lookup, occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.models.sync_batch_norm import convert_sync_batch_norm
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
@@ -35,6 +36,8 @@ class MinkOcc(BaseModel):
         lambda_bce: lambda_2 of Eq. 6.
         lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
             weak phase; 0 in the paper's recipes.
+        sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
+            backbone.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class MinkOcc(BaseModel):
         lambda_3d: float = 0.5,
         lambda_bce: float = 1.0,
         lift_weight: float = 0.0,
+        sync_bn: bool = False,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.image_encoder = MODELS.build(image_encoder) if image_encoder else None
@@ -61,6 +65,8 @@ class MinkOcc(BaseModel):
         self.lambda_bce = lambda_bce
         self.lift_weight = lift_weight
         self.render_ramp = 1.0
+        if sync_bn:
+            convert_sync_batch_norm(self)
 
     @property
     def grid(self) -> VoxelGrid:

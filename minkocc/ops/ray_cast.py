@@ -137,6 +137,20 @@ def _count(starts: Any, ends: Any, shape: Any, hits: Any, passes: Any) -> None:
 
 
 @numba.njit(cache=True)
+def _mark(starts: Any, ends: Any, shape: Any, target: Any) -> None:
+    """Write every ray into the flat ``target``: its end occupied, the voxels before it free."""
+    path = np.empty(shape.sum() + 3, np.int64)
+    for ray in range(len(starts)):
+        length, reached = _trace(starts[ray], ends[ray], shape, path)
+        if reached:
+            length -= 1
+            target[path[length]] = WEAK_OCCUPIED
+        for i in range(length):
+            if target[path[i]] == WEAK_UNKNOWN:
+                target[path[i]] = WEAK_FREE
+
+
+@numba.njit(cache=True)
 def _see(starts: Any, ends: Any, shape: Any, occupied: Any, visible: Any) -> None:
     """Mark every ray's voxels in the flat ``visible``, up to the first occupied one."""
     path = np.empty(shape.sum() + 3, np.int64)
@@ -162,6 +176,19 @@ def _to_voxel_units(grid: VoxelGrid, points: _Float64) -> _Float64:
     return np.ascontiguousarray((points - low) / grid.voxel_size)
 
 
+def _segments(
+    grid: VoxelGrid, origins: npt.ArrayLike, ends: npt.ArrayLike
+) -> tuple[_Float64, _Float64]:
+    """Finite rays from origin to end, two arrays of (M, 3) in voxel units."""
+    stop = _as_rows("ends", ends)
+    start = _as_rows("origins", origins)
+    if len(start) not in (1, len(stop)):
+        raise ValueError(f"origins has {len(start)} rows for {len(stop)} ends: give 1 or as many")
+    start = np.broadcast_to(start, stop.shape)
+    finite = np.isfinite(start).all(1) & np.isfinite(stop).all(1)
+    return _to_voxel_units(grid, start[finite]), _to_voxel_units(grid, stop[finite])
+
+
 def ray_hits_and_passes(
     grid: VoxelGrid, origins: npt.ArrayLike, ends: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -182,42 +209,37 @@ def ray_hits_and_passes(
     Raises:
         ValueError: the arrays are not (N, 3), or differ in length.
     """
-    stop = _as_rows("ends", ends)
-    start = _as_rows("origins", origins)
-    if len(start) not in (1, len(stop)):
-        raise ValueError(f"origins has {len(start)} rows for {len(stop)} ends: give 1 or as many")
-    start = np.broadcast_to(start, stop.shape)
-    finite = np.isfinite(start).all(1) & np.isfinite(stop).all(1)
-    shape = np.asarray(grid.shape, np.int64)
+    start, stop = _segments(grid, origins, ends)
     hits = np.zeros(grid.num_voxels, np.int32)
     passes = np.zeros(grid.num_voxels, np.int32)
-    start, stop = _to_voxel_units(grid, start[finite]), _to_voxel_units(grid, stop[finite])
-    _count(start, stop, shape, hits, passes)
+    _count(start, stop, np.asarray(grid.shape, np.int64), hits, passes)
     return hits.reshape(grid.shape), passes.reshape(grid.shape)
 
 
-def weak_occupancy(hits: npt.ArrayLike, passes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Occupied where a ray ended, free where rays only passed, unknown elsewhere.
+def mark_rays(
+    grid: VoxelGrid, origins: npt.ArrayLike, ends: npt.ArrayLike, target: npt.NDArray[np.uint8]
+) -> None:
+    """Write rays into a weak occupancy target, in place.
 
-    Occupied wins: most voxels that hold a surface are crossed by other rays too.
+    Occupied wins in any order of the rays: most voxels that hold a surface are crossed by other
+    rays too. One byte a voxel, where the counts of ``ray_hits_and_passes`` take eight.
 
     Args:
-        hits: (X, Y, Z) counts.
-        passes: (X, Y, Z) counts.
-
-    Returns:
-        (X, Y, Z) uint8 of ``WEAK_OCCUPIED``, ``WEAK_FREE`` and ``WEAK_UNKNOWN``.
+        grid: the grid of ``target``.
+        origins: (N, 3) or (1, 3) metres, ego frame; as in ``ray_hits_and_passes``.
+        ends: (N, 3) metres, ego frame: the returns.
+        target: (X, Y, Z) uint8, contiguous: becomes occupied where a ray ends, and free where
+            rays cross what was unknown.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: a shape or the type is wrong, or ``target`` is not contiguous.
     """
-    hit, passed = np.asarray(hits) > 0, np.asarray(passes) > 0
-    if hit.shape != passed.shape:
-        raise ValueError(f"passes has shape {passed.shape}: expected that of hits, {hit.shape}")
-    target = np.full(hit.shape, WEAK_UNKNOWN, np.uint8)
-    target[passed] = WEAK_FREE
-    target[hit] = WEAK_OCCUPIED
-    return target
+    if target.shape != grid.shape or target.dtype != np.uint8 or not target.flags.c_contiguous:
+        raise ValueError(
+            f"target is {target.dtype} {target.shape}: expected contiguous uint8 {grid.shape}"
+        )
+    start, stop = _segments(grid, origins, ends)
+    _mark(start, stop, np.asarray(grid.shape, np.int64), target.reshape(-1))
 
 
 def visible_voxels(

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from minkocc.config import ConfigError, grid_of, load_config
+from minkocc.config import KNOBS, ConfigError, grid_of, load_config, recipe_of
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
 
@@ -13,8 +13,27 @@ HEADLINE = Path(__file__).parents[2] / "configs" / "minkocc_semi_a10.py"
 MINI = HEADLINE.with_name("minkocc_semi_a10_mini.py")
 
 
-def test_the_recipes_are_there():
-    assert {HEADLINE, MINI} <= set(CONFIGS)
+RECIPES = {
+    "minkocc_semi_a10": {"alpha": 0.1, "voxel_size": 0.4},
+    "minkocc_self_a0": {"alpha": 0.0, "voxel_size": 0.4},
+    "minkocc_strong_a100": {"alpha": 1.0, "voxel_size": 0.4},
+    "minkocc_semi_a10_vox02": {"alpha": 0.1, "voxel_size": 0.2},
+    "minkocc_semi_a10_vox01": {"alpha": 0.1, "voxel_size": 0.1},
+}
+
+
+def test_every_recipe_is_there_at_both_sizes():
+    assert {path.stem for path in CONFIGS} == {
+        name + size for name in RECIPES for size in ("", "_mini")
+    }
+
+
+@pytest.mark.parametrize("size", ["", "_mini"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_the_headline_but_for_its_knobs(name, size):
+    cfg = load_config(HEADLINE.with_name(f"{name}{size}.py"))
+    base = load_config(HEADLINE.with_name(f"minkocc_semi_a10{size}.py"), RECIPES[name])
+    assert cfg.to_dict() == base.to_dict()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -35,12 +54,112 @@ def test_recipe_loads_builds_and_survives_a_dump(path, tmp_path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_recipe_differs_from_its_base_in_few_lines(path):
     lines = [line for line in path.read_text().splitlines() if line.strip()]
-    assert len(lines) <= (30 if path.stem.endswith("mini") else 10)
+    assert len(lines) <= (30 if path == MINI else 10)
 
 
-def write(folder, text):
+# Where each knob has to arrive, and a value that no recipe has.
+DESTINATIONS = {
+    "alpha": (
+        0.35,
+        "train_dataloader.sampler.alpha train_dataloader.dataset.alpha "
+        "default_hooks.warm_start.alpha",
+    ),
+    "voxel_size": (
+        0.08,
+        "model.voxel_encoder.voxel_size model.genunet.voxel_size model.pulsar_head.voxel_size "
+        "train_dataloader.dataset.pipeline.2.voxel_size "
+        "train_dataloader.dataset.pipeline.4.voxel_size "
+        "train_dataloader.dataset.pipeline.5.voxel_size",
+    ),
+    "seed": (
+        17,
+        "train_dataloader.sampler.seed train_dataloader.dataset.seed randomness.seed",
+    ),
+    "data_root": (
+        "some/where",
+        "train_dataloader.dataset.data_root val_dataloader.dataset.data_root "
+        "test_dataloader.dataset.data_root",
+    ),
+    "image_pretrained": (
+        "torchvision://resnet34",
+        "model.image_encoder.image_pretrained test_evaluator.training.image_pretrained",
+    ),
+    "sweeps": (
+        3,
+        "train_dataloader.dataset.pipeline.0.sweeps test_dataloader.dataset.pipeline.0.sweeps",
+    ),
+    "weak_frames": (
+        [4, 2],
+        "train_dataloader.dataset.weak_frames test_dataloader.dataset.weak_frames",
+    ),
+    "train_mask": (
+        None,
+        "model.train_mask default_hooks.warm_start.train_mask test_evaluator.training.train_mask",
+    ),
+    "max_epochs": (
+        7,
+        "train_cfg.max_epochs train_cfg.val_interval param_scheduler.0.T_max param_scheduler.0.end",
+    ),
+    "batch_size": (5, "train_dataloader.batch_size train_dataloader.sampler.batch_size"),
+    "point_cloud_range": (
+        [-20.0, -20.0, -1.0, 20.0, 20.0, 5.4],
+        "model.voxel_encoder.point_cloud_range model.genunet.point_cloud_range "
+        "train_dataloader.dataset.pipeline.2.point_cloud_range "
+        "train_dataloader.dataset.pipeline.4.point_cloud_range "
+        "train_dataloader.dataset.pipeline.5.point_cloud_range "
+        "test_dataloader.dataset.pipeline.2.point_cloud_range",
+    ),
+    "image_size": (
+        [64, 96],
+        "train_dataloader.dataset.pipeline.6.image_size "
+        "test_dataloader.dataset.pipeline.3.image_size",
+    ),
+    "num_workers": (
+        3,
+        "train_dataloader.num_workers val_dataloader.num_workers test_dataloader.num_workers",
+    ),
+    "lr": (0.5, "optim_wrapper.optimizer.lr"),
+}
+
+
+def at(node, trail):
+    for key in trail.split("."):
+        node = node[int(key)] if key.isdigit() else node[key]
+    return node
+
+
+def test_every_knob_has_its_destinations():
+    assert set(DESTINATIONS) == set(KNOBS)
+
+
+@pytest.mark.parametrize("way", ["child config", "cfg options"])
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_knob_of_every_recipe_arrives_both_ways(tmp_path, path, way):
+    for knob, (value, destinations) in DESTINATIONS.items():
+        if way == "cfg options":
+            cfg = load_config(path, {knob: value})
+        else:
+            cfg = load_config(write(tmp_path, f"{knob} = {value!r}", base=path))
+        assert cfg[knob] == value
+        for place in destinations.split():
+            assert at(cfg, place) == value, f"{knob} at {place}"
+
+
+def test_the_recipe_with_references_serves_for_another_run(tmp_path):
+    """What a work dir keeps: the same run, and, with one knob changed, a consistent other one."""
+    options = {"alpha": 0.2, "model.genunet.max_voxels": 777}
+    kept = tmp_path / "recipe.py"
+    kept.write_text(recipe_of(MINI, options).pretty_text)
+    assert "${alpha}" in kept.read_text()
+    assert load_config(kept).to_dict() == load_config(MINI, options).to_dict()
+    other = load_config(kept, {"alpha": 0.5})
+    assert other.train_dataloader.sampler.alpha == other.default_hooks.warm_start.alpha == 0.5
+    assert other.model.genunet.max_voxels == 777
+
+
+def write(folder, text, base=MINI):
     path = folder / "child.py"
-    path.write_text(f"_base_ = [{str(MINI)!r}]\n{text}\n")
+    path.write_text(f"_base_ = [{str(base)!r}]\n{text}\n")
     return path
 
 
@@ -136,12 +255,54 @@ def test_a_knob_reaches_sampler_hook_dataset_and_grid(tmp_path, from_child):
         ({"voxel_size": 0.8}, r"voxel_size 0\.8"),
         ({"voxel_size": 0}, r"voxel_size 0"),
         ({"point_cloud_range": [0, 0, 0, 1, 1]}, "point_cloud_range"),
-        ({"train_mask": "lidar"}, "train_mask 'lidar'"),
+        ({"train_mask": "lidar"}, "train_mask 'lidar' is not 'camera' or None"),
+        ({"alpha": "much"}, "alpha 'much' is not a share"),
+        ({"seed": -1}, "seed -1 is not a whole number"),
+        ({"batch_size": 0}, "batch_size 0 is not a whole number from 1"),
+        ({"max_epochs": 1.5}, r"max_epochs 1\.5"),
+        ({"weak_frames": [8]}, r"weak_frames \[8\] is not two whole numbers"),
+        ({"image_size": 256}, "image_size 256"),
+        ({"lr": 0}, "lr 0 is not a number above 0"),
+        ({"data_root": None}, "data_root None"),
     ],
 )
 def test_impossible_knobs_are_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         load_config(MINI, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model.genunet.max_voxel": 9}, "genunet: MinkGenUNet takes no 'max_voxel'.*'max_voxels'"),
+        ({"model.genunet.type": "MinkGenUnet"}, "genunet: there is no model .*'MinkGenUNet'"),
+        (
+            {"model.image_encoder.backbone.type": "mmdet.ResNt"},
+            r"backbone: there is no model 'mmdet\.ResNt'.*'mmdet\.ResNet'",
+        ),
+        ({"model.image_encoder.backbone.dept": 18}, r"mmdet\.ResNet takes no 'dept'.*'depth'"),
+        (
+            {"train_dataloader.dataset.pipeline.5.fip": 0.5},
+            r"pipeline\.5: AugmentScene takes no 'fip'.*'flip'",
+        ),
+        ({"train_dataloader.dataset.ann_fil": "x"}, "dataset: Occ3DNuScenesDataset .*'ann_file'"),
+        ({"train_dataloader.pin_memry": True}, "train_dataloader takes no .*'pin_memory'"),
+        ({"default_hooks.logger.intervall": 3}, "LoggerHook takes no 'intervall'.*'interval'"),
+        ({"train_cfg.val_intervall": 3}, "ResumableTrainLoop takes no .*'val_interval'"),
+        ({"optim_wrapper.optimizer.lrr": 3}, "Adam takes no 'lrr'.*'lr'"),
+        ({"test_evaluator.protocl": "x"}, "VoxelIoUMetric takes no 'protocl'.*'protocol'"),
+        ({"custom_hooks": [{"type": "EMAHok"}]}, r"custom_hooks\.0: there is no hook .*'EMAHook'"),
+    ],
+)
+def test_unknown_components_and_keywords_are_refused_with_the_nearest(options, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(MINI, options)
+
+
+def test_values_under_a_cfg_key_belong_to_their_owner():
+    place = "model.image_encoder.backbone.norm_cfg"
+    cfg = load_config(MINI, {place: {"type": "BN", "requires_grad": True}})
+    assert at(cfg, place).requires_grad
 
 
 def test_missing_and_broken_files_are_named(tmp_path):
@@ -150,6 +311,11 @@ def test_missing_and_broken_files_are_named(tmp_path):
     (tmp_path / "broken.py").write_text("alpha = = 1\n")
     with pytest.raises(ConfigError, match=r"broken\.py cannot be read"):
         load_config(tmp_path / "broken.py")
+    (tmp_path / "unknown.py").write_text("alpha = lapha\n")
+    with pytest.raises(ConfigError, match=r"unknown\.py cannot be read: NameError: .*lapha"):
+        load_config(tmp_path / "unknown.py")
+    with pytest.raises(ConfigError, match=r"option model\.genunet\.blocks\.x=1 does not fit"):
+        load_config(MINI, {"model.genunet.blocks.x": 1})
 
 
 def test_options_are_not_changed_by_loading():

@@ -62,33 +62,48 @@ class AugmentScene(BaseTransform):
         }
         present = {key: fill for key, fill in fills.items() if key in results}
         if present:
-            source, inside = voxel_sources(self.grid, ego_aug)
+            source = voxel_sources(self.grid, ego_aug)
         for key, fill in present.items():
-            results[key] = resample_voxels(results[key], source, inside, fill)
+            results[key] = resample_voxels(results[key], source, fill)
         return results
 
 
-def voxel_sources(grid: VoxelGrid, ego_aug: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each voxel of the augmented grid was before: through ``inv(ego_aug)``, nearest voxel.
+def voxel_sources(grid: VoxelGrid, ego_aug: np.ndarray) -> np.ndarray:
+    """Where each column of voxels was before the augmentation.
+
+    A voxel comes from the voxel that contains ``inv(ego_aug) @ centre``. Heights stay, so that
+    all voxels of a column come from the same height of one other column.
+
+    Args:
+        grid: of the arrays to resample.
+        ego_aug: 4x4, may move x and y only.
 
     Returns:
-        Flat index of the source of each voxel that has one, ``(M,)``, and which voxels these are,
-        bool ``(X * Y * Z,)``.
+        ``(X * Y,)`` int64: ``x * Y + y`` of the source column, -1 where it is outside the grid.
+
+    Raises:
+        ValueError: ``ego_aug`` moves z, or mixes it with x and y.
     """
-    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
-    centres = grid.to_centre(index.reshape(-1, 3))
+    if ego_aug[:2, 2].any() or not np.array_equal(ego_aug[2:], np.eye(4)[2:]):
+        raise ValueError(f"ego_aug moves z, expected flips and a rotation about z:\n{ego_aug}")
+    size_x, size_y, _ = grid.shape
+    x, y = np.divmod(np.arange(size_x * size_y), size_y)
+    centres = grid.to_centre(np.stack([x, y, np.zeros_like(x)], axis=-1))
     back = np.linalg.inv(ego_aug)
     source = grid.to_index(centres @ back[:3, :3].T + back[:3, 3])
-    inside = grid.contains(source)
-    return np.ravel_multi_index(tuple(source[inside].T), grid.shape), inside
+    return np.where(grid.contains(source), source[:, 0] * size_y + source[:, 1], -1)
 
 
-def resample_voxels(
-    array: np.ndarray, source: np.ndarray, inside: np.ndarray, fill: int | bool
-) -> np.ndarray:
-    """A voxel array taken from ``voxel_sources``; ``fill`` where a voxel comes from outside."""
-    out = np.full(array.size, fill, dtype=array.dtype)
-    out[inside] = array.ravel()[source]
+def resample_voxels(array: np.ndarray, source: np.ndarray, fill: int | bool) -> np.ndarray:
+    """A voxel array ``(X, Y, Z)`` with its columns taken from ``voxel_sources``.
+
+    Args:
+        array: ``(X, Y, Z)``.
+        source: ``(X * Y,)``.
+        fill: value of the columns that come from outside the grid.
+    """
+    out = array.reshape(len(source), -1).take(source, axis=0)
+    out[source < 0] = fill  # -1 took the last column
     return out.reshape(array.shape)
 
 
@@ -195,11 +210,13 @@ class DropVoxels(BaseTransform):
         rng: np.random.Generator = results["rng"]
         if "voxel_semantics" in results:
             semantics = results["voxel_semantics"]
-            semantics[self._draw(semantics < FREE, rng)] = IGNORE
+            semantics.flat[self._draw(semantics < FREE, rng)] = IGNORE
         if "weak_occupancy" in results:
             weak = results["weak_occupancy"]
-            weak[self._draw(weak == WEAK_OCCUPIED, rng)] = WEAK_UNKNOWN
+            weak.flat[self._draw(weak == WEAK_OCCUPIED, rng)] = WEAK_UNKNOWN
         return results
 
     def _draw(self, occupied: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return occupied & (rng.random(occupied.shape, dtype=np.float32) < self.ratio)
+        """Flat indices of the voxels to drop; numbers are drawn for the occupied ones alone."""
+        places = np.flatnonzero(occupied)
+        return places[rng.random(len(places), dtype=np.float32) < self.ratio]

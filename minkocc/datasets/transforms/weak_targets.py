@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.loading import InputError, read_sweep
-from minkocc.ops.ray_cast import ray_hits_and_passes, weak_occupancy
+from minkocc.ops.ray_cast import mark_rays
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
 from minkocc.structures.taxonomy import WEAK_FREE, WEAK_UNKNOWN
@@ -36,16 +36,12 @@ def accumulate_sweeps(
     Returns:
         uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown.
     """
-    hits = np.zeros(grid.shape, np.int32)
-    passes = np.zeros(grid.shape, np.int32)
+    weak = np.full(grid.shape, WEAK_UNKNOWN, np.uint8)
     for source in sources:
         lidar2ego = source["lidar2ego"]
         ends = read_sweep(data_root / source["lidar_path"], lidar2ego, mount)[:, :3]
-        origins = np.broadcast_to(lidar2ego[:3, 3].astype(np.float32), ends.shape)
-        swept = ray_hits_and_passes(grid, origins, ends)
-        hits += swept[0]
-        passes += swept[1]
-    return weak_occupancy(hits, passes)
+        mark_rays(grid, lidar2ego[None, :3, 3].astype(np.float32), ends, weak)
+    return weak
 
 
 @TRANSFORMS.register_module()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minkocc.datasets.infos import read_infos
+from minkocc.datasets.info_file import read_infos
 from minkocc.datasets.transforms.augment import (
     AugmentImages,
     AugmentScene,
@@ -19,9 +19,11 @@ from minkocc.datasets.transforms.loading import (
     LoadPoints,
     LoadPseudoLabels,
     read_lidar,
+    read_sweep,
     refine,
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -354,11 +356,52 @@ def test_flips_move_points_and_labels_alike():
 def test_quarter_turns_are_exact(turns):
     semantics, points = scene()
     turn = np.round(pose(yaw=turns * np.pi / 2))
-    out = resample_voxels(semantics, *voxel_sources(GRID, turn), 255)
+    out = resample_voxels(semantics, voxel_sources(GRID, turn), 255)
     assert np.array_equal(out, np.rot90(semantics, turns))
     voxels = np.full(GRID.shape, 17, np.uint8)
     voxels[tuple(GRID.to_index(points[:, :3] @ turn[:3, :3].T).T)] = 4
     assert np.array_equal(out, voxels)
+
+
+def brute_resample(grid, array, ego_aug, fill):
+    """Voxel by voxel in 3D; also which voxels' centres are so near to a face that either will do.
+
+    The inverse of a flip and a turn is its transpose, so that nothing is shared with the code.
+    """
+    out = np.full(grid.shape, fill, array.dtype)
+    unclear = np.zeros(grid.shape, bool)
+    low, size = np.array(grid.point_cloud_range[:3]), grid.voxel_size
+    for index in np.ndindex(grid.shape):
+        centre = low + (np.array(index) + 0.5) * size
+        before = (ego_aug[:3, :3].T @ (centre - ego_aug[:3, 3]) - low) / size
+        unclear[index] = np.abs(before - np.round(before)).min() < 1e-9
+        source = np.floor(before).astype(int)
+        if (source >= 0).all() and (source < grid.shape).all():
+            out[index] = array[tuple(source)]
+    return out, unclear
+
+
+@pytest.mark.parametrize("flips", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+@pytest.mark.parametrize("yaw", [0.0, 0.3, -1.1, 2.5])
+def test_resampling_equals_a_search_voxel_by_voxel(flips, yaw):
+    # Neither square nor around the vehicle, so that x, y and the sides cannot be mixed up.
+    grid = VoxelGrid((-2.0, -1.0, -0.8, 3.6, 3.0, 0.8), 0.4)
+    ego_aug = np.diag([*flips, 1.0, 1.0]) @ pose(x=0.13, y=-0.21, yaw=yaw)
+    array = np.random.default_rng(0).integers(0, 18, grid.shape).astype(np.uint8)
+    expected, unclear = brute_resample(grid, array, ego_aug, 255)
+    out = resample_voxels(array, voxel_sources(grid, ego_aug), 255)
+    assert out.dtype == np.uint8
+    assert unclear.mean() < 0.01
+    assert np.array_equal(out[~unclear], expected[~unclear])
+    assert (out == 255).any()
+
+
+@pytest.mark.parametrize(("row", "column"), [(2, 0), (2, 2), (2, 3), (0, 2), (1, 2)])
+def test_an_augmentation_that_moves_z_is_refused(row, column):
+    ego_aug = pose(yaw=0.2)
+    ego_aug[row, column] += 0.1
+    with pytest.raises(ValueError, match="ego_aug moves z"):
+        voxel_sources(GRID, ego_aug)
 
 
 @pytest.mark.parametrize("draw", range(4))
@@ -428,6 +471,27 @@ def test_dropped_voxels_are_ignored_and_never_free():
         assert np.array_equal(after[10:], before[10:])
 
 
+def test_dropout_draws_for_occupied_voxels_only():
+    semantics = np.full(GRID.shape, 17, np.uint8)
+    semantics[3, 4, 1:3] = 7
+    drawn, rng = [], np.random.default_rng(0)
+
+    class Counting:
+        def random(self, size, dtype):
+            drawn.append(size)
+            return rng.random(size, dtype=dtype)
+
+    DropVoxels(ratio=0.5)({"voxel_semantics": semantics, "rng": Counting()})
+    assert drawn == [2]
+
+
+def test_dropout_reaches_an_array_in_any_memory_order():
+    semantics = np.asfortranarray(np.random.default_rng(0).integers(0, 18, GRID.shape, np.uint8))
+    before = semantics.copy()
+    out = DropVoxels(ratio=1.0)({"voxel_semantics": semantics, "rng": np.random.default_rng(0)})
+    assert np.array_equal(out["voxel_semantics"], np.where(before < 17, 255, before))
+
+
 # Weak occupancy
 
 SENSOR = np.array([0.2, 0.2, 1.2])  # in voxel (10, 10, 5) of GRID
@@ -469,6 +533,34 @@ def test_a_hit_outlives_the_rays_of_other_sweeps(tmp_path):
     )
     weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
     assert weak[10, :, 5].tolist() == [255] * 10 + [0] * 5 + [1] + [0] * 3 + [1]
+
+
+def test_sweeps_add_up_to_what_their_counts_say(tmp_path):
+    rng = np.random.default_rng(0)
+    sweeps = [(rng.uniform(-5, 5, 3), rng.uniform(-5, 5, (60, 3))) for _ in range(4)]
+    results = weak_results(tmp_path, sweeps)
+    weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
+    counts = []
+    for source in results["weak_sources"]:
+        path, lidar2ego = tmp_path / source["lidar_path"], source["lidar2ego"]
+        ends = read_sweep(path, lidar2ego, pose(1000.0))[:, :3]
+        counts.append(ray_hits_and_passes(GRID, lidar2ego[None, :3, 3].astype(np.float32), ends))
+    hits, passes = np.sum(counts, axis=0)
+    assert np.array_equal(weak, np.where(hits > 0, 1, np.where(passes > 0, 0, 255)))
+    assert set(np.unique(weak)) == {0, 1, 255}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        np.zeros((3, 3, 3), np.uint8),
+        np.zeros(GRID.shape, np.int32),
+        np.asfortranarray(np.zeros(GRID.shape, np.uint8)),
+    ],
+)
+def test_a_target_that_cannot_be_marked_is_named(target):
+    with pytest.raises(ValueError, match=r"target is .*: expected contiguous uint8 \(20, 20, 6\)"):
+        mark_rays(GRID, [SENSOR], [SENSOR], target)
 
 
 def test_sweeps_from_outside_the_grid_and_other_poses_count(tmp_path):

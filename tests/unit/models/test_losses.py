@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from minkocc.models.losses import (
     class_balanced_cross_entropy,
-    coarse_occupancy,
     dense_occupancy,
     effective_number_weights,
     lookup,
     occupancy_bce,
+    occupancy_pyramid,
     soft_cross_entropy_2d,
 )
 
@@ -81,6 +81,8 @@ def test_dense_occupancy():
     mask = torch.tensor([True, True, True, False])
     assert dense_occupancy(semantics, mask).tolist() == [1, 0, 255, 255]
     assert dense_occupancy(semantics, None).tolist() == [1, 0, 255, 1]
+    assert dense_occupancy(semantics, mask).dtype == torch.uint8
+    assert semantics.tolist() == [3, 17, 255, 3]
 
 
 def brute_coarse(target, stride):
@@ -95,14 +97,35 @@ def brute_coarse(target, stride):
     return out
 
 
-@given(st.integers(0, 10_000), st.sampled_from([1, 2, 4]))
-def test_coarse_occupancy_against_brute_force(seed, stride):
-    rng = np.random.default_rng(seed)
-    shape = rng.integers(1, 8, 3)
-    p = rng.dirichlet([1, 3, 3])
-    target = rng.choice(np.array([1, 0, 255], np.uint8), size=shape, p=p)
-    got = coarse_occupancy(torch.from_numpy(target)[None], stride)[0].numpy()
-    assert np.array_equal(got, brute_coarse(target, stride))
+@st.composite
+def occupancies(draw):
+    """One or two samples on a small grid, mostly of odd sizes, with few occupied voxels."""
+    shape = draw(st.tuples(st.integers(1, 2), *[st.integers(1, 11)] * 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    known = draw(st.floats(0.3, 0.7))  # around half of the children, where the rule turns
+    share = [draw(st.sampled_from([0.0, 0.002, 0.1])), known]
+    values = np.array([1, 0, 255], np.uint8)
+    return rng.choice(values, size=shape, p=[*share, 1 - sum(share)])
+
+
+@given(occupancies())
+def test_occupancy_pyramid_against_nested_loops(target):
+    kept = target.copy()
+    pyramid = occupancy_pyramid(torch.from_numpy(target), 4)
+    assert len(pyramid) == 4
+    for level, got in enumerate(pyramid):
+        assert got.dtype == torch.uint8
+        expected = np.stack([brute_coarse(sample, 2**level) for sample in kept])
+        assert np.array_equal(got, expected)
+    assert np.array_equal(target, kept)
+
+
+def test_exactly_half_of_the_children_known_free_is_free():
+    target = torch.full((1, 8, 8, 8), 255, dtype=torch.uint8)
+    target[0, :4] = 0
+    assert [int(volume[0, 0, 0, 0]) for volume in occupancy_pyramid(target, 4)] == [0, 0, 0, 0]
+    target[0, 3, 7, 7] = 255
+    assert int(occupancy_pyramid(target, 4)[3]) == 255
 
 
 def test_lookup_inside_and_outside():

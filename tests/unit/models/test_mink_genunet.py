@@ -143,6 +143,27 @@ def test_under_the_cap_target_voxels_come_first(backend):
     assert as_set(coords[:1]) <= as_set(out.coords)
 
 
+def test_of_more_targets_than_the_cap_the_likeliest_are_kept(backend):
+    net = make(backend, max_voxels=8).train()
+    kept = record_kept(net)
+    target = torch.ones(1, *SHAPE, dtype=torch.uint8)
+    _, levels = net(*cloud(60), target)
+    for level, voxels in zip(levels, kept):
+        most = max(1, 8 // level.stride)
+        inner = [inside([tuple(voxel)]) for voxel in level.coords.tolist()]
+        logits = level.logits.masked_fill(~torch.tensor(inner), -torch.inf)
+        best = level.coords[logits.topk(most).indices]
+        assert voxels == as_set(best)
+
+
+@pytest.mark.parametrize(("size", "stride", "most"), [
+    (0.4, 1, 24), (0.4, 4, 6), (0.2, 1, 48), (0.2, 2, 24), (0.1, 1, 96), (0.1, 4, 24), (0.4, 32, 1),
+])  # fmt: skip
+def test_cap_is_that_of_the_level_of_occ3d_voxels(size, stride, most):
+    net = MinkGenUNet(RANGE, size, 4, channels=(4,) * 5, max_voxels=24, backend="torch")
+    assert net._most(stride) == most
+
+
 def test_samples_do_not_mix(backend):
     net = make(backend).eval()
     with torch.no_grad():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minkocc.ops.ray_cast import ray_hits_and_passes, visible_voxels, weak_occupancy
+from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes, visible_voxels
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 GRID = VoxelGrid((0.0, 0.0, 0.0, 5.0, 4.0, 3.0), 1.0)
@@ -125,12 +125,26 @@ def test_wrong_shapes_are_named(origins, ends, match):
         ray_hits_and_passes(GRID, origins, ends)
 
 
-def test_occupied_wins_over_free():
-    target = weak_occupancy([[[0, 1, 0, 2]]], [[[0, 0, 3, 5]]])
-    assert target.dtype == np.uint8
-    assert target.tolist() == [[[255, 1, 0, 1]]]
-    with pytest.raises(ValueError, match="passes has shape"):
-        weak_occupancy(np.zeros((1, 2, 3)), np.zeros((1, 2, 4)))
+@pytest.mark.parametrize("order", [1, -1])
+def test_occupied_wins_over_free_in_any_order(order):
+    target = np.full(GRID.shape, 255, np.uint8)
+    ends = np.array([[2.5, 0.5, 0.5], [3.5, 0.5, 0.5]])[::order]
+    mark_rays(GRID, [[0.5, 0.5, 0.5]], ends, target)
+    assert target[:4, 0, 0].tolist() == [0, 0, 1, 1]
+    assert (target == 255).sum() == target.size - 4
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        np.zeros((1, 2, 3), np.uint8),
+        np.zeros(GRID.shape, np.int32),
+        np.zeros(GRID.shape, np.uint8, order="F"),
+    ],
+)
+def test_a_target_that_cannot_be_marked_is_refused(target):
+    with pytest.raises(ValueError, match="expected contiguous uint8"):
+        mark_rays(GRID, [[0.5, 0.5, 0.5]], [[2.5, 0.5, 0.5]], target)
 
 
 def test_a_wall_hides_what_is_behind_it():
