@@ -1,8 +1,8 @@
-# install | demo | test | lint: each one installs what it needs first and is quick the second time.
+# install | demo | test | lint | hooks: each one installs what it needs first and is quick the second time.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint hooks clean
 
 install:
 	@$(PYTHON) -m installer
@@ -18,6 +18,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+hooks: install
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf .venv build *.egg-info

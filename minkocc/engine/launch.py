@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from minkocc.engine.safe_checkpoint import run_settings
 from minkocc.evaluation.metrics import DumpPredictions
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
@@ -49,7 +51,7 @@ def train(cfg: Config, recipe: Config) -> None:
 
     Raises:
         UserError: the checkpoint is missing, cannot be read safely, or, on resume, is of another
-            model.
+            model or another label budget.
     """
     if cfg.resume and cfg.load_from is None:
         cfg.load_from = last_checkpoint(cfg.work_dir)
@@ -58,10 +60,32 @@ def train(cfg: Config, recipe: Config) -> None:
     runner = build_runner(cfg)
     if content is not None and cfg.resume:
         check_weights(unwrapped(runner.model), content, cfg.load_from)
+        _check_settings(cfg, content, cfg.load_from)
     if is_main_process():
         with atomic_write(Path(cfg.work_dir) / "recipe.py") as sink:
             sink.write(recipe.pretty_text.encode())
     runner.train()
+
+
+def _check_settings(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
+    """Refuse to change the label budget of a run half-way; warn of what else is not as it was."""
+    former = checkpoint.get("meta", {}).get("run", {})
+    now = run_settings(cfg)
+    for key, value in former.items():
+        if key not in now or now[key] == value:
+            continue
+        if key in ("alpha", "seed"):
+            raise UserError(
+                f"checkpoint {name} was trained with {key} {value}, the recipe says {now[key]}: "
+                f"the label budget would change half-way. Resume with {key}={value}, or begin a "
+                "new run from these weights with --cfg-options load_from=PATH"
+            )
+        print_log(
+            f"resumed with {key} {now[key]}, the checkpoint was trained with {value}: this is not "
+            "the run that was stopped",
+            logger="current",
+            level=logging.WARNING,
+        )
 
 
 def _is_local(name: str | None) -> bool:

@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import is_main_process
+from mmengine.config import Config
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 
+from minkocc.config import KNOBS
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write
 
 _BACKEND = "minkocc_atomic"
+# Where the data lies and who loads it changes nothing; pretrained weights are in the checkpoint.
+_FREE_KNOBS = ("data_root", "num_workers", "image_pretrained")
 
 
 class CheckpointError(UserError, OSError):
@@ -105,7 +109,7 @@ class SafeCheckpointHook(CheckpointHook):
         return [former for former in steps if former not in self.keep_ckpt_ids]
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Replace everything in ``message_hub`` by plain values."""
+        """Replace everything in ``message_hub`` by plain values, and note the run's settings."""
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {
             "log_scalars": {
@@ -118,6 +122,7 @@ class SafeCheckpointHook(CheckpointHook):
             "resumed_keys": dict(hub["resumed_keys"]),
         }
         checkpoint["meta"].pop("config", None)
+        checkpoint["meta"]["run"] = run_settings(runner.cfg)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Turn the tensors into history buffers again."""
@@ -128,6 +133,12 @@ class SafeCheckpointHook(CheckpointHook):
                 name: HistoryBuffer(*(part.cpu().numpy() for part in parts))
                 for name, parts in hub["log_scalars"].items()
             }
+
+
+def run_settings(cfg: Config) -> dict[str, Any]:
+    """What has to stay the same for a resumed run to be the one that was stopped."""
+    knobs = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE_KNOBS}
+    return {**knobs, "processes": get_world_size()}
 
 
 def _is_plain(value: Any) -> bool:

@@ -223,6 +223,20 @@ def test_bad_checkpoint(run, synthetic_root, tmp_path, case, script):
     assert_nothing_half_written(tmp_path / "work")
 
 
+def test_a_resumed_run_keeps_its_label_budget(run, synthetic_root, tmp_path):
+    arguments = ("--resume", run[0] / "epoch_1.pth")
+    done = train(synthetic_root, tmp_path, *arguments, alpha=0.6)
+    expect_error(done, "epoch_1.pth was trained with alpha 0.4", "Resume with alpha=0.4")
+    assert_nothing_half_written(tmp_path)
+
+
+def test_a_resumed_run_that_is_longer_is_warned_of(run, synthetic_root, tmp_path):
+    arguments = ("--resume", run[0] / "epoch_2.pth")
+    done = train(synthetic_root, tmp_path, *arguments, max_epochs=3)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "resumed with max_epochs 3, the checkpoint was trained with 2" in done.stderr
+
+
 def test_pretrained_image_weights_with_code(run, synthetic_root, tmp_path):
     with_code(run[0] / "epoch_1.pth", tmp_path / "bad.pth")
     done = train(synthetic_root, tmp_path / "work", image_pretrained=tmp_path / "bad.pth")

@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
+from minkocc.config import load_config
 from minkocc.datasets.info_file import read_infos
 from tests.e2e.job import (
     ALPHA,
@@ -54,6 +56,17 @@ def test_audit_proves_that_only_budgeted_labels_were_read(run, synthetic_root):
     # Five warm iterations pass over the four labelled frames.
     assert set(audit["read"]) == budgeted
     assert audit["read_outside_budget"] == []
+
+
+def test_work_dir_keeps_the_recipe_with_references_beside_the_resolved_one(run, synthetic_root):
+    work_dir, _ = run
+    resolved, recipe = work_dir / CONFIG.name, work_dir / "recipe.py"
+    assert "${alpha}" not in resolved.read_text()
+    assert "${alpha}" in recipe.read_text()
+    again = load_config(recipe)
+    assert (again.alpha, again.data_root) == (ALPHA, str(synthetic_root))
+    assert load_config(recipe, {"alpha": 0.2}).train_dataloader.sampler.alpha == 0.2
+    assert Config.fromfile(str(resolved)).train_dataloader.sampler.alpha == ALPHA
 
 
 def test_loss_is_finite_and_checkpoints_are_plain(run):

@@ -16,7 +16,7 @@ RAW_SIZE = (48, 64)
 INPUT_SIZE = (32, 64)  # the upper 16 rows are cut off
 
 
-def build(point_cloud_range=SMALL_RANGE, voxel_size=0.4, seed=0, **top):
+def build(point_cloud_range=SMALL_RANGE, voxel_size=0.4, seed=0, backend="auto", **top):
     grid = {"point_cloud_range": point_cloud_range, "voxel_size": voxel_size}
     cfg = {
         "type": "MinkOcc",
@@ -48,6 +48,7 @@ def build(point_cloud_range=SMALL_RANGE, voxel_size=0.4, seed=0, **top):
             "in_channels": 16,
             "channels": [16] * 5,
             "max_voxels": 4000,
+            "backend": backend,
         },
         "semantic_head": {"type": "SemanticHead", "channels": 16},
         "pulsar_head": {"type": "PulsarHead", "channels": 16, "voxel_size": voxel_size},

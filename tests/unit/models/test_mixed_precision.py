@@ -1,0 +1,60 @@
+"""The whole model under autocast, in every phase and on both sparse backends."""
+
+import pytest
+import torch
+
+from minkocc.ops.sparse import SparseConvolution
+from minkocc.structures.phase import Phase
+from tests.unit.models.test_mink_genunet import BACKENDS
+from tests.unit.models.tiny_model import build, make_batch
+
+HALF = {"cpu": torch.bfloat16, "cuda": torch.float16}
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    return request.param
+
+
+def losses_of(model, phase, device, half):
+    inputs = model.data_preprocessor(make_batch(phase, size=2), training=True)
+    with torch.autocast(device, dtype=HALF[device], enabled=half):
+        return model(**inputs, mode="loss")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("phase", list(Phase))
+def test_losses_are_those_of_single_precision(backend, phase, device):
+    model = build(backend=backend).train().to(device)
+    expected = losses_of(model, phase, device, half=False)
+    found = losses_of(model, phase, device, half=True)
+    assert found.keys() == expected.keys()
+    for name, loss in found.items():
+        assert loss.dtype == torch.float32, name
+        # Eight bits of mantissa through some forty layers; pruning decides a few voxels otherwise.
+        torch.testing.assert_close(loss, expected[name], rtol=0.1, atol=0.02, msg=name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_gradient_is_finite_and_in_single_precision(backend, phase, device):
+    model = build(backend=backend).train().to(device)
+    sum(losses_of(model, phase, device, half=True).values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.dtype == torch.float32, name
+            assert parameter.grad.isfinite().all(), name
+    idle = {name for name, p in model.named_parameters() if p.grad is None}
+    assert all(name.startswith("pulsar_head.sphere") for name in idle)
+    assert bool(idle) == (phase is Phase.WARM)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_trunk_is_half_only_where_the_backend_can(backend, device):
+    model = build(backend=backend).train().to(device)
+    seen = set()
+    for module in model.genunet.modules():
+        if isinstance(module, SparseConvolution):
+            module.register_forward_hook(lambda _, __, out: seen.add(out.feats.dtype))
+    losses_of(model, Phase.WEAK, device, half=True)
+    assert seen == {torch.float32 if backend == "minkowski" else HALF[device]}
