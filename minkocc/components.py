@@ -39,12 +39,18 @@ _PARTS: dict[str, Registry] = {
     "pipeline": ours.TRANSFORMS,
     "optimizer": mm.OPTIMIZERS,
     "vis_backends": mm.VISBACKENDS,
+    "metrics": ours.METRICS,
 }
 # Keywords that a builder takes out before it calls the type.
 _BUILDER_KEYWORDS = {
+    ours.HOOKS: frozenset({"priority"}),
     mm.PARAM_SCHEDULERS: frozenset({"convert_to_iter_based"}),
-    ours.OPTIM_WRAPPERS: frozenset({"optimizer", "constructor", "paramwise_cfg"}),
+    ours.OPTIM_WRAPPERS: frozenset({"optimizer", "paramwise_cfg"}),
 }
+
+# With these a node's keywords are not its type's: an optimiser constructor reads them as it likes,
+# and what holds metrics is an evaluator.
+_READ_BY_OTHERS = frozenset({"constructor", "metrics"})
 
 
 def component_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
@@ -77,6 +83,8 @@ def _problems(node: Any, registry: Registry | None, place: str) -> Iterator[str]
 
 
 def _component_problem(node: Mapping[str, Any], registry: Registry, place: str) -> Iterator[str]:
+    if node.keys() & _READ_BY_OTHERS:
+        return
     kind = node["type"]
     found = registry.get(kind) if isinstance(kind, str) else kind
     if found is None:

@@ -231,9 +231,15 @@ def _same(value: Any, knob: Any) -> bool:
 
 
 def _walk(node: Any, trail: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Every (place, key, value) of a recipe, but for the keywords of third-party components.
+
+    Those carry their scope, and words of their own: ``alpha`` of ``mmdet.FocalLoss`` is no knob.
+    """
     if isinstance(node, (Mapping, ConfigDict)):
+        own = "." not in str(node.get("type", ""))
         for key, value in node.items():
-            yield trail, str(key), value
+            if own:
+                yield trail, str(key), value
             yield from _walk(value, (*trail, str(key)))
     elif isinstance(node, (list, tuple)):
         for number, value in enumerate(node):

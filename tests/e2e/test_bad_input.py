@@ -234,7 +234,8 @@ def test_a_resumed_run_that_is_longer_is_warned_of(run, synthetic_root, tmp_path
     arguments = ("--resume", run[0] / "epoch_2.pth")
     done = train(synthetic_root, tmp_path, *arguments, max_epochs=3)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "resumed with max_epochs 3, the checkpoint was trained with 2" in done.stderr
+    output = done.stdout + done.stderr
+    assert "resumed with max_epochs 3, the checkpoint was trained with 2" in output
 
 
 def test_pretrained_image_weights_with_code(run, synthetic_root, tmp_path):

@@ -299,10 +299,30 @@ def test_unknown_components_and_keywords_are_refused_with_the_nearest(options, w
         load_config(MINI, options)
 
 
-def test_values_under_a_cfg_key_belong_to_their_owner():
-    place = "model.image_encoder.backbone.norm_cfg"
-    cfg = load_config(MINI, {place: {"type": "BN", "requires_grad": True}})
-    assert at(cfg, place).requires_grad
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model.image_encoder.backbone.norm_cfg": {"type": "BN", "requires_grad": True}},
+        {"custom_hooks": [{"type": "EMAHook", "momentum": 0.1, "priority": "LOW"}]},
+        {"test_evaluator": [{"type": "VoxelIoUMetric", "protocol": "selfsup15"}]},
+        {
+            "test_evaluator": {"type": "Evaluator", "metrics": [{"type": "VoxelIoUMetric"}]},
+        },
+        {"train_dataloader.dataset.pipeline.1": {"type": "mmdet3d.LoadPointsFromFile",
+                                                 "coord_type": "LIDAR"}},
+        {"model.image_encoder.neck": {"_delete_": True, "type": "mmdet.FocalLoss", "alpha": 0.25}},
+        {"train_dataloader.collate_fn": {"type": "pseudo_collate"}},
+        {"optim_wrapper": {"type": "OptimWrapper", "constructor": "DefaultOptimWrapperConstructor",
+                           "optimizer": {"type": "SGD", "lr": "${lr}", "momentum": 0.9},
+                           "paramwise_cfg": {"norm_decay_mult": 0.0}}},
+        {"optim_wrapper.clip_grad": {"max_norm": 1.0}, "optim_wrapper.accumulative_counts": 2},
+        {"param_scheduler": [{"type": "LinearLR", "start_factor": 0.1, "end": 5}]},
+        {"train_cfg.dynamic_intervals": [(2, 1)]},
+    ],
+    ids=lambda options: next(iter(options)),
+)  # fmt: skip
+def test_what_mmengine_takes_is_not_refused(options):
+    load_config(MINI, options)
 
 
 def test_missing_and_broken_files_are_named(tmp_path):
