@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,18 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from minkocc.config import load_config
+from minkocc.config import ConfigError, load_config
 from minkocc.structures.errors import UserError
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room and run the same command again"
+    ),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
+        "name a folder that can be written to",
+    ),
+}
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +43,10 @@ class _CfgOptions(DictAction):
         for pair in values:
             if "=" not in pair.strip("="):
                 parser.error(f"--cfg-options {pair}: expected KEY=VALUE, e.g. alpha=0.2")
-        super().__call__(parser, namespace, values, option_string)
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            parser.error(f"--cfg-options {' '.join(values)}: {error}")
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +63,19 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 def load_recipe(options: argparse.Namespace) -> Config:
     """The resolved recipe of ``add_recipe``'s arguments, with its work dir and launcher.
 
-    A ``recipe.py`` of a work dir goes by that folder's name.
+    Raises:
+        ConfigError: a former run's ``recipe.py`` would train into that run's own folder.
     """
     cfg = load_config(options.config, options.cfg_options)
     path = Path(options.config)
-    name = path.parent.name if path.name == "recipe.py" else path.stem
-    cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
+    kept = path.name == "recipe.py"
+    if kept and options.work_dir is None and not getattr(options, "resume", True):
+        raise ConfigError(
+            f"{path} is what a former run kept: name the new run's folder with --work-dir, or go "
+            "on with the former run with --resume"
+        )
+    default = path.parent if kept else Path("work_dirs") / path.stem
+    cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or default)
     cfg.launcher = options.launcher
     return cfg
 
@@ -69,6 +88,7 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Call ``main`` and exit: 0, 1 after a user's error in one line, 130 after Ctrl-C."""
     debug = "--debug" in sys.argv
+    logging.raiseExceptions = debug  # a log that cannot be written must not hide the reason
     try:
         main()
     except UserError as error:
@@ -77,9 +97,9 @@ def run_tool(main: Callable[[], None]) -> None:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if debug or error.errno not in _NO_ROOM:
+        if debug or error.errno not in _REMEDIES:
             raise
-        print(f"error: {error}: make room and run the same command again", file=sys.stderr)
+        print(f"error: {error}: {_REMEDIES[error.errno]}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from mmengine import registry as mm
+from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
@@ -86,7 +87,7 @@ def _component_problem(node: Mapping[str, Any], registry: Registry, place: str) 
     if node.keys() & _READ_BY_OTHERS:
         return
     kind = node["type"]
-    found = registry.get(kind) if isinstance(kind, str) else kind
+    found = _find(kind, registry) if isinstance(kind, str) else kind
     if found is None:
         near = _nearest(str(kind), _names(registry))
         yield f"{place}: there is no {registry.name} {kind!r}{near}"
@@ -95,16 +96,50 @@ def _component_problem(node: Mapping[str, Any], registry: Registry, place: str) 
     yield from _unknown_keywords(node, found, allowed, f"{place}: {kind}")
 
 
+def _find(kind: str, registry: Registry) -> Any:
+    """The type of a name; a component's parts may live in another registry than it does."""
+    for each in (registry, mm.TASK_UTILS, ours.MODELS, ours.TRANSFORMS):
+        found = each.get(kind)
+        if found is not None:
+            return found
+    return None
+
+
 def _unknown_keywords(
     node: Mapping[str, Any], called: Any, allowed: Set[str], what: str
 ) -> Iterator[str]:
-    parameters = inspect.signature(called).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    taken = _keywords(called)
+    if taken is None:
         return
-    taken = {parameter.name for parameter in parameters}
     for key in node:
         if key not in taken | allowed:
             yield f"{what} takes no {key!r}{_nearest(key, taken)}"
+
+
+def _keywords(called: Any) -> set[str] | None:
+    """What may be passed by name; None when that cannot be told.
+
+    Schedulers and optimiser wrappers hand ``**kwargs`` on to their base classes; what others do
+    with theirs is their own affair.
+    """
+    makers = [called]
+    if inspect.isclass(called) and issubclass(called, (_ParamScheduler, OptimWrapper)):
+        makers = [
+            base for base in called.__mro__ if "__init__" in vars(base) and base is not object
+        ]
+    elif _open_ended(called):
+        return None
+    return {
+        parameter.name
+        for maker in makers
+        for parameter in inspect.signature(maker).parameters.values()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+
+
+def _open_ended(called: Any) -> bool:
+    parameters = inspect.signature(called).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _names(registry: Registry) -> list[str]:

@@ -158,6 +158,8 @@ def _refuse_unknown_keys(cfg: Config) -> None:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known knobs: {', '.join(KNOBS)}"
+            if isinstance(cfg[key], (dict, list)):
+                hint += f"; a building block of the file itself ends with `del {key}`"
             raise ConfigError(f"unknown top-level key {key!r} in the config: {hint}")
 
 
@@ -168,10 +170,8 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
     try:
         if "voxel_size" in knobs:
             _check_voxel_size(knobs["voxel_size"])
-            VoxelGrid(
-                knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range),
-                knobs["voxel_size"],
-            )
+            extent = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)
+            VoxelGrid(extent, knobs["voxel_size"]).ratio_to(OCC3D_GRID)  # labels, and metrics
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

@@ -20,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configs", nargs="+", metavar="CONFIG")
     parser.add_argument("--epochs", type=int, default=1, help="of each training (default: 1)")
+    parser.add_argument("--frames", type=int, help="train and validate on so many (default: all)")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     add_cfg_options(parser)
     add_debug(parser)
@@ -28,25 +29,30 @@ def main() -> None:
     for config in options.configs:
         load_config(config, changes)  # a mistake in the last one should not cost the others' time
     recipes: dict[str, Any] = {}
-    report = {**provenance(), "epochs": options.epochs, "recipes": recipes}
+    report = {
+        **provenance(),
+        "epochs": options.epochs,
+        "frames": options.frames,
+        "recipes": recipes,
+    }
     for config in options.configs:
-        recipes[Path(config).stem] = _in_own_process(config, changes)
+        recipes[Path(config).stem] = _in_own_process(config, changes, options.frames)
         write_json(options.out, report)  # what is measured is kept
     print(_table(recipes))
     print(f"figures: {options.out}")
 
 
-def _in_own_process(config: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _in_own_process(config: str, changes: dict[str, Any], frames: int | None) -> dict[str, Any]:
     """Peak memory is known of whole processes only."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_measure, config, changes).result()
+        return pool.submit(_measure, config, changes, frames).result()
 
 
-def _measure(config: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _measure(config: str, changes: dict[str, Any], frames: int | None) -> dict[str, Any]:
     cfg = load_config(config, changes)
     cfg.launcher = "none"
-    return measure_training(cfg)
+    return measure_training(cfg, frames)
 
 
 def _table(recipes: dict[str, Any]) -> str:

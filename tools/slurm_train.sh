@@ -2,10 +2,11 @@
 # Train under Slurm, one torchrun a machine:
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG GPUS [arguments of tools/train.py]
 # GPUS is the number over all machines, GPUS_PER_NODE (default 8, at most GPUS) of each.
-# CPUS_PER_GPU (default 5) and SRUN_ARGS go to srun. With --resume a requeued job goes on.
+# CPUS_PER_GPU (default 5) and SRUN_ARGS go to srun; PORT (default 29500) is the rendezvous.
+# With --resume a requeued job goes on.
 set -euo pipefail
 if [ $# -lt 4 ]; then
-    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 partition=$1
@@ -19,7 +20,7 @@ if [ $((gpus % per_node)) -ne 0 ]; then
     echo "error: GPUS $gpus is not a multiple of GPUS_PER_NODE $per_node: set either" >&2
     exit 1
 fi
-port=${MASTER_PORT:-29500}
+port=${MASTER_PORT:-${PORT:-29500}}
 python=${PYTHON:-python}
 train=$(dirname "$0")/train.py
 # Inside srun each machine knows the first one as the rendezvous.

@@ -60,7 +60,7 @@ def read_infos(path: str | Path) -> dict[str, Any]:
         raise
     except ValueError as error:
         raise InfoError(f"info file {error} with tools/create_data.py") from error
-    version = content.get("metainfo", {}).get("info_version") if isinstance(content, dict) else None
+    version = _version(content)
     if version != INFO_VERSION or not isinstance(content.get("data_list"), list):
         raise InfoError(
             f"info file {path} has version {version!r}, expected {INFO_VERSION!r}: create it "
@@ -76,9 +76,16 @@ def read_infos(path: str | Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _version(content: Any) -> Any:
+    metainfo = content.get("metainfo") if isinstance(content, dict) else None
+    return metainfo.get("info_version") if isinstance(metainfo, dict) else None
+
+
 def _frame_problems(frame: Any) -> Iterator[str]:
     yield from _problems(frame, _FRAME, "")
     yield from _problems(frame["lidar_points"], _LIDAR, "lidar_points.")
+    if not isinstance(frame["lidar_sweeps"], list):
+        yield "lidar_sweeps is no list"
     for number, sweep in enumerate(frame["lidar_sweeps"]):
         yield from _problems(sweep, _SWEEP, f"lidar_sweeps.{number}.")
     yield from _problems(frame["images"], dict.fromkeys(CAMERAS), "images.")
@@ -96,5 +103,17 @@ def _problems(
     if missing:
         yield f"missing {', '.join(missing)}"
     for key, shape in expected.items():
-        if shape is not None and key in node and np.shape(node[key]) != shape:
-            yield f"{place}{key} has shape {np.shape(node[key])}, expected {shape}"
+        if shape is not None and key in node:
+            yield from _matrix_problem(node[key], shape, f"{place}{key}")
+
+
+def _matrix_problem(value: Any, shape: tuple[int, int], place: str) -> Iterator[str]:
+    try:
+        matrix = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        yield f"{place} is no matrix of numbers"
+        return
+    if matrix.shape != shape:
+        yield f"{place} has shape {matrix.shape}, expected {shape}"
+    elif not np.isfinite(matrix).all():
+        yield f"{place} holds NaN or infinity"

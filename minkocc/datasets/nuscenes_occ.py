@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from minkocc.datasets.info_file import read_infos
+from minkocc.datasets.info_file import InfoError, read_infos
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import Phase, TrainIndex
@@ -68,8 +68,16 @@ class Occ3DNuScenesDataset(BaseDataset):
         self.label_reader = LabelReader(Path(self.data_root), self.label_budget)
 
     def load_data_list(self) -> list[dict]:
-        """Frames of the info file, read without running code from it."""
+        """Frames of the info file, read without running code from it.
+
+        Raises:
+            InfoError: the file cannot be used, or holds no frame.
+        """
         content = read_infos(self.ann_file)
+        if not content["data_list"]:
+            raise InfoError(
+                f"info file {self.ann_file} holds no frame: create it with other --val-scenes"
+            )
         self._metainfo: dict[str, Any] = {**self.metainfo, **content["metainfo"]}
         # Before `indices` cuts: a subset has the budget of the set it is cut from.
         self._all_scenes = [frame["scene_name"] for frame in content["data_list"]]

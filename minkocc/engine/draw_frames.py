@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.engine.launch import load_weights, read_checkpoint
+from minkocc.engine.launch import load_weights
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.files import atomic_write

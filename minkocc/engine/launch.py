@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
-import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,27 +14,42 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from minkocc.checkpoint_file import read_checkpoint
+from minkocc.config import ConfigError
 from minkocc.engine.safe_checkpoint import run_settings
 from minkocc.evaluation.metrics import DumpPredictions
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import UnsafeFileError, atomic_write, write_json
+from minkocc.structures.files import atomic_write, write_json
 
 
 def build_runner(cfg: Config) -> Runner:
-    """A runner for CPU or CUDA, whatever the machine has."""
+    """A runner for CPU or CUDA, whatever the machine has.
+
+    Raises:
+        ConfigError: a component refuses a value of the recipe.
+    """
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
     if not torch.cuda.is_available():
-        if cfg.optim_wrapper.type == "AmpOptimWrapper":
+        if cfg.optim_wrapper.get("type") == "AmpOptimWrapper":
             cfg.optim_wrapper.type = "CpuAmpOptimWrapper"
+            for option in ("loss_scale", "dtype"):  # of float16, which this one does not use
+                cfg.optim_wrapper.pop(option, None)
         cfg.env_cfg.dist_cfg.backend = "gloo"
         cfg.model_wrapper_cfg.device_ids = None  # mmengine names a CUDA device by default
         if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
+    if cfg.get("val_cfg") is None:  # no validation: mmengine wants all three to say so
+        cfg.val_dataloader = cfg.val_evaluator = None
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(name):  # a recipe may train without validation
             cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without
-    return Runner.from_cfg(cfg)
+    try:
+        return Runner.from_cfg(cfg)
+    except (ValueError, KeyError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise ConfigError(f"the recipe cannot be built: {error}") from error
 
 
 def train(cfg: Config, recipe: Config) -> None:
@@ -56,11 +69,13 @@ def train(cfg: Config, recipe: Config) -> None:
     if cfg.resume and cfg.load_from is None:
         cfg.load_from = last_checkpoint(cfg.work_dir)
     # Before anything is built: a wrong file should not cost the start of the workers.
-    content = read_checkpoint(cfg.load_from) if _is_local(cfg.load_from) else None
+    content = read_checkpoint(cfg.load_from) if cfg.load_from else None
     runner = build_runner(cfg)
     if content is not None and cfg.resume:
         check_weights(unwrapped(runner.model), content, cfg.load_from)
         _check_settings(cfg, content, cfg.load_from)
+    elif content is not None:
+        _check_overlap(unwrapped(runner.model), content, cfg.load_from)
     if is_main_process():
         with atomic_write(Path(cfg.work_dir) / "recipe.py") as sink:
             sink.write(recipe.pretty_text.encode())
@@ -88,8 +103,22 @@ def _check_settings(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
         )
 
 
-def _is_local(name: str | None) -> bool:
-    return name is not None and "://" not in name
+def _check_overlap(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Weights to begin a new run from may be a part of the model's, or more, but not none."""
+    state, wanted = checkpoint.get("state_dict", checkpoint), model.state_dict()
+    taken = [key for key in wanted if key in state and state[key].shape == wanted[key].shape]
+    if not taken:
+        raise UserError(
+            f"load_from {name} holds none of this model's {len(wanted)} tensors (it has "
+            f"{', '.join(list(state)[:2])}, ...): use it with the config it was trained with"
+        )
+    if len(taken) < len(wanted):
+        print_log(
+            f"load_from {name} fills {len(taken)} of the model's {len(wanted)} tensors; the others "
+            "start anew",
+            logger="current",
+            level=logging.WARNING,
+        )
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
@@ -102,7 +131,8 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     if not note.is_file():
         return None
     named = Path(note.read_text(encoding="utf-8").strip())
-    path = named if named.is_file() else note.parent / named.name  # the folder may have moved
+    beside = note.parent / named.name  # the folder may have been copied or moved
+    path = beside if beside.is_file() else named
     if not path.is_file():
         raise UserError(
             f"{note} names {named}, which does not exist: name a checkpoint with --resume PATH"
@@ -113,32 +143,6 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 def unwrapped(model: torch.nn.Module) -> Any:
     """The model itself, out of its distributed wrapper."""
     return model.module if is_model_wrapper(model) else model
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint without running anything in it.
-
-    Raises:
-        UserError: the file is missing, cannot be read, or holds no checkpoint.
-        UnsafeFileError: it holds more than tensors and plain values.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"checkpoint {path} does not exist: check the path, or train first")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFileError(
-            f"checkpoint {path} holds more than tensors and plain values, which could run code: "
-            "refused. Use a checkpoint of this project, or save the weights' state dict alone"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = textwrap.shorten(str(error), 120)
-        raise UserError(
-            f"checkpoint {path} cannot be read ({reason}): take the one before it, or copy it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"checkpoint {path} holds a {type(content).__name__}, expected weights")
-    return content
 
 
 def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:

@@ -50,7 +50,9 @@ class AtomicBackend(LocalBackend):
 register_backend(_BACKEND, AtomicBackend, force=True)
 
 
-@HOOKS.register_module()
+# Also under mmengine's name, as recipes for mmdet3d write it: its own would write checkpoints that
+# cannot be read safely.
+@HOOKS.register_module(name=["SafeCheckpointHook", "CheckpointHook"])
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's checkpoints, written whole or not at all, of plain values and tensors.
 
@@ -63,18 +65,50 @@ class SafeCheckpointHook(CheckpointHook):
     dropped unread.
 
     Args:
-        **options: of ``mmengine.hooks.CheckpointHook``: ``interval``, ``by_epoch``,
-            ``max_keep_ckpts`` and so on.
+        interval: epochs or iterations between checkpoints.
+        by_epoch: which of the two.
+        max_keep_ckpts: how many are kept; -1 keeps all.
+        save_last: also the last one, whatever the interval.
+        save_best: metrics whose best checkpoint is kept, e.g. ``'occ/miou'``.
+        rule: ``'greater'`` or ``'less'`` of each metric of ``save_best``.
+        save_begin: no checkpoint before this epoch or iteration.
+        save_optimizer: needed to resume.
+        save_param_scheduler: needed to resume.
+        out_dir: instead of the work dir.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"backend_args": {"backend": _BACKEND}, **options})
+    def __init__(
+        self,
+        interval: int = 1,
+        by_epoch: bool = True,
+        max_keep_ckpts: int = -1,
+        save_last: bool = True,
+        save_best: str | list[str] | None = None,
+        rule: str | list[str] | None = None,
+        save_begin: int = 0,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        out_dir: str | None = None,
+    ) -> None:
+        super().__init__(
+            interval=interval,
+            by_epoch=by_epoch,
+            max_keep_ckpts=max_keep_ckpts,
+            save_last=save_last,
+            save_best=save_best,
+            rule=rule,
+            save_begin=save_begin,
+            save_optimizer=save_optimizer,
+            save_param_scheduler=save_param_scheduler,
+            out_dir=out_dir,
+            backend_args={"backend": _BACKEND},
+        )
 
     def before_train(self, runner: Any) -> None:
         """Also remove what a killed run had begun to write."""
         super().before_train(runner)
         if is_main_process():
-            for part in Path(runner.work_dir).glob(".*.pth.*.part"):
+            for part in Path(self.out_dir).glob(".*.pth.*.part"):
                 part.unlink(missing_ok=True)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mmengine.runner import EpochBasedTrainLoop
 
 from minkocc.registry import LOOPS
 
 
-@LOOPS.register_module()
+# Also under mmengine's name, as recipes for mmdet3d write it.
+@LOOPS.register_module(name=["ResumableTrainLoop", "EpochBasedTrainLoop"])
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """mmengine's epoch loop, exact from any iteration.
 
@@ -19,17 +18,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     on from the same iteration.
     """
 
-    def run(self) -> Any:
-        """Train from ``iter`` to the end."""
-        self._epoch = self._iter // len(self.dataloader)
-        return super().run()
-
     def run_epoch(self) -> None:
-        """What is left of one epoch."""
+        """What is left of one epoch: perhaps only its end, with schedulers and validation."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
-        first = self._iter % len(self.dataloader)
-        for place, batch in enumerate(self.dataloader, start=first):
-            self.run_iter(place, batch)
+        first = self._iter - self._epoch * len(self.dataloader)
+        if first < len(self.dataloader):
+            for place, batch in enumerate(self.dataloader, start=first):
+                self.run_iter(place, batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1

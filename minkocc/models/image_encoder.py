@@ -7,19 +7,9 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+import minkocc.checkpoint_file  # noqa: F401  what mmengine loads by name runs nothing
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
-
-# mmengine resolves these names by importing torchvision, which nothing else here needs.
-_TORCHVISION_WEIGHTS = {
-    f"torchvision://{name}": f"https://download.pytorch.org/models/{name}-{digest}.pth"
-    for name, digest in (
-        ("resnet18", "f37072fd"),
-        ("resnet34", "b627a593"),
-        ("resnet50", "0676ba61"),
-        ("resnet101", "63fe2227"),
-    )
-}
 
 
 @MODELS.register_module()
@@ -44,8 +34,7 @@ class ImageEncoder(BaseModule):
         # ever, i.e. no normalisation at all.
         backbone = {"norm_eval": bool(image_pretrained), **backbone}
         if image_pretrained:
-            source = _TORCHVISION_WEIGHTS.get(image_pretrained, image_pretrained)
-            backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": source}
+            backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": image_pretrained}
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
 

@@ -135,9 +135,12 @@ class MinkGenUNet(BaseModule):
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
         if not 0 < threshold < 1:
             raise ValueError(f"threshold {threshold} is not in (0, 1): 0.5 keeps the likely ones")
+        if max_voxels < 1:
+            raise ValueError(f"max_voxels {max_voxels} is not positive: 100000 is usual at 0.4 m")
         self.threshold = threshold
         self.max_voxels = max_voxels
         self.sparse = sparse = get_backend(backend)
+        self.out_channels = channels[0]
         self.stem = sparse.Conv3d(in_channels, channels[0], 3)
         self.stem_norm = SparseNorm(channels[0])
         self.down = nn.ModuleList()

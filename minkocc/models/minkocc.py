@@ -38,6 +38,9 @@ class MinkOcc(BaseModel):
             weak phase; 0 in the paper's recipes.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
             backbone.
+
+    Raises:
+        ValueError: a head does not take the genunet's output.
     """
 
     def __init__(
@@ -60,6 +63,12 @@ class MinkOcc(BaseModel):
         self.genunet = MODELS.build(genunet)
         self.semantic_head = MODELS.build(semantic_head)
         self.pulsar_head = MODELS.build(pulsar_head)
+        for name, head in (("semantic_head", semantic_head), ("pulsar_head", pulsar_head)):
+            if head["channels"] != self.genunet.out_channels:
+                raise ValueError(
+                    f"{name}.channels {head['channels']}: expected the width of the genunet's "
+                    f"output, its channels[0] = {self.genunet.out_channels}"
+                )
         self.train_mask = train_mask
         self.lambda_3d = lambda_3d
         self.lambda_bce = lambda_bce

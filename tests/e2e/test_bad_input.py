@@ -175,6 +175,14 @@ BAD_RECIPES = {
     ),
     "alpha": ({"alpha": 1.7}, ["alpha 1.7", "from 0 to 1"]),
     "voxel size": ({"voxel_size": 0.3}, ["voxel_size 0.3", "0.4, 0.2 or 0.1"]),
+    "value that a component refuses": (
+        {"model.genunet.backend": "mink"},
+        ["the recipe cannot be built", "unknown sparse backend 'mink'", "minkowski, torch"],
+    ),
+    "heads that do not fit the trunk": (
+        {"model.semantic_head.channels": 24},
+        ["semantic_head.channels 24", "channels[0] = 16"],
+    ),
     "missing data root": (
         {"data_root": "nowhere"},
         ["nowhere/minkocc_infos_train.pkl does not exist", "tools/create_data.py"],
@@ -221,6 +229,25 @@ def test_bad_checkpoint(run, synthetic_root, tmp_path, case, script):
     expect_error(tool(script, CONFIG, *resume, tmp_path / "bad.pth", *more), *words)
     assert not (tmp_path / "ran").exists()
     assert_nothing_half_written(tmp_path / "work")
+
+
+def test_weights_of_something_else_to_begin_from(synthetic_root, tmp_path):
+    torch.save({"state_dict": {"foo.bar": torch.ones(3)}}, tmp_path / "other.pth")
+    done = train(synthetic_root, tmp_path / "work", load_from=tmp_path / "other.pth")
+    expect_error(done, "other.pth holds none of this model's", "foo.bar")
+
+
+def test_a_kept_recipe_does_not_train_into_its_own_run(run, synthetic_root):
+    before = {path: path.stat().st_mtime_ns for path in run[0].rglob("*")}
+    done = tool("train.py", run[0] / "recipe.py", *options(synthetic_root))
+    expect_error(done, "recipe.py is what a former run kept", "--work-dir", "--resume")
+    assert {path: path.stat().st_mtime_ns for path in run[0].rglob("*")} == before
+
+
+def test_a_work_dir_that_is_a_file(synthetic_root, tmp_path):
+    (tmp_path / "work").write_text("")
+    done = train(synthetic_root, tmp_path / "work")
+    expect_error(done, str(tmp_path / "work"), "name a folder")
 
 
 def test_a_resumed_run_keeps_its_label_budget(run, synthetic_root, tmp_path):
@@ -335,7 +362,11 @@ def test_ctrl_c(synthetic_root, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [("alpha", "expected KEY=VALUE"), ("model.genunet.max_voxels.x=1", "does not fit")],
+    [
+        ("alpha", "expected KEY=VALUE"),
+        ("weak_frames=[8,0", "--cfg-options weak_frames=[8,0"),
+        ("model.genunet.max_voxels.x=1", "does not fit"),
+    ],
 )
 def test_bad_option(tmp_path, option, words):
     done = tool("train.py", CONFIG, "--work-dir", tmp_path, "--cfg-options", option)

@@ -26,7 +26,8 @@ TOTAL = EPOCHS * FRAMES
 VARIANTS = {
     "plain": ("custom_hooks = [dict(type='RecordDraws')]", []),
     "ema and amp": (
-        "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]",
+        "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]\n"
+        "optim_wrapper = dict(loss_scale='dynamic')",
         ["--amp"],
     ),
 }
@@ -48,7 +49,7 @@ class Run:
             "default_hooks.checkpoint.by_epoch": False,
             "default_hooks.checkpoint.interval": 2,
             "default_hooks.checkpoint.max_keep_ckpts": -1,
-            "val_cfg": None, "val_dataloader": None, "val_evaluator": None,
+            "val_cfg": None,
         }  # fmt: skip
         command = [sys.executable, "-W", "ignore", ROOT / "tools" / "train.py", self.config]
         command += ["--work-dir", work_dir, *self.flags, *flags, *options(self.root, **saving)]

@@ -214,6 +214,7 @@ def test_missing_info_file_says_how_to_make_it(tmp_path):
     [
         {"metainfo": {"info_version": "minkocc-0"}, "data_list": []},
         {"infos": [], "metadata": {}},
+        {"metainfo": [1], "data_list": []},
         [1, 2],
     ],
 )
@@ -242,6 +243,15 @@ def test_missing_keys_are_named(tmp_path, synthetic_root):
             lambda frame: frame["lidar_points"].update(lidar2ego=np.eye(3)),
             r"lidar_points\.lidar2ego has shape \(3, 3\), expected \(4, 4\)",
         ),
+        (
+            lambda frame: frame.update(ego2global=np.full((4, 4), np.nan)),
+            "ego2global holds NaN or infinity",
+        ),
+        (
+            lambda frame: frame.update(ego2global=[[1, 2], [3]]),
+            "ego2global is no matrix of numbers",
+        ),
+        (lambda frame: frame.update(lidar_sweeps=None), "lidar_sweeps is no list"),
         (lambda frame: frame.update(lidar_points=3), r"lidar_points is a int, expected a dict"),
         (
             lambda frame: frame["lidar_sweeps"].append({"lidar_path": "x", "timestamp": 0}),

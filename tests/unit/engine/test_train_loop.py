@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -53,7 +54,7 @@ class Loop(ResumableTrainLoop):
         super().run_iter(idx, data_batch)
 
 
-def train_from(tmp_path, epoch, iteration):
+def train_from(tmp_path, epoch, iteration, *hooks):
     loader = DataLoader(Frames(), sampler=FromIteration())
     runner = Runner(
         OneWeight(),
@@ -61,6 +62,7 @@ def train_from(tmp_path, epoch, iteration):
         train_dataloader=loader,
         train_cfg={"type": Loop, "max_epochs": EPOCHS},
         optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+        custom_hooks=list(hooks),
         experiment_name=f"loop_{tmp_path.name}_{iteration}",
         default_hooks={"logger": None, "checkpoint": None, "sampler_seed": None},
         log_level="ERROR",
@@ -83,3 +85,18 @@ def test_what_is_left_is_run_once_with_its_place_and_epoch(tmp_path, epoch, iter
     expected = [(i // PER_EPOCH, i % PER_EPOCH, i) for i in range(iteration, EPOCHS * PER_EPOCH)]
     assert getattr(loop, "seen", []) == expected
     assert (loop.epoch, loop.iter) == (EPOCHS, EPOCHS * PER_EPOCH)
+
+
+@pytest.mark.parametrize("iteration", [0, 4, 6, 8, 12])
+def test_the_end_of_a_finished_epoch_is_made_up_for(tmp_path, iteration):
+    """A checkpoint of an epoch's last iteration is written before the epoch's end is called:
+    by-epoch schedulers, averaged buffers and validation would be left out."""
+    named = max(0, (iteration - 1) // PER_EPOCH)
+    ended = []
+
+    class Ends(Hook):
+        def after_train_epoch(self, runner):
+            ended.append((runner.epoch, runner.iter))
+
+    train_from(tmp_path, named, iteration, Ends())
+    assert ended == [(epoch, (epoch + 1) * PER_EPOCH) for epoch in range(named, EPOCHS)]

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 
 from minkocc.models.image_encoder import ImageEncoder
 from minkocc.structures.errors import UserError
@@ -35,17 +34,16 @@ def test_batch_norm_learns_from_scratch_and_is_frozen_when_pretrained():
     assert not ImageEncoder(BACKBONE, NECK, "some.pth").train().backbone.bn1.training
 
 
-def test_torchvision_weights_are_asked_for_without_torchvision(monkeypatch):
+def test_torchvision_weights_are_asked_for_without_torchvision(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     asked = []
 
-    def load(filename, *rest, **kwargs):
-        asked.append(filename)
+    def download(url, path, *rest, **kwargs):
+        asked.append(url)
         raise OSError("no network")
 
-    monkeypatch.setattr(CheckpointLoader, "load_checkpoint", load)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     encoder = ImageEncoder(BACKBONE, NECK, "torchvision://resnet50")
     with pytest.raises(UserError, match=r"image_pretrained = 'torchvision://resnet50'.*no network"):
         encoder.init_weights()
-    assert asked
-    assert asked[0].startswith("https://")
-    assert asked[0].endswith("resnet50-0676ba61.pth")
+    assert asked == ["https://download.pytorch.org/models/resnet50-0676ba61.pth"]

@@ -1,0 +1,101 @@
+"""Checkpoint files: fetched where they are remote, and read without running anything in them."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import textwrap
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from mmengine.runner import CheckpointLoader
+
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import UnsafeFileError
+
+# mmengine resolves these names by importing torchvision, which nothing else here needs.
+_TORCHVISION = {
+    f"torchvision://{name}": f"https://download.pytorch.org/models/{name}-{digest}.pth"
+    for name, digest in (
+        ("resnet18", "f37072fd"),
+        ("resnet34", "b627a593"),
+        ("resnet50", "0676ba61"),
+        ("resnet101", "63fe2227"),
+    )
+}
+
+
+def local_checkpoint(name: str | Path) -> Path:
+    """The file of a checkpoint's name; a remote one is downloaded into torch's cache first.
+
+    Args:
+        name: a path, ``http(s)://...``, or ``torchvision://resnet50`` and its sizes.
+
+    Raises:
+        UserError: it does not exist, is of another scheme, or cannot be downloaded.
+    """
+    if "://" not in str(name):
+        if not Path(name).is_file():
+            raise UserError(f"checkpoint {name} does not exist: check the path, or train first")
+        return Path(name)
+    url = _TORCHVISION.get(str(name), str(name))
+    if not url.startswith(("http://", "https://")):
+        raise UserError(
+            f"checkpoint {name}: only http://, https:// and {', '.join(_TORCHVISION)} are fetched; "
+            "download it and name the file"
+        )
+    base = Path(urlsplit(url).path).name
+    if url == name:  # files of one name from two places are two files
+        base = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{base}"
+    path = Path(torch.hub.get_dir()) / "checkpoints" / base
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path))
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"checkpoint {name} cannot be downloaded ({error}): name a local file"
+            ) from error
+    return path
+
+
+def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint without running anything in it.
+
+    Args:
+        name: what ``local_checkpoint`` takes.
+        map_location: where its tensors go.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is no checkpoint.
+        UnsafeFileError: it holds more than tensors and plain values.
+    """
+    path = local_checkpoint(name)
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        reason = textwrap.shorten(str(error), 120)
+        raise UserError(
+            f"checkpoint {path} cannot be read ({reason}): take the one before it, or copy it again"
+        ) from error
+    except Exception as error:  # what is no pickle at all fails in every way
+        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+            raise UnsafeFileError(
+                f"checkpoint {path} holds more than tensors and plain values, which could run "
+                "code: refused. Use a checkpoint of this project, or save the state dict alone"
+            ) from error
+        raise UserError(f"{path} is not a checkpoint: check the path") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected a checkpoint's dict")
+    return content
+
+
+def _load(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:
+    return read_checkpoint(filename, map_location)
+
+
+# mmengine's own loaders of remote files execute what is in them; `load_from`, `init_cfg` and
+# `--resume` all come through here.
+CheckpointLoader.register_scheme(list(CheckpointLoader._schemes), _load, force=True)

@@ -1,0 +1,84 @@
+"""Checkpoints by path and by address: whatever they hold, nothing of it is run."""
+
+import functools
+import http.server
+import threading
+
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+
+from minkocc.checkpoint_file import local_checkpoint, read_checkpoint
+from minkocc.models.image_encoder import ImageEncoder
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import UnsafeFileError
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder, the address it is served under, and a download cache of its own."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_remote_checkpoint_is_fetched_once_and_read(served):
+    folder, address = served
+    torch.save({"state_dict": {"a": torch.ones(2)}}, folder / "good.pth")
+    assert read_checkpoint(f"{address}/good.pth")["state_dict"]["a"].tolist() == [1, 1]
+    (folder / "good.pth").unlink()
+    assert read_checkpoint(f"{address}/good.pth")["state_dict"]["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("read", [read_checkpoint, CheckpointLoader.load_checkpoint])
+def test_code_in_a_remote_checkpoint_is_not_run(served, tmp_path, read):
+    folder, address = served
+    torch.save({"state_dict": {}, "note": Bomb(tmp_path / "ran")}, folder / "bad.pth")
+    with pytest.raises(UnsafeFileError, match="could run code: refused"):
+        read(f"{address}/bad.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_in_remote_backbone_weights_is_not_run(served, tmp_path):
+    folder, address = served
+    torch.save({"note": Bomb(tmp_path / "ran")}, folder / "bad.pth")
+    encoder = ImageEncoder(
+        {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8},
+        {"type": "mmdet.FPN", "in_channels": [8, 16, 32, 64], "out_channels": 8, "num_outs": 4},
+        image_pretrained=f"{address}/bad.pth",
+    )
+    with pytest.raises(UserError, match=r"image_pretrained .*could run code: refused"):
+        encoder.init_weights()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_cannot_be_fetched_says_so(served):
+    _, address = served
+    with pytest.raises(UserError, match=r"none\.pth cannot be downloaded .*name a local file"):
+        read_checkpoint(f"{address}/none.pth")
+    for name in ("open-mmlab://resnet50", "torchvision://resnet5000", "s3://bucket/a.pth"):
+        with pytest.raises(UserError, match=r"only http://, https:// and torchvision://resnet18"):
+            local_checkpoint(name)
+
+
+def test_a_file_that_is_no_checkpoint_is_not_called_malicious(tmp_path):
+    (tmp_path / "config.py").write_text("alpha = 0.1\n")
+    with pytest.raises(UserError, match=r"config\.py is not a checkpoint"):
+        read_checkpoint(tmp_path / "config.py")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(UserError, match="holds a list, expected a checkpoint"):
+        read_checkpoint(tmp_path / "list.pth")
