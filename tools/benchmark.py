@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _in_own_process(config: str, changes: dict[str, Any], frames: int | None) -> dict[str, Any]:
-    """Peak memory is known of whole processes only."""
+    """What one recipe leaves in memory must not be counted for the next."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(_measure, config, changes, frames).result()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import resource
+import os
 import statistics
 import tempfile
+import threading
 import time
 from collections import defaultdict
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,41 @@ class _Stopwatch(Hook):
         self.metrics = dict(metrics or {})
 
 
+class _PeakMemory:
+    """Watches the memory of this process and its children in KiB, twice a second.
+
+    Linux's proportional set size: a page that n processes share counts as 1/n in each of them.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.5):
+            processes = [os.getpid(), *(child.pid for child in active_children())]
+            self.peak = max(self.peak, sum(_proportional_set_size(pid) for pid in processes))
+
+
+def _proportional_set_size(pid: int | None) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:  # it has just ended
+        return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
 def measure_training(cfg: Config, frames: int | None = None) -> dict[str, Any]:
     """Train a recipe to its end, validate it, and say what that took.
-
-    Memory is counted from the start of the process: call it in a fresh one.
 
     Args:
         cfg: a resolved recipe.
@@ -68,8 +100,8 @@ def measure_training(cfg: Config, frames: int | None = None) -> dict[str, Any]:
 
     Returns:
         Medians ``seconds_per_iteration`` of each phase and ``seconds_per_frame`` in validation;
-        ``peak_memory_gib``: the largest resident memory of this process plus, for each data worker,
-        of training and validation, that of the largest (a bound: they share pages); on CUDA
+        ``peak_memory_gib`` of this process and its data workers together, pages that they share
+        counted once; on CUDA
         ``peak_device_memory_gib``; ``iterations`` and validation ``metrics``.
     """
     loaders = [cfg[name] for name in ("train_dataloader", "val_dataloader") if cfg.get(name)]
@@ -77,21 +109,18 @@ def measure_training(cfg: Config, frames: int | None = None) -> dict[str, Any]:
         for loader in loaders:
             _thin_out(loader.dataset, frames)
     watch = _Stopwatch()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _PeakMemory() as memory:
         cfg.work_dir = folder
         runner = build_runner(cfg)
         runner.register_hook(watch)
         runner.train()
         iterations = runner.max_iters
-        workers = sum(loader.num_workers for loader in loaders)
-        del runner
-        gc.collect()  # ends the data workers, whose memory is known only then
     tested = watch.laps.pop("frame", [])
     cost = {
         "iterations": iterations,
         "seconds_per_iteration": {name: _median(laps) for name, laps in watch.laps.items()},
         "seconds_per_frame": _median(tested) if tested else None,
-        "peak_memory_gib": round(_peak_memory(workers), 2),
+        "peak_memory_gib": round(memory.peak / 2**20, 2),
         "metrics": {name: round(value, 2) for name, value in watch.metrics.items()},
     }
     if torch.cuda.is_available():
@@ -108,10 +137,3 @@ def _thin_out(dataset: ConfigDict, frames: int) -> None:
 
 def _median(laps: list[float]) -> float:
     return round(statistics.median(laps[_WARM_UP:] or laps), 3)
-
-
-def _peak_memory(workers: int) -> float:
-    """GiB; Linux counts in KiB."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return float(own + workers * worker) / 2**20
