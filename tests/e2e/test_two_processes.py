@@ -44,17 +44,21 @@ def launch(script, *arguments, **environment):
 def two(synthetic_root, tmp_path_factory):
     """A finished run with synchronised batch norm: (work dir, what it printed)."""
     work_dir = tmp_path_factory.mktemp("two")
+    return work_dir, train_two(synthetic_root, work_dir)
+
+
+def train_two(root, work_dir, *arguments):
     config = work_dir / "recorded.py"
     config.write_text(
         f"_base_ = [{str(CONFIG)!r}]\n"
         "custom_imports = dict(imports=['tests.e2e.record_draws'])\n"
-        "custom_hooks = [dict(type='RecordDraws')]\n"
+        "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]\n"
         "model = dict(sync_bn=True)\n"
     )
-    more = options(synthetic_root, num_workers=0)
-    done = launch("dist_train.sh", config, 2, "--work-dir", work_dir, *more)
+    more = options(root, num_workers=0)
+    done = launch("dist_train.sh", config, 2, "--work-dir", work_dir, *arguments, *more)
     assert done.returncode == 0, done.stderr[-3000:]
-    return work_dir, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_both_ranks_share_the_phases(two):
@@ -88,6 +92,17 @@ def test_both_ranks_end_with_equal_weights(two):
     first, second = (json.loads((work_dir / f"weights_{rank}.json").read_text()) for rank in RANKS)
     assert len(first) > 100
     assert first == second
+
+
+def test_a_resumed_run_on_two_ranks_is_the_uninterrupted_one(two, synthetic_root, tmp_path):
+    work_dir, _ = two
+    train_two(synthetic_root, tmp_path, "--resume", work_dir / "epoch_1.pth")
+    for rank in RANKS:
+        assert draws(tmp_path, rank) == draws(work_dir, rank)[3:]
+        name = f"weights_{rank}.json"
+        assert json.loads((tmp_path / name).read_text()) == json.loads(
+            (work_dir / name).read_text()
+        )
 
 
 def test_reads_of_both_ranks_are_in_one_audit(two, synthetic_root):
