@@ -27,7 +27,7 @@ VARIANTS = {
     "plain": ("custom_hooks = [dict(type='RecordDraws')]", []),
     "ema and amp": (
         "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]\n"
-        "optim_wrapper = dict(loss_scale='dynamic')",
+        "optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')",
         ["--amp"],
     ),
 }
