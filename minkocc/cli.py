@@ -21,7 +21,7 @@ _REMEDIES = {
     ),
     **dict.fromkeys(
         (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
-        "name a folder that can be written to",
+        "check the path and its permissions, or name a folder that can be written to",
     ),
 }
 
