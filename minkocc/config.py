@@ -19,6 +19,7 @@ from mmengine.config import Config, ConfigDict
 
 from minkocc.components import component_problems
 from minkocc.structures.errors import UserError
+from minkocc.structures.phase import check_alpha
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 KNOBS: tuple[str, ...] = (
@@ -72,10 +73,7 @@ def _two_whole(value: Any, least: int) -> bool:
 
 
 _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "alpha": (
-        lambda v: _number(v) and 0 <= v <= 1,
-        "a share: use a value from 0 to 1, e.g. 0.1 for 10%",
-    ),
+    "alpha": (_number, "a share, e.g. 0.1"),
     "voxel_size": (_number, "a number of metres, e.g. 0.4"),
     "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
     "data_root": (lambda v: isinstance(v, str), "a folder's name"),
@@ -168,6 +166,8 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
         if name in knobs and not fits(knobs[name]):
             raise ConfigError(f"{name} {knobs[name]!r} is not {expected}")
     try:
+        if "alpha" in knobs:
+            check_alpha(knobs["alpha"])
         if "voxel_size" in knobs:
             _check_voxel_size(knobs["voxel_size"])
             extent = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)

@@ -68,18 +68,25 @@ def train(cfg: Config, recipe: Config) -> None:
     """
     if cfg.resume and cfg.load_from is None:
         cfg.load_from = last_checkpoint(cfg.work_dir)
-    # Before anything is built: a wrong file should not cost the start of the workers.
-    content = read_checkpoint(cfg.load_from) if cfg.load_from else None
-    runner = build_runner(cfg)
-    if content is not None and cfg.resume:
-        check_weights(unwrapped(runner.model), content, cfg.load_from)
-        _check_settings(cfg, content, cfg.load_from)
-    elif content is not None:
-        _check_overlap(unwrapped(runner.model), content, cfg.load_from)
+    runner = _runner_with_checkpoint(cfg) if cfg.load_from else build_runner(cfg)
     if is_main_process():
         with atomic_write(Path(cfg.work_dir) / "recipe.py") as sink:
             sink.write(recipe.pretty_text.encode())
     runner.train()
+
+
+def _runner_with_checkpoint(cfg: Config) -> Runner:
+    """A runner that its checkpoint fits; what was read for that is not kept while it trains."""
+    # Before anything is built: a wrong file should not cost the start of the workers.
+    content = read_checkpoint(cfg.load_from)
+    runner = build_runner(cfg)
+    model = unwrapped(runner.model)
+    if cfg.resume:
+        check_weights(model, content, cfg.load_from)
+        _check_settings(cfg, content, cfg.load_from)
+    else:
+        _check_overlap(model, content, cfg.load_from)
+    return runner
 
 
 def _check_settings(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:

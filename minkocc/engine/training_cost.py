@@ -101,8 +101,8 @@ def measure_training(cfg: Config, frames: int | None = None) -> dict[str, Any]:
     Returns:
         Medians ``seconds_per_iteration`` of each phase and ``seconds_per_frame`` in validation;
         ``peak_memory_gib`` of this process and its data workers together, pages that they share
-        counted once; on CUDA
-        ``peak_device_memory_gib``; ``iterations`` and validation ``metrics``.
+        counted once; on CUDA ``peak_device_memory_gib``; ``iterations`` and validation
+        ``metrics``.
     """
     loaders = [cfg[name] for name in ("train_dataloader", "val_dataloader") if cfg.get(name)]
     if frames is not None:

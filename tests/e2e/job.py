@@ -27,9 +27,10 @@ def options(root, **more):
     return ["--cfg-options", *[f"{key}={value}" for key, value in values.items()]]
 
 
-def tool(script, *arguments):
+def tool(script, *arguments, **process):
+    """Run a tool; ``process`` goes to ``subprocess.run``."""
     command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **process)
 
 
 def train(root, work_dir, *arguments, **more):

@@ -15,19 +15,10 @@ import pytest
 import torch
 
 from minkocc.datasets.info_file import read_infos
+from tests.bomb import Bomb
 from tests.e2e.job import CONFIG, ROOT, expect_error, options, tool, train
 
 OTHER_MODEL = {"model.genunet.channels": "[16,24,32,48,80]"}
-
-
-class Bomb:
-    """A pickle that opens a file for writing when it is loaded."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 def replace(path, content):
@@ -280,12 +271,9 @@ def test_full_disk_while_a_checkpoint_is_written(run, synthetic_root, tmp_path):
     arguments = [CONFIG, "--work-dir", tmp_path, "--resume"]
     # One checkpoint is kept, so mmengine alone would have removed it by now.
     arguments += options(synthetic_root, **{"default_hooks.checkpoint.max_keep_ckpts": 1})
-    done = subprocess.run(
-        list(map(str, [sys.executable, "-W", "ignore", "tools/train.py", *arguments])),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
+    done = tool(
+        "train.py",
+        *arguments,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),
     )
     expect_error(done, "epoch_2.pth", "could not be written", "make room", "--resume")
@@ -321,15 +309,8 @@ def test_unknown_exceptions_keep_their_traceback(synthetic_root, tmp_path):
         "custom_imports = dict(imports=['broken_hook'])\n"
         "custom_hooks = [dict(type='Broken')]\n"
     )
-    command = [sys.executable, "-W", "ignore", "tools/train.py", config, "--work-dir", tmp_path]
-    done = subprocess.run(
-        list(map(str, [*command, *options(synthetic_root)])),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    arguments = [config, "--work-dir", tmp_path, *options(synthetic_root)]
+    done = tool("train.py", *arguments, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "RuntimeError: a bug of our own" in done.stderr

@@ -23,6 +23,7 @@ from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID
+from tests.e2e import job
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -34,8 +35,7 @@ pytestmark = [
 
 
 def tool(script, *arguments):
-    command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = job.tool(script, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from minkocc.datasets.info_file import read_infos
-from tests.e2e.job import CONFIG, ROOT, options, training_lines
+from tests.e2e.job import CONFIG, ROOT, options, tool, training_lines
 from tests.e2e.record_draws import draws
 
 RANKS = (0, 1)
@@ -120,9 +120,9 @@ def test_metrics_are_gathered_over_the_frames_of_both_ranks(two, synthetic_root,
     work_dir, output = two
     val = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
     assert f"protocol occ3d, {len(val)} frames" in output
-    command = [sys.executable, "-W", "ignore", "tools/test.py", CONFIG, work_dir / "epoch_2.pth"]
-    command += ["--work-dir", tmp_path, *options(synthetic_root)]
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True, timeout=200)
+    more = ["--work-dir", tmp_path, *options(synthetic_root)]
+    done = tool("test.py", CONFIG, work_dir / "epoch_2.pth", *more)
+    assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads((tmp_path / "test.json").read_text())["occ3d"]
     (line,) = re.findall(r"Epoch\(val\).*occ/miou.*", output)
     found = {name: float(value) for name, value in re.findall(r"occ/(\w+): ([\d.]+)", line)}

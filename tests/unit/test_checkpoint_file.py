@@ -12,14 +12,7 @@ from minkocc.checkpoint_file import local_checkpoint, read_checkpoint
 from minkocc.models.image_encoder import ImageEncoder
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import UnsafeFileError
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
+from tests.bomb import Bomb
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from minkocc.datasets.infos import create_infos, split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
 from minkocc.structures.files import UnsafeFileError
 from minkocc.structures.taxonomy import CAMERAS
+from tests.bomb import Bomb
 
 
 @pytest.fixture(scope="module")
@@ -274,14 +275,6 @@ def test_broken_tables_are_named(linked_root):
     table.write_text(text[: len(text) // 2])
     with pytest.raises(InfoError, match=r"tables in .*v1\.0-synthetic cannot be read .*again"):
         create_infos(linked_root, "v1.0-synthetic")
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 def test_infos_with_code_are_refused_and_not_run(tmp_path):
