@@ -17,7 +17,7 @@ TRANSFORMS = _mm.Registry(
 )
 MODELS = _mm.Registry("model", parent=_mm.MODELS, scope="minkocc", locations=["minkocc.models"])
 METRICS = _mm.Registry(
-    "metric", parent=_mm.METRICS, scope="minkocc", locations=["minkocc.evaluation"]
+    "metric", parent=_mm.METRICS, scope="minkocc", locations=["minkocc.evaluation.metrics"]
 )
 HOOKS = _mm.Registry("hook", parent=_mm.HOOKS, scope="minkocc", locations=["minkocc.engine"])
 LOG_PROCESSORS = _mm.Registry(

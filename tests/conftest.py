@@ -16,8 +16,8 @@ from minkocc.synthetic.writer import Settings, write_dataset
 torch.set_num_threads(1)
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("search", derandomize=False)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 WORLD = Settings(train_scenes=3, val_scenes=1, keyframes=2, seed=0, image_size=(192, 108))

@@ -8,10 +8,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from minkocc.cli import add_cfg_options, add_debug, run_tool
+from minkocc.cli import add_debug, run_tool
 from minkocc.config import load_config
 from minkocc.engine.training_cost import measure_training
 from minkocc.provenance import provenance
+from minkocc.recipe_options import add_cfg_options
 from minkocc.structures.files import write_json
 
 

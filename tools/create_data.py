@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from minkocc.cli import add_debug, run_tool
-from minkocc.datasets.info_file import read_infos
 from minkocc.datasets.infos import create_infos
+from minkocc.info_file import read_infos
 
 
 def main() -> None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, add_recipe, load_recipe, run_tool
-from minkocc.engine.launch import evaluate
+from minkocc.cli import add_debug, run_tool
+from minkocc.engine.measure_checkpoint import measure_checkpoint
+from minkocc.recipe_options import add_recipe, load_recipe
 
 
 def main() -> None:
-    """Print the per-class table and write it as JSON."""
+    """Print the tables of the recipe's protocols and write them as JSON, Markdown and pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_recipe(parser)
     parser.add_argument("checkpoint", nargs="?", help="without one, the untrained network")
-    parser.add_argument("--out", type=Path, help="JSON file, default: <work dir>/test.json")
+    parser.add_argument(
+        "--out", type=Path, help="JSON file, .md and .png beside it; default: <work dir>/test.json"
+    )
     parser.add_argument("--dump", type=Path, metavar="DIR", help="write DIR/<token>.npz (key pred)")
+    parser.add_argument(
+        "--render", action="store_true", help="2D mIoU of the rendered semantics too"
+    )
     add_debug(parser)
     options = parser.parse_intermixed_args()  # the checkpoint may follow options
     cfg = load_recipe(options)
     out = options.out or Path(cfg.work_dir) / "test.json"
-    evaluate(cfg, options.checkpoint, out, options.dump)
+    measure_checkpoint(cfg, options.checkpoint, out, options.dump, options.render)
     print(f"results: {out}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minkocc.cli import add_debug, add_recipe, load_recipe, run_tool
+from minkocc.cli import add_debug, run_tool
 from minkocc.config import recipe_of
 from minkocc.engine.launch import train
+from minkocc.recipe_options import add_recipe, load_recipe
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_cfg_options, add_debug, run_tool
+from minkocc.cli import add_debug, run_tool
 from minkocc.config import load_config
 from minkocc.engine.draw_frames import draw_frames
+from minkocc.recipe_options import add_cfg_options
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
-from minkocc.datasets.info_file import INFO_VERSION, InfoError
+from minkocc.info_file import INFO_VERSION, InfoError
 from minkocc.structures.files import write_pickle
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 

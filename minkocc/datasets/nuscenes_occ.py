@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from minkocc.datasets.info_file import InfoError, read_infos
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
+from minkocc.info_file import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import CLASSES, PALETTE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.engine.launch import load_weights
+from minkocc.engine.measure_checkpoint import read_pseudo_labels
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.files import atomic_write
@@ -65,46 +67,36 @@ def draw_frames(
 
 def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
     """The test set of the recipe over another info file, with every target that exists."""
-    settings = cfg.test_dataloader.dataset.to_dict()
-    pipeline = list(settings["pipeline"])
-    place = 1 + [step["type"] for step in pipeline].index("LoadImages")
-    pipeline[place:place] = [
-        {"type": "LoadPseudoLabels"},
-        {
-            "type": "LoadWeakOccupancy",
-            "point_cloud_range": OCC3D_GRID.point_cloud_range,
-            "voxel_size": OCC3D_GRID.voxel_size,
-            "cache": None,
-            "always": True,
-        },
-    ]
-    settings.update(data_root=str(infos.parent), ann_file=infos.name, pipeline=pipeline)
+    settings = deepcopy(cfg.test_dataloader.dataset)
+    read_pseudo_labels(settings)
+    place = 1 + [step.type for step in settings.pipeline].index("LoadPseudoLabels")
+    weak = {
+        "type": "LoadWeakOccupancy",
+        "point_cloud_range": OCC3D_GRID.point_cloud_range,
+        "voxel_size": OCC3D_GRID.voxel_size,
+        "cache": None,
+        "always": True,
+    }
+    settings.pipeline.insert(place, weak)
+    settings.update(data_root=str(infos.parent), ann_file=infos.name)
     return DATASETS.build(settings)
 
 
 def _model(cfg: Config, checkpoint: str) -> torch.nn.Module:
     content = read_checkpoint(checkpoint)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build({**cfg.model, "render_predictions": True})
     load_weights(model, content, checkpoint)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
-@torch.no_grad()
-def _predict(model: Any, item: dict[str, Any]) -> dict[str, Any]:
-    data = model.data_preprocessor(pseudo_collate([item]))
-    sample = model.predict(**data)[0]
-    views = model.render(**data)[0]
-    covered = views.coverage > model.pulsar_head.min_coverage
-    return {
-        "voxels": sample.pred_semantics.cpu().numpy(),
-        "shader": _ids_2d(views.shader_logits, covered),
-        "tied": _ids_2d(views.tied_probs, covered),
-    }
-
-
-def _ids_2d(scores: torch.Tensor, covered: torch.Tensor) -> NDArray[np.integer]:
-    """2D ids where spheres cover the pixel: elsewhere (sky) nothing was ever supervised."""
-    return (torch.where(covered, scores.argmax(1) + 1, 0)).cpu().numpy()
+def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
+    sample = model.predict(**model.data_preprocessor(pseudo_collate([item])))[0]
+    voxels, tied, shader = (
+        values.cpu().numpy()
+        for values in (sample.pred_semantics, sample.rendered_tied, sample.rendered_shader)
+    )
+    # Where no sphere covers a pixel (sky) nothing was ever supervised.
+    return {"voxels": voxels, "shader": np.where(tied > 0, shader, 0), "tied": tied}
 
 
 def _camera_rows(

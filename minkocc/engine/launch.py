@@ -17,10 +17,8 @@ from mmengine.runner import Runner
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
 from minkocc.engine.safe_checkpoint import run_settings
-from minkocc.evaluation.metrics import DumpPredictions
-from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import atomic_write, write_json
+from minkocc.structures.files import atomic_write
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -191,53 +189,3 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) 
     """
     check_weights(model, checkpoint, name)
     model.load_state_dict(checkpoint.get("state_dict", checkpoint))
-
-
-def evaluate(
-    cfg: Config, checkpoint: str | None, out: Path, dump: Path | None = None
-) -> dict[str, Any]:
-    """Predict the test set, measure it, and write the figures as JSON.
-
-    Args:
-        cfg: a resolved recipe with ``work_dir``.
-        checkpoint: weights; None measures the untrained network of the recipe's seed.
-        out: JSON file.
-        dump: folder for one ``<token>.npz`` a frame; frames without a label are then allowed.
-
-    Returns:
-        What was written.
-    """
-    content = read_checkpoint(checkpoint) if checkpoint else None
-    cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
-    runner = build_runner(cfg)
-    model = unwrapped(runner.model)
-    if content is not None:
-        load_weights(model, content, str(checkpoint))
-    else:
-        runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
-        model.init_weights()
-    if dump is not None:
-        metric = DumpPredictions(dump)
-        metric.dataset_meta = runner.test_dataloader.dataset.metainfo
-        runner.test_evaluator.metrics.append(metric)
-    runner.test()
-    summaries = [getattr(metric, "summary", None) for metric in runner.test_evaluator.metrics]
-    if dump is None and not any(summaries):
-        raise UserError(
-            "no frame of the test set has a dense label to be measured against: put Occ3D's gts/ "
-            "into the data root and create the infos again, or predict with --dump DIR"
-        )
-    report: dict[str, Any] = {
-        "config": cfg.filename,
-        "checkpoint": checkpoint,
-        "seed": cfg.seed,
-        "alpha": cfg.alpha,
-        "voxel_size": cfg.voxel_size,
-        "train_mask": cfg.train_mask,
-        "image_pretrained": cfg.image_pretrained,
-        **provenance(),
-        **{summary["protocol"]: summary for summary in summaries if summary},
-    }
-    if is_main_process():
-        write_json(out, report)
-    return report

@@ -69,7 +69,7 @@ class SafeCheckpointHook(CheckpointHook):
         by_epoch: which of the two.
         max_keep_ckpts: how many are kept; -1 keeps all.
         save_last: also the last one, whatever the interval.
-        save_best: metrics whose best checkpoint is kept, e.g. ``'occ/miou'``.
+        save_best: metrics whose best checkpoint is kept, e.g. ``'occ3d/miou'``.
         rule: ``'greater'`` or ``'less'`` of each metric of ``save_best``.
         save_begin: no checkpoint before this epoch or iteration.
         save_optimizer: needed to resume.

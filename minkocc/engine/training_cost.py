@@ -17,8 +17,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 
-from minkocc.datasets.info_file import read_infos
 from minkocc.engine.launch import build_runner
+from minkocc.info_file import read_infos
 
 _WARM_UP = 2
 """Laps at the start of a phase that are not counted: caches fill and kernels are compiled."""

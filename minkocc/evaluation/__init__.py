@@ -1,5 +1,5 @@
-"""Metrics: pure functions on arrays, named protocols, thin mmengine wrappers."""
+"""Metrics: pure functions on arrays, named protocols over them, and what reports their figures.
 
-from minkocc.evaluation.metrics import VoxelIoUMetric
-
-__all__ = ["VoxelIoUMetric"]
+Everything but ``metrics`` (mmengine's side) needs numpy, numba, scipy, torch, tqdm and matplotlib
+alone: no compiled extension, no model, no GPU.
+"""

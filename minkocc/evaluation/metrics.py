@@ -1,100 +1,211 @@
-"""mmengine metrics: they gather integer histograms, never predictions or averages."""
+"""mmengine's side of the metrics: integers of each frame, gathered so that none counts twice."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from mmengine.dist import all_gather_object, get_rank
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from minkocc.evaluation.protocols import VOXEL_PROTOCOLS, summarise, table
-from minkocc.evaluation.voxel_iou import confusion_matrix
+from minkocc.evaluation.image_iou import count_pixels, summarise_images
+from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
+from minkocc.evaluation.report import figures, table
 from minkocc.registry import METRICS
 from minkocc.structures.files import atomic_write
 
 
-@METRICS.register_module()
-class VoxelIoUMetric(BaseMetric):
-    """mIoU and geometric IoU on the 0.4 m Occ3D grid.
+class FrameMetric(BaseMetric):
+    """A metric of integers that add up over frames, whatever process saw which frame.
+
+    mmengine's own gathering sends every frame's result, cuts off what a sampler padded by its
+    place in the order, and loses frames when processes hold different numbers of them. Here a
+    frame goes by its token: it counts once, in the first process that holds it, and each process
+    sends one sum.
 
     Args:
-        protocol: a name of ``VOXEL_PROTOCOLS``.
-        training: how the model was trained, printed with every number: ``train_mask`` and
-            ``image_pretrained``.
-        collect_device: mmengine's.
-        prefix: of the reported names.
+        collect_device: mmengine's; what is sent is small enough for either.
+        prefix: put before the reported names.
     """
 
-    default_prefix = "occ"
+    default_prefix = ""
+
+    def __init__(self, collect_device: str = "cpu", prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.summaries: list[Summary] = []
+        """What the last evaluation found, one for each protocol."""
+
+    def count(self, sample: dict[str, Any]) -> Counts | None:
+        """The integers of one frame, None where it has no target to be measured against."""
+        raise NotImplementedError
+
+    def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
+        """Figures of the sums over all processes."""
+        raise NotImplementedError
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Count the frames of a batch."""
+        self.results += [(sample["token"], self.count(sample)) for sample in data_samples]
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Figures over all processes, the same in each of them.
+
+        Args:
+            size: of the data set.
+        """
+        frames: dict[str, Counts | None] = {}
+        for token, counts in self.results:
+            frames.setdefault(token, counts)
+        self.results.clear()
+        by_process = all_gather_object(list(frames))
+        taken = {token for tokens in by_process[: get_rank()] for token in tokens}
+        own = [counts for token, counts in frames.items() if token not in taken]
+        measured = [counts for counts in own if counts is not None]
+        sums = all_gather_object((len(own), len(measured), add_counts(measured)))
+        metrics = self.compute_metrics([part for part in sums if part[0]])
+        self._warn_of_unseen(sum(part[0] for part in sums), size)
+        return {f"{self.prefix}/{k}" if self.prefix else k: v for k, v in metrics.items()}
+
+    def compute_metrics(self, results: list[tuple[int, int, Counts]]) -> dict[str, float]:
+        """Figures from each process's number of frames, of measured frames, and sum."""
+        seen, measured = sum(part[0] for part in results), sum(part[1] for part in results)
+        if measured < seen:
+            print_log(f"{seen - measured} of {seen} frames have no {self.target}", logger="current")
+        if not measured:
+            self.summaries = []
+            return {}
+        total = add_counts(part[2] for part in results if part[1])
+        self.summaries = self.summarise(total, measured)
+        for summary in self.summaries:
+            print_log("\n" + table(summary), logger="current")
+        return {
+            f"{summary['protocol']}/{name}": float("nan") if value is None else value
+            for summary in self.summaries
+            for name, value in figures(summary).items()
+        }
+
+    target = "target"
+    """What a frame without counts lacks, in words."""
+
+    @staticmethod
+    def _warn_of_unseen(seen: int, size: int) -> None:
+        if seen < size:
+            print_log(
+                f"{seen} of {size} frames were measured: the others reached no process",
+                logger="current",
+                level=logging.WARNING,
+            )
+
+
+@METRICS.register_module()
+class OccupancyMetric(FrameMetric):
+    """Voxel and ray figures on the 0.4 m Occ3D grid.
+
+    Args:
+        protocols: names of ``PROTOCOLS``; a frame's rays are cast on the GPU where predictions are.
+        training: how the model was trained, printed with every figure: ``train_mask`` and
+            ``image_pretrained``.
+        collect_device: mmengine's.
+        prefix: put before the reported names, which begin with the protocol's.
+
+    Raises:
+        ValueError: a protocol is unknown, or none is named.
+    """
+
+    target = "dense label"
 
     def __init__(
         self,
-        protocol: str = "occ3d",
+        protocols: Sequence[str] = ("occ3d",),
         training: dict[str, Any] | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if protocol not in VOXEL_PROTOCOLS:
-            raise ValueError(f"protocol {protocol!r}: expected one of {', '.join(VOXEL_PROTOCOLS)}")
-        self.protocol = VOXEL_PROTOCOLS[protocol]
+        if isinstance(protocols, str) or not protocols:
+            raise ValueError(f"protocols {protocols!r}: expected a list such as ['occ3d']")
+        self.protocols = [protocol_named(name) for name in protocols]
         self.training = dict(training or {})
-        self.summary: dict[str, Any] = {}
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Add one histogram a frame, so that frames padded by a sampler can be cut off.
-
-        A frame without a dense label adds None: it is counted, not measured.
-        """
-        for sample in data_samples:
-            if "voxel_semantics" not in sample:
-                self.results.append(None)
-                continue
-            arrays = (sample[key] for key in ("pred_semantics", "voxel_semantics", "mask_camera"))
-            pred, target, mask = (array.cpu().numpy() for array in arrays)
-            self.results.append(confusion_matrix(pred, target, mask))
-
-    def compute_metrics(self, results: list[NDArray[np.int64] | None]) -> dict[str, float]:
-        """Sum the histograms and report percent."""
-        measured = [result for result in results if result is not None]
-        if len(measured) < len(results):
-            missing = len(results) - len(measured)
-            print_log(f"{missing} of {len(results)} frames have no dense label", logger="current")
-        if not measured:
-            return {}
-        summary = summarise(np.sum(measured, axis=0), len(measured), self.protocol)
-        self.summary = {**summary, **self.training}
-        print_log("\n" + table(self.summary), logger="current")
+    def count(self, sample: dict[str, Any]) -> Counts | None:
+        """Those of every protocol, under ``<protocol>/<name>``."""
+        if "voxel_semantics" not in sample:
+            return None
+        pred = sample["pred_semantics"]
+        frame = Frame(
+            _array(pred),
+            _array(sample["voxel_semantics"]),
+            _array(sample["mask_camera"]),
+            sample.get("ray_origins"),
+            device=pred.device if isinstance(pred, torch.Tensor) else None,
+        )
         return {
-            name: float("nan") if self.summary[name] is None else self.summary[name]
-            for name in ("miou", "geometric_iou")
+            f"{protocol.name}/{name}": counts
+            for protocol in self.protocols
+            for name, counts in protocol.count(frame).items()
         }
 
+    def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
+        """One for each protocol."""
+        return [
+            {**protocol.summarise(_of(protocol.name, counts), num_frames), **self.training}
+            for protocol in self.protocols
+        ]
 
-class DumpPredictions(BaseMetric):
+
+@METRICS.register_module()
+class RenderedIoUMetric(FrameMetric):
+    """2D mIoU of the rendered semantics against the pseudo-labels (``tools/test.py --render``)."""
+
+    target = "pseudo-label"
+
+    def count(self, sample: dict[str, Any]) -> Counts | None:
+        """Pixels of the tied and of the shader path."""
+        if "rendered_target" not in sample:
+            return None
+        target = _array(sample["rendered_target"])
+        paths = ("tied", "shader")
+        return {path: count_pixels(_array(sample[f"rendered_{path}"]), target) for path in paths}
+
+    def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
+        """One: both paths side by side."""
+        return [summarise_images(counts, num_frames)]
+
+
+class DumpPredictions(FrameMetric):
     """Writes one ``<token>.npz`` (key ``pred``, uint8 ``(200, 200, 16)``) a frame.
 
     Args:
         out_dir: where to.
     """
 
-    default_prefix = "dump"
-
     def __init__(self, out_dir: str | Path) -> None:
         super().__init__()
         self.out_dir = Path(out_dir)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Write the predictions of a batch."""
-        for sample in data_samples:
-            with atomic_write(self.out_dir / f"{sample['token']}.npz") as sink:
-                np.savez_compressed(sink, pred=sample["pred_semantics"].cpu().numpy())
-            self.results.append(1)
+    def count(self, sample: dict[str, Any]) -> Counts | None:
+        """Write a frame."""
+        with atomic_write(self.out_dir / f"{sample['token']}.npz") as sink:
+            np.savez_compressed(sink, pred=_array(sample["pred_semantics"]))
+        return {}
 
-    def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """How many frames were written."""
-        return {"frames": float(sum(results))}
+    def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
+        """Nothing is measured."""
+        print_log(f"{num_frames} predictions are in {self.out_dir}", logger="current")
+        return []
+
+
+def _array(values: Any) -> NDArray[Any]:
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def _of(protocol: str, counts: Counts) -> Counts:
+    """One protocol's counts under their own names."""
+    start = f"{protocol}/"
+    return {name[len(start) :]: value for name, value in counts.items() if name.startswith(start)}

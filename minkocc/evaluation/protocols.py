@@ -1,81 +1,312 @@
-"""Named protocols: which voxels and classes a number is made of. Printed with every number."""
+"""Named protocols: which voxels, rays and classes a figure is made of. Printed with every figure.
+
+A protocol counts one frame at a time, in integers that add up in any order, and summarises the
+sums. Everything that reports a figure goes through here: ``tools/evaluate.py``, ``tools/test.py``
+and the demo.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from minkocc.evaluation.voxel_iou import class_iou, geometric_iou
-from minkocc.structures.taxonomy import CLASSES
+from minkocc.evaluation.ray_iou import THRESHOLDS, count_rays, hits_of_frame, ray_iou
+from minkocc.evaluation.ray_pq import connected_instances, count_segments, panoptic_quality
+from minkocc.evaluation.voxel_iou import (
+    RINGS,
+    class_iou,
+    confusion_matrix,
+    geometric_iou,
+    ring_of_voxels,
+)
+from minkocc.structures.taxonomy import CLASSES, DYNAMIC_IDS, FREE, class_id
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+Counts = dict[str, NDArray[np.int64]]
+Summary = dict[str, Any]
+
+_RINGS = ring_of_voxels(OCC3D_GRID)
 
 
 @dataclass(frozen=True)
-class VoxelProtocol:
-    """A voxel-IoU protocol.
+class Frame:
+    """A prediction beside its label, on the Occ3D grid."""
+
+    pred: NDArray[np.uint8]
+    """``(200, 200, 16)`` Occ3D ids."""
+    semantics: NDArray[np.uint8]
+    """The label, alike."""
+    mask_camera: NDArray[np.bool_]
+    """Voxels that a camera sees."""
+    ray_origins: NDArray[np.float64] | None = None
+    """``(T, 3)``: the LiDAR at all keyframes of the scene, in this frame's ego frame, metres."""
+    pred_instances: NDArray[np.integer[Any]] | None = None
+    """``(200, 200, 16)``; None takes connected voxels of a class for an instance."""
+    instances: NDArray[np.integer[Any]] | None = None
+    """Of the label, alike."""
+    device: torch.device | None = None
+    """Where rays are cast; None or a CPU uses numba."""
+
+
+class Protocol(ABC):
+    """How a figure is made.
 
     Args:
         name: what is printed.
-        excluded: class ids left out of the mean.
+        rule: the same in words.
     """
 
-    name: str
-    excluded: tuple[int, ...] = ()
+    needs_origins = False
+    """Whether frames without ray origins are refused."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        self.name = name
+        self.rule = rule
+
+    @abstractmethod
+    def count(self, frame: Frame) -> Counts:
+        """Integers of one frame."""
+
+    @abstractmethod
+    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+        """Figures in percent from the sums over frames, None for what is undefined."""
 
 
-VOXEL_PROTOCOLS = {
-    "occ3d": VoxelProtocol("occ3d"),
-    "selfsup15": VoxelProtocol("selfsup15", excluded=(0, 12)),
-}
-"""``occ3d``: voxels in mask_camera, mean over the classes present among 0..16.
-``selfsup15``: the same without *others* and *other_flat* (the note under the paper's Table I)."""
-
-
-def summarise(
-    confusion: NDArray[np.int64], num_frames: int, protocol: VoxelProtocol
-) -> dict[str, Any]:
-    """A protocol's figures in percent, None for what is undefined.
+class VoxelProtocol(Protocol):
+    """IoU over the voxels in ``mask_camera``.
 
     Args:
-        confusion: int64 ``(18, 18)``, rows = target, over all frames.
-        num_frames: how many frames were counted.
-        protocol: which classes are averaged.
+        name: what is printed.
+        rule: the same in words.
+        excluded: class ids left out of the means.
     """
-    iou = class_iou(confusion)
-    averaged = [i for i in range(len(CLASSES)) if i not in protocol.excluded and iou[i] == iou[i]]
-    return {
-        "protocol": protocol.name,
-        "miou": _percent(float(np.mean(iou[averaged])) if averaged else float("nan")),
-        "geometric_iou": _percent(geometric_iou(confusion)),
-        "iou": {name: _percent(float(value)) for name, value in zip(CLASSES, iou)},
-        "num_frames": num_frames,
-        "classes_averaged": len(averaged),
-    }
+
+    def __init__(self, name: str, rule: str, excluded: tuple[int, ...] = ()) -> None:
+        super().__init__(name, rule)
+        self.excluded = excluded
+
+    def count(self, frame: Frame) -> Counts:
+        """``confusion``, ``(3, 18, 18)``: one matrix a ring."""
+        matrix = confusion_matrix(frame.pred, frame.semantics, frame.mask_camera, _RINGS)
+        return {"confusion": matrix}
+
+    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+        """mIoU, geometric IoU, mIoU of dynamic classes, per class and by ring."""
+        whole = counts["confusion"].sum(0)
+        averaged = [i for i in range(len(CLASSES)) if i not in self.excluded]
+        iou = class_iou(whole)
+        return {
+            "protocol": self.name,
+            "rule": self.rule,
+            "miou": percent(mean_of(iou[averaged])),
+            "geometric_iou": percent(geometric_iou(whole)),
+            "miou_dynamic": percent(mean_of(iou[list(DYNAMIC_IDS)])),
+            "iou": by_class(iou),
+            "rings": {
+                name: self._of_ring(matrix, averaged)
+                for name, matrix in zip(RINGS, counts["confusion"])
+            },
+            "num_frames": num_frames,
+            "num_voxels": int(whole.sum()),
+            "classes_averaged": count_defined(iou[averaged]),
+            "confusion": whole.tolist(),
+        }
+
+    @staticmethod
+    def _of_ring(matrix: NDArray[np.int64], averaged: list[int]) -> Summary:
+        iou = class_iou(matrix)
+        return {
+            "miou": percent(mean_of(iou[averaged])),
+            "geometric_iou": percent(geometric_iou(matrix)),
+            "iou": by_class(iou),
+            "classes_averaged": count_defined(iou[averaged]),
+        }
 
 
-def table(summary: dict[str, Any]) -> str:
-    """A summary as a table for the terminal."""
-    rows = [(name, _text(value)) for name, value in summary["iou"].items()]
-    rows += [
-        (f"mIoU ({summary['classes_averaged']} classes)", _text(summary["miou"])),
-        ("geometric IoU", _text(summary["geometric_iou"])),
-    ]
-    width = max(len(name) for name, _ in rows)
-    line = "-" * (width + 10)
-    head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, IoU in percent"
-    for key in ("train_mask", "image_pretrained"):
-        if key in summary:
-            head += f"\n{key} {summary[key] or 'none'}"
-    body = [f"{name:<{width}}  {value:>8}" for name, value in rows]
-    body.insert(len(summary["iou"]), line)
-    return "\n".join([head, line, *body])
+class RayProtocol(Protocol):
+    """RayIoU at 1, 2 and 4 m."""
+
+    needs_origins = True
+
+    def count(self, frame: Frame) -> Counts:
+        """``rays``, ``(5, 17)``, see ``count_rays``."""
+        return {"rays": count_rays(*_hits(frame))}
+
+    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+        """RayIoU, its mean over the thresholds, and per class."""
+        iou = ray_iou(counts["rays"])
+        return {
+            "protocol": self.name,
+            "rule": self.rule,
+            "rayiou": percent(mean_of(iou)),
+            **{f"rayiou@{t}": percent(mean_of(row)) for t, row in zip(THRESHOLDS, iou)},
+            **{f"iou@{t}": by_class(row) for t, row in zip(THRESHOLDS, iou)},
+            "num_frames": num_frames,
+            "num_rays": int(counts["rays"][0].sum()),
+            "classes_averaged": count_defined(iou[0]),
+        }
 
 
-def _percent(value: float) -> float | None:
-    return round(100.0 * value, 4) if value == value else None
+class RayPQProtocol(Protocol):
+    """RayPQ at 1, 2 and 4 m."""
+
+    needs_origins = True
+
+    def count(self, frame: Frame) -> Counts:
+        """``segments``, ``(3, 17, 4)``, and how many frames gave instances: prediction, label."""
+        pred, target = _hits(frame)
+        given = [frame.pred_instances is not None, frame.instances is not None]
+        pred_ids = (
+            connected_instances(frame.pred)
+            if frame.pred_instances is None
+            else frame.pred_instances
+        )
+        target_ids = (
+            connected_instances(frame.semantics) if frame.instances is None else frame.instances
+        )
+        return {
+            "segments": count_segments(pred, target, pred_ids, target_ids),
+            "instances_given": np.array(given, np.int64),
+        }
+
+    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+        """RayPQ, its mean over the thresholds, and per class."""
+        quality = panoptic_quality(counts["segments"])
+        given = dict(zip(("prediction", "label"), counts["instances_given"].tolist()))
+        return {
+            "protocol": self.name,
+            "rule": self.rule,
+            "raypq": percent(mean_of(quality)),
+            **{f"raypq@{t}": percent(mean_of(row)) for t, row in zip(THRESHOLDS, quality)},
+            **{f"pq@{t}": by_class(row) for t, row in zip(THRESHOLDS, quality)},
+            "num_frames": num_frames,
+            "frames_with_instance_ids": given,
+            "classes_averaged": count_defined(quality[-1]),
+        }
 
 
-def _text(value: float | None) -> str:
-    return "absent" if value is None else f"{value:.2f}"
+class PaperRepoProtocol(Protocol):
+    """What the public code named after the paper computes: predicting the unseen is wrong."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(name, rule)
+        self._parts = (_AllVoxels(name, rule), RayProtocol(name, rule))
+
+    def count(self, frame: Frame) -> Counts:
+        """Those of both parts; without ray origins those of voxels alone."""
+        voxels, rays = self._parts
+        target = np.where(frame.mask_camera, frame.semantics, np.uint8(FREE))
+        as_seen = Frame(
+            frame.pred, target, frame.mask_camera, frame.ray_origins, device=frame.device
+        )
+        counts = voxels.count(as_seen)
+        return counts if frame.ray_origins is None else {**counts, **rays.count(as_seen)}
+
+    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+        """The figures of ``occ3d`` and, with ray origins, those of ``rayiou``."""
+        voxels, rays = self._parts
+        summary = voxels.summarise(counts, num_frames)
+        if "rays" in counts:
+            ray_summary = rays.summarise(counts, num_frames)
+            summary["ray_classes_averaged"] = ray_summary.pop("classes_averaged")
+            summary = {**summary, **ray_summary}
+        return summary
+
+
+class _AllVoxels(VoxelProtocol):
+    """IoU over every voxel."""
+
+    def count(self, frame: Frame) -> Counts:
+        return {"confusion": confusion_matrix(frame.pred, frame.semantics, None, _RINGS)}
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        VoxelProtocol(
+            "occ3d",
+            "voxels in mask_camera; mean over the classes of 0..16 that the labels hold there",
+        ),
+        RayProtocol(
+            "rayiou",
+            "14,040 rays from up to 8 origins a frame, no mask, rays that the label lets through "
+            "left out; mean over the classes that a ray hits in prediction or label",
+        ),
+        RayPQProtocol(
+            "raypq",
+            "the rays of rayiou as points of segments, matched above IoU 0.5, unmatched ones under "
+            "10 rays left out; mean over the classes with a segment",
+        ),
+        PaperRepoProtocol(
+            "paper-repo",
+            "all voxels and rays, the label free outside mask_camera: what is predicted there is "
+            "wrong",
+        ),
+        VoxelProtocol(
+            "selfsup15",
+            "as occ3d, without others and other_flat in the mean",
+            excluded=(class_id("others"), class_id("other_flat")),
+        ),
+    )
+}
+
+
+def protocol_named(name: str) -> Protocol:
+    """A protocol of ``PROTOCOLS``.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"protocol {name!r}: expected one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def add_counts(parts: Iterable[Counts]) -> Counts:
+    """The sum of counts, name by name.
+
+    Raises:
+        ValueError: the parts do not hold the same names: some frames had ray origins, some not.
+    """
+    total: Counts = {}
+    for number, part in enumerate(parts):
+        if number and part.keys() != total.keys():
+            raise ValueError(
+                f"counts of {sorted(total)} and of {sorted(part)} do not add up: give ray origins "
+                "for all frames or for none"
+            )
+        total = {name: total[name] + part[name] if number else part[name] for name in part}
+    return total
+
+
+def percent(value: float) -> float | None:
+    """A share in percent, four decimals; None for NaN."""
+    return round(100.0 * float(value), 4) if value == value else None
+
+
+def mean_of(values: NDArray[np.float64]) -> float:
+    """The mean of what is defined, NaN if nothing is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def count_defined(values: NDArray[np.float64]) -> int:
+    """How many values a mean is made of."""
+    return int((~np.isnan(values)).sum())
+
+
+def by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Percent of each class."""
+    return {name: percent(value) for name, value in zip(CLASSES, values)}
+
+
+def _hits(frame: Frame) -> Any:
+    if frame.ray_origins is None:
+        raise ValueError("this protocol needs the frame's ray origins")
+    return hits_of_frame(frame.pred, frame.semantics, frame.ray_origins, frame.device)

@@ -38,6 +38,7 @@ class MinkOcc(BaseModel):
             weak phase; 0 in the paper's recipes.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
             backbone.
+        render_predictions: ``predict`` adds the rendered 2D semantics.
 
     Raises:
         ValueError: a head does not take the genunet's output.
@@ -56,6 +57,7 @@ class MinkOcc(BaseModel):
         lambda_bce: float = 1.0,
         lift_weight: float = 0.0,
         sync_bn: bool = False,
+        render_predictions: bool = False,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.image_encoder = MODELS.build(image_encoder) if image_encoder else None
@@ -74,6 +76,7 @@ class MinkOcc(BaseModel):
         self.lambda_bce = lambda_bce
         self.lift_weight = lift_weight
         self.render_ramp = 1.0
+        self.render_predictions = render_predictions
         if sync_bn:
             convert_sync_batch_norm(self)
 
@@ -142,27 +145,20 @@ class MinkOcc(BaseModel):
     def predict(
         self, inputs: dict[str, Any], data_samples: list[OccDataSample]
     ) -> list[OccDataSample]:
-        """Add ``pred_semantics`` uint8 ``(200, 200, 16)`` on the Occ3D grid to every sample."""
-        voxels, _ = self.extract_feat(inputs, data_samples)
-        probs = self.semantic_head(voxels.feats).softmax(1)
-        for b, sample in enumerate(data_samples):
-            rows = voxels.coords[:, 0] == b
-            sample.pred_semantics = to_occ3d(voxels.coords[rows, 1:], probs[rows], self.grid)
-        return data_samples
+        """Add ``pred_semantics`` uint8 ``(200, 200, 16)`` on the Occ3D grid to every sample.
 
-    @torch.no_grad()
-    def render(self, inputs: dict[str, Any], data_samples: list[OccDataSample]) -> list[Any]:
-        """The rendered 2D semantics of every sample (``RenderedViews``), as the losses see them."""
+        With ``render_predictions`` also what ``PulsarHead.predict`` adds.
+        """
         voxels, _ = self.extract_feat(inputs, data_samples)
         probs = self.semantic_head(voxels.feats).softmax(1)
-        out = []
         for b, sample in enumerate(data_samples):
             rows = voxels.coords[:, 0] == b
-            centres = self.grid.to_centre(voxels.coords[rows, 1:])
-            shift = self.pulsar_head.lattice_shift(sample)
-            head = self.pulsar_head
-            out.append(head.render(voxels.feats[rows], probs[rows], centres, sample, shift))
-        return out
+            coords = voxels.coords[rows, 1:]
+            sample.pred_semantics = to_occ3d(coords, probs[rows], self.grid)
+            if self.render_predictions:
+                centres = self.grid.to_centre(coords)
+                self.pulsar_head.predict(voxels.feats[rows], probs[rows], centres, sample)
+        return data_samples
 
     @staticmethod
     def phase_of(data_samples: list[OccDataSample]) -> Phase:

@@ -135,6 +135,22 @@ class PulsarHead(BaseModule):
         rendered, tied = out.features.split([feats.shape[1], probs.shape[1]], dim=1)
         return rendered, tied / out.coverage[:, None].clamp(min=1e-6), out.coverage
 
+    def predict(self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample) -> None:
+        """Add the rendered 2D semantics to a sample.
+
+        ``rendered_tied`` and ``rendered_shader``, uint8 ``(N, h, w)`` of 2D ids: the tied path has
+        0 where spheres cover too little of a pixel, the shader, which paints every pixel, never.
+        ``rendered_target``: the pseudo-labels at those pixels, if the sample has any.
+        """
+        shift = self.lattice_shift(sample)
+        views = self.render(feats, probs, centres, sample, shift)
+        tied = torch.where(views.coverage > self.min_coverage, views.tied_probs.argmax(1) + 1, 0)
+        sample.rendered_tied = tied.byte()
+        sample.rendered_shader = (views.shader_logits.argmax(1) + 1).byte()
+        if "img_semantics" in sample:
+            labels = self.at_lattice(sample.img_semantics, shift, sample.raw_size)
+            sample.rendered_target = labels
+
     def loss(
         self,
         feats: Tensor,

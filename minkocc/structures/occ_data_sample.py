@@ -23,5 +23,7 @@ class OccDataSample(BaseDataElement):
     * ``mask_camera``, ``mask_lidar`` bool ``(X, Y, Z)``;
     * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown;
     * ``img_semantics`` uint8, ``img_confidence`` float ``(N, H, W)`` at the raw size;
-    * ``pred_semantics`` uint8 ``(200, 200, 16)``: the prediction on the Occ3D grid.
+    * ``pred_semantics`` uint8 ``(200, 200, 16)``: the prediction on the Occ3D grid;
+    * ``rendered_tied``, ``rendered_shader``, ``rendered_target`` uint8 ``(N, h, w)``: rendered 2D
+      ids of both paths and the pseudo-labels at the same pixels.
     """

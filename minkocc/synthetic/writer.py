@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from minkocc.structures.files import write_json
 from minkocc.structures.taxonomy import CAMERAS, CLASSES, SKY_2D, UNLABELLED_2D
 from minkocc.synthetic import tables
 from minkocc.synthetic.scene_writer import SceneSpec, SceneWriter
+from minkocc.worker_pool import check_workers, run_in_workers
 
 _PARAMETERS = "synthetic.json"
 _FINISHED = ".scenes"  # one file of records per finished scene
@@ -104,13 +102,15 @@ def write_dataset(
         ValueError: ``workers`` is not positive.
         FileExistsError: ``out`` holds something else.
     """
-    if workers < 1:
-        raise ValueError(f"workers {workers} is too small: use 1 or more")
+    check_workers(workers)
     _prepare(out, settings.parameters(), overwrite)
     specs = settings.specs(out)
     missing = [spec for spec in specs if not _record_file(spec).exists()]
     for _ in tqdm(
-        _run(missing, min(workers, len(missing))), total=len(missing), desc="scenes", unit="scene"
+        run_in_workers(_write_scene, missing, workers),
+        total=len(missing),
+        desc="scenes",
+        unit="scene",
     ):
         pass
     _write_tables(out, specs)
@@ -159,17 +159,6 @@ def _write_scene(spec: SceneSpec) -> str:
     cv2.setNumThreads(1)  # processes are the parallelism
     write_json(_record_file(spec), SceneWriter(spec).write())
     return spec.name
-
-
-def _run(specs: list[SceneSpec], workers: int) -> Iterator[str]:
-    """Write scenes, yielding the name of each."""
-    if workers <= 1:
-        yield from map(_write_scene, specs)
-        return
-    # Forked copies of Embree's and numba's threads are not safe to use.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(_write_scene, specs)
 
 
 def _write_tables(out: Path, specs: list[SceneSpec]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.datasets.info_file import read_infos
+from minkocc.info_file import read_infos
 from tests.bomb import Bomb
 from tests.e2e.job import CONFIG, ROOT, expect_error, options, tool, train
 

@@ -25,7 +25,7 @@ def test_finer_voxels_train_and_validate_in_bounded_memory(synthetic_root, tmp_p
         # torch alone takes more than a fifth of a GiB.
         assert 0.2 < cost["peak_memory_gib"] < 8
         # Measured at 0.4 m, whatever the model's voxels.
-        assert {"occ/miou", "occ/geometric_iou"} <= cost["metrics"].keys()
+        assert {"occ3d/miou", "occ3d/geometric_iou"} <= cost["metrics"].keys()
 
 
 def test_a_mistake_in_the_last_recipe_is_told_at_once(tmp_path):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from minkocc.datasets.info_file import read_infos
+from minkocc.info_file import read_infos
 from tests.e2e.job import CONFIG, ROOT, options, tool, training_lines
 from tests.e2e.record_draws import draws
 
@@ -124,8 +124,8 @@ def test_metrics_are_gathered_over_the_frames_of_both_ranks(two, synthetic_root,
     done = tool("test.py", CONFIG, work_dir / "epoch_2.pth", *more)
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads((tmp_path / "test.json").read_text())["occ3d"]
-    (line,) = re.findall(r"Epoch\(val\).*occ/miou.*", output)
-    found = {name: float(value) for name, value in re.findall(r"occ/(\w+): ([\d.]+)", line)}
+    (line,) = re.findall(r"Epoch\(val\).*occ3d/miou.*", output)
+    found = {name: float(value) for name, value in re.findall(r"occ3d/(\w+): ([\d.]+)", line)}
     for name in ("miou", "geometric_iou"):
         assert found[name] == pytest.approx(figures[name], abs=1e-4)
 

@@ -118,7 +118,7 @@ def with_features(xyz, lag=0.0):
 # Points and pixels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, any_scene_step(), any_image_step())
 def test_a_point_keeps_its_pixel_under_any_augmentation(seed, move_scene, warp_images):
     results = frame(seed)
@@ -165,7 +165,7 @@ def pixel_of(matrix, point):
     return np.array([u, v]) / z
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, any_scene_step())
 def test_a_warped_picture_shows_near_and_far_things_where_they_project(seed, move_scene):
     results = frame(seed)
@@ -239,7 +239,7 @@ def points_in_voxels(grid, rng, count=400):
     return low + (index + rng.uniform(0.02, 0.98, index.shape)) * grid.voxel_size, index
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seeds,
     st.integers(-2, 2),
@@ -261,7 +261,7 @@ def test_after_quarter_turns_and_flips_every_point_finds_its_voxels_label(
         assert out[key].dtype == array.dtype
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.sampled_from([GRID, LOPSIDED]), st.sampled_from([1, 4]), st.data())
 def test_after_any_turn_a_point_finds_a_label_from_next_to_it(seed, grid, block, data):
     # The centre of the point's new voxel is at most 0.71 voxels from it and at its height, so that
@@ -283,7 +283,7 @@ def test_after_any_turn_a_point_finds_a_label_from_next_to_it(seed, grid, block,
         assert np.any(found, axis=0).all(), key
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, any_scene_step())
 def test_current_and_earlier_sweeps_move_alike(seed, move_scene):
     rng = np.random.default_rng(seed)
@@ -317,7 +317,7 @@ def both_samples(seed, move_scene, points, **targets):
     return out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, any_scene_step())
 def test_a_return_takes_the_pseudo_label_of_its_raw_pixel(seed, move_scene):
     rng = np.random.default_rng([seed, 1])
@@ -340,7 +340,7 @@ def test_a_return_takes_the_pseudo_label_of_its_raw_pixel(seed, move_scene):
         assert len(number) == len(expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, any_scene_step(), st.tuples(st.integers(0, 7), st.integers(0, 7)))
 def test_3d_augmentation_leaves_the_rendered_views_as_they_are(seed, move_scene, shift):
     torch.manual_seed(seed)

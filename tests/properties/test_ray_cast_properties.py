@@ -55,7 +55,7 @@ def scenes(draw):
 
 @example(_along_a_face(2))
 @example(_along_a_face(1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scenes())
 def test_counts_equal_the_slab_test_of_every_voxel(scene):
     grid, origins, ends = scene
@@ -74,7 +74,7 @@ def test_counts_equal_the_slab_test_of_every_voxel(scene):
         assert passes.max() <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scenes())
 def test_counts_are_the_sum_over_rays(scene):
     grid, origins, ends = scene
@@ -83,7 +83,7 @@ def test_counts_are_the_sum_over_rays(scene):
     np.testing.assert_array_equal(together, np.sum(one_by_one, axis=0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes(), st.integers(0, 2**32 - 1))
 def test_visible_voxels_end_at_the_first_occupied_one(scene, seed):
     grid, origins, ends = scene

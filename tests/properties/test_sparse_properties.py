@@ -21,7 +21,7 @@ NAMES = ["torch", "minkowski"] if find_spec("MinkowskiEngine") else ["torch"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     count=st.integers(1, 60),
     seed=st.integers(0, 10**6),

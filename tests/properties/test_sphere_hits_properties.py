@@ -10,7 +10,7 @@ from tests.unit.ops.sphere_reference import random_scene
 SIZE = (7, 11)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31 - 1),
     spheres=st.integers(1, 40),

@@ -293,7 +293,7 @@ def test_impossible_knobs_are_refused(options, words):
         ({"train_pipeline": []}, "'train_pipeline'.*ends with `del train_pipeline`"),
         ({"train_cfg.val_intervall": 3}, "ResumableTrainLoop takes no .*'val_interval'"),
         ({"optim_wrapper.optimizer.lrr": 3}, "Adam takes no 'lrr'.*'lr'"),
-        ({"test_evaluator.protocl": "x"}, "VoxelIoUMetric takes no 'protocl'.*'protocol'"),
+        ({"test_evaluator.protocol": "x"}, "OccupancyMetric takes no 'protocol'.*'protocols'"),
         ({"custom_hooks": [{"type": "EMAHok"}]}, r"custom_hooks\.0: there is no hook .*'EMAHook'"),
     ],
 )
@@ -307,9 +307,9 @@ def test_unknown_components_and_keywords_are_refused_with_the_nearest(options, w
     [
         {"model.image_encoder.backbone.norm_cfg": {"type": "BN", "requires_grad": True}},
         {"custom_hooks": [{"type": "EMAHook", "momentum": 0.1, "priority": "LOW"}]},
-        {"test_evaluator": [{"type": "VoxelIoUMetric", "protocol": "selfsup15"}]},
+        {"test_evaluator": [{"type": "OccupancyMetric", "protocols": ["selfsup15"]}]},
         {
-            "test_evaluator": {"type": "Evaluator", "metrics": [{"type": "VoxelIoUMetric"}]},
+            "test_evaluator": {"type": "Evaluator", "metrics": [{"type": "OccupancyMetric"}]},
         },
         {"train_dataloader.dataset.pipeline.1": {"type": "mmdet3d.LoadPointsFromFile",
                                                  "coord_type": "LIDAR"}},

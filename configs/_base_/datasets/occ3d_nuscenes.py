@@ -65,10 +65,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type="VoxelIoUMetric",
-    protocol="occ3d",
-    training=dict(train_mask="${train_mask}", image_pretrained="${image_pretrained}"),
-)
-test_evaluator = val_evaluator
-del _grid, train_pipeline, test_pipeline  # building blocks of this file, not settings
+_training = dict(train_mask="${train_mask}", image_pretrained="${image_pretrained}")
+val_evaluator = dict(type="OccupancyMetric", protocols=["occ3d"], training=_training)
+test_evaluator = dict(type="OccupancyMetric", protocols=["occ3d", "rayiou"], training=_training)
+del _grid, _training, train_pipeline, test_pipeline  # building blocks, not settings

@@ -9,9 +9,9 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import view_points
 from pyquaternion import Quaternion
 
-from minkocc.datasets.info_file import INFO_VERSION, InfoError, read_infos
 from minkocc.datasets.infos import create_infos, split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
+from minkocc.info_file import INFO_VERSION, InfoError, read_infos
 from minkocc.structures.files import UnsafeFileError
 from minkocc.structures.taxonomy import CAMERAS
 from tests.bomb import Bomb

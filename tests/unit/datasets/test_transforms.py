@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minkocc.datasets.info_file import read_infos
 from minkocc.datasets.transforms.augment import (
     AugmentImages,
     AugmentScene,
@@ -23,6 +22,7 @@ from minkocc.datasets.transforms.loading import (
     refine,
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.info_file import read_infos
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid

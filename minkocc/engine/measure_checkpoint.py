@@ -1,0 +1,99 @@
+"""Predict the test set, measure it under the recipe's protocols, and write the figures."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from minkocc.checkpoint_file import read_checkpoint
+from minkocc.engine.launch import build_runner, load_weights, unwrapped
+from minkocc.evaluation.metrics import DumpPredictions, FrameMetric, RenderedIoUMetric
+from minkocc.evaluation.report import write_report
+from minkocc.provenance import provenance
+from minkocc.structures.errors import UserError
+
+
+def measure_checkpoint(
+    cfg: Config,
+    checkpoint: str | None,
+    out: Path,
+    dump: Path | None = None,
+    render: bool = False,
+) -> list[dict[str, Any]]:
+    """Predict the test set, measure it, and write JSON, Markdown and pictures.
+
+    Args:
+        cfg: a resolved recipe with ``work_dir``.
+        checkpoint: weights; None measures the untrained network of the recipe's seed.
+        out: JSON file; the others stand beside it.
+        dump: folder for one ``<token>.npz`` a frame; frames without a label are then allowed.
+        render: measure the rendered 2D semantics against the pseudo-labels too.
+
+    Returns:
+        The summary of every protocol.
+
+    Raises:
+        UserError: no frame has a label to be measured against, or with ``render`` no pseudo-label.
+    """
+    content = read_checkpoint(checkpoint) if checkpoint else None
+    cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
+    if render:
+        cfg.model.render_predictions = True
+        read_pseudo_labels(cfg.test_dataloader.dataset)
+    runner = build_runner(cfg)
+    model = unwrapped(runner.model)
+    if content is not None:
+        load_weights(model, content, str(checkpoint))
+    else:
+        runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
+        model.init_weights()
+    rendered = RenderedIoUMetric()
+    added: list[FrameMetric] = [rendered] if render else []
+    if dump is not None:
+        added.append(DumpPredictions(dump))
+    summaries = _test(runner, added)
+    if render and not rendered.summaries:
+        raise UserError(
+            "--render: no frame of the test set has a pseudo-label to be measured against: create "
+            "them with tools/generate_pseudo_labels.py"
+        )
+    if dump is None and not summaries:
+        raise UserError(
+            "no frame of the test set has a dense label to be measured against: put Occ3D's gts/ "
+            "into the data root and create the infos again, or predict with --dump DIR"
+        )
+    if is_main_process():
+        context = {
+            "config": cfg.filename,
+            "checkpoint": checkpoint,
+            "seed": cfg.seed,
+            "alpha": cfg.alpha,
+            "voxel_size": cfg.voxel_size,
+            "train_mask": cfg.train_mask,
+            "image_pretrained": cfg.image_pretrained,
+            **provenance(),
+        }
+        write_report(out, summaries, context)
+    return summaries
+
+
+def read_pseudo_labels(dataset: Config) -> None:
+    """Let the pipeline of a test set read the pseudo-labels, where there are any."""
+    steps = [step.type for step in dataset.pipeline]
+    if "LoadPseudoLabels" not in steps:
+        dataset.pipeline.insert(steps.index("LoadImages") + 1, {"type": "LoadPseudoLabels"})
+
+
+def _test(runner: Runner, added: list[FrameMetric]) -> list[dict[str, Any]]:
+    """Run the test loop with more metrics; the summaries of all that keep some."""
+    metrics = runner.test_evaluator.metrics
+    for metric in added:
+        metric.dataset_meta = runner.test_dataloader.dataset.metainfo
+        metrics.append(metric)
+    runner.test()
+    return [summary for metric in metrics for summary in getattr(metric, "summaries", [])]

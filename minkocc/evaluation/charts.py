@@ -1,0 +1,90 @@
+"""Pictures of figures: bars of each class, and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minkocc.structures.files import atomic_write
+from minkocc.structures.taxonomy import CLASSES, PALETTE
+
+ClassFigures = Mapping[str, float | None]
+
+
+def draw_class_bars(protocols: Mapping[str, Mapping[str, ClassFigures]], path: Path) -> None:
+    """A row of bars for each protocol: one group a class, one bar a column of its table.
+
+    Args:
+        protocols: the columns of each protocol's table, by title.
+        path: the PNG.
+    """
+    figure = Figure(figsize=(14, 3.2 * len(protocols) + 1.0), layout="constrained")
+    axes = figure.subplots(len(protocols), 1, squeeze=False)[:, 0]
+    for axis, (name, columns) in zip(axes, protocols.items()):
+        _bars(axis, columns)
+        axis.set_title(f"protocol {name}", loc="left", fontsize=11)
+    _save(figure, path)
+
+
+def draw_confusion(matrix: Sequence[Sequence[int]], title: str, path: Path) -> None:
+    """The confusion matrix, each row in percent of its class in the label.
+
+    Args:
+        matrix: ``(18, 18)`` counts, rows = label.
+        title: above it.
+        path: the PNG.
+    """
+    counts = np.asarray(matrix, np.float64)
+    share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
+    names = [*CLASSES, "free"]
+    figure = Figure(figsize=(11, 9.5), layout="constrained")
+    axis = figure.subplots()
+    picture = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
+    axis.set_xticks(range(len(names)), _spaced(names), rotation=45, ha="right")
+    rows = [f"{name}  {count:,.0f}" for name, count in zip(_spaced(names), counts.sum(1))]
+    axis.set_yticks(range(len(names)), rows)
+    axis.set_xlabel("prediction")
+    axis.set_ylabel("label, and how often it occurs")
+    axis.set_title(title)
+    for row, column in np.argwhere(share >= 0.5):
+        value = share[row, column]
+        colour = "white" if value > 55 else "black"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(picture, ax=axis, label="percent of the label's class", shrink=0.8)
+    _save(figure, path)
+
+
+def _bars(axis: Axes, columns: Mapping[str, ClassFigures]) -> None:
+    colours = PALETTE[: len(CLASSES)] / 255.0
+    width = 0.84 / max(len(columns), 1)
+    for number, values in enumerate(columns.values()):
+        place = np.arange(len(CLASSES)) + (number - (len(columns) - 1) / 2) * width
+        heights = [values[name] or 0.0 for name in CLASSES]
+        shade = 1.0 - 0.7 * number / max(len(columns) - 1, 1)
+        faded = [(*colour, shade) for colour in colours]
+        axis.bar(place, heights, width, color=faded, edgecolor="0.35", linewidth=0.4)
+        for x, name, height in zip(place, CLASSES, heights):
+            text = "absent" if values[name] is None else f"{height:.0f}"
+            if number == 0 or (len(columns) <= 4 and values[name] is not None):
+                axis.annotate(
+                    text, (x, height), (0, 2), textcoords="offset points", ha="center", fontsize=6,
+                    rotation=90 if text == "absent" else 0,
+                )  # fmt: skip
+    axis.set_xticks(range(len(CLASSES)), _spaced(CLASSES), rotation=20, ha="right", fontsize=8)
+    axis.set_ylabel("percent")
+    axis.set_ylim(0, max(10.0, axis.get_ylim()[1] * 1.12))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlabel("bars from left to right: " + ", ".join(columns), fontsize=8)
+
+
+def _spaced(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic_write(path) as sink:
+        figure.savefig(sink, format="png", dpi=110)

@@ -1,0 +1,280 @@
+"""Folders of predictions, of any code base: matched with labels, checked, and measured."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
+from minkocc.evaluation.ray_iou import select_origins
+from minkocc.info_file import read_infos
+from minkocc.structures.errors import UserError
+from minkocc.structures.taxonomy import FREE
+from minkocc.structures.voxel_grid import OCC3D_GRID
+from minkocc.worker_pool import run_in_workers
+
+PREDICTION_KEYS = ("pred", "semantics", "arr_0")
+INSTANCES_KEY = "instances"
+
+
+class PredictionError(UserError, ValueError):
+    """A prediction, label or list of frames that cannot be used; the text names the remedy."""
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """Where a frame's prediction and label are."""
+
+    token: str
+    label: Path
+    pred: Path | None
+    """None: there is none, and everything counts as free."""
+    ray_origins: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class MatchedFrames:
+    """What two folders hold of each other."""
+
+    frames: list[FrameFiles]
+    missing: list[str] = field(default_factory=list)
+    """Tokens of labels without a prediction."""
+    extra: list[str] = field(default_factory=list)
+    """Tokens of predictions that no label was asked for."""
+    not_asked: int = 0
+    """Labels in the folder that the list of frames leaves out."""
+
+
+@dataclass(frozen=True)
+class FrameList:
+    """Which frames are measured, from infos or from a file of ray origins."""
+
+    origins: dict[str, NDArray[np.float64]]
+    """Ray origins by token."""
+    scenes: dict[str, str]
+    """The scene of each token, where it is known."""
+    source: Path
+
+
+def frames_of_infos(path: Path) -> FrameList:
+    """The frames of an info file that have a dense label.
+
+    Raises:
+        InfoError: it cannot be used.
+    """
+    frames = [frame for frame in read_infos(path)["data_list"] if frame["occ_path"]]
+    return FrameList(
+        {frame["token"]: np.asarray(frame["ray_origins"]) for frame in frames},
+        {frame["token"]: frame["scene_name"] for frame in frames},
+        path,
+    )
+
+
+def frames_of_origins(path: Path) -> FrameList:
+    """The frames of a JSON file that maps tokens to lists of ray origins ``[x, y, z]``.
+
+    Raises:
+        PredictionError: it is missing, no such JSON, or a frame's origins cannot be used.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PredictionError(f"--origins {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise PredictionError(f"--origins {path} is no JSON ({error})") from error
+    if not isinstance(content, dict) or not content:
+        raise PredictionError(f"--origins {path}: expected {{token: [[x, y, z], ...], ...}}")
+    return FrameList({token: _origins(path, token, content[token]) for token in content}, {}, path)
+
+
+def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrames:
+    """Find the prediction and the label of every frame.
+
+    Args:
+        pred: folder of ``<token>.npz``.
+        gt: folder of ``<scene>/<token>/labels.npz``.
+        listed: the frames to measure; None takes every label.
+
+    Raises:
+        PredictionError: a folder is missing or empty, or a listed frame has no label.
+    """
+    for name, folder in (("--pred", pred), ("--gt", gt)):
+        if not folder.is_dir():
+            raise PredictionError(f"{name} {folder} is not a folder")
+    preds = {path.stem: path for path in pred.glob("*.npz")}
+    if not preds:
+        raise PredictionError(f"--pred {pred} holds no .npz: expected one <token>.npz a frame")
+    labels = {path.parent.name: path for path in gt.glob("*/*/labels.npz")}
+    if not labels:
+        inner = f"; did you mean {gt / 'gts'}?" if (gt / "gts").is_dir() else ""
+        raise PredictionError(f"--gt {gt} holds no <scene>/<token>/labels.npz{inner}")
+    wanted = labels if listed is None else _listed_labels(labels, gt, listed)
+    origins: Mapping[str, Any] = listed.origins if listed else {}
+    frames = [
+        FrameFiles(token, wanted[token], preds.get(token), origins.get(token))
+        for token in sorted(wanted)
+    ]
+    return MatchedFrames(
+        frames,
+        missing=[frame.token for frame in frames if frame.pred is None],
+        extra=sorted(preds.keys() - wanted.keys()),
+        not_asked=len(labels) - len(wanted),
+    )
+
+
+def read_prediction(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]:
+    """Semantics and, where given, instances of a prediction.
+
+    Raises:
+        PredictionError: the file is damaged, or a key, shape, dtype or id is not what it should be.
+    """
+    arrays = _arrays(path, "prediction", {*PREDICTION_KEYS, INSTANCES_KEY})
+    keys = [key for key in PREDICTION_KEYS if key in arrays]
+    if len(keys) != 1:
+        raise PredictionError(
+            f"prediction {path} holds {', '.join(keys) or 'none'} of the keys "
+            f"{', '.join(PREDICTION_KEYS)}: expected one; save it with np.savez_compressed(path, "
+            "pred=array)"
+        )
+    semantics = _semantics(arrays[keys[0]], f"prediction {path}, key {keys[0]}")
+    return semantics, _instances(arrays, f"prediction {path}")
+
+
+def read_label(
+    path: Path,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.integer[Any]] | None]:
+    """Semantics, camera mask and, where given, instances of an Occ3D label.
+
+    Raises:
+        PredictionError: the file is damaged, or a key, shape, dtype or id is not what it should be.
+    """
+    arrays = _arrays(path, "label", {"semantics", "mask_camera", INSTANCES_KEY})
+    for key in ("semantics", "mask_camera"):
+        if key not in arrays:
+            raise PredictionError(f"label {path} lacks {key}: fetch it again")
+    semantics = _semantics(arrays["semantics"], f"label {path}, key semantics")
+    mask = arrays["mask_camera"]
+    if mask.shape != OCC3D_GRID.shape:
+        raise PredictionError(
+            f"label {path}, key mask_camera has shape {mask.shape}, expected {OCC3D_GRID.shape}"
+        )
+    return semantics, mask.astype(np.bool_), _instances(arrays, f"label {path}")
+
+
+def evaluate_frames(
+    frames: Sequence[FrameFiles], protocols: Sequence[str], workers: int = 1
+) -> list[Summary]:
+    """Figures of the named protocols over frames, with progress bars.
+
+    Where rays are cast, which takes long, all files are read and checked first.
+
+    Args:
+        frames: at least one.
+        protocols: names of ``PROTOCOLS``.
+        workers: processes; they change no figure.
+
+    Raises:
+        PredictionError: a file cannot be used.
+    """
+    chosen = [protocol_named(name) for name in protocols]
+    chunk = max(1, min(8, len(frames) // (4 * workers)))
+    if any(protocol.needs_origins for protocol in chosen):
+        checks = run_in_workers(_check, frames, workers, chunk)
+        for _ in tqdm(checks, total=len(frames), desc="checking files", unit="frame"):
+            pass
+    counted = run_in_workers(partial(_count, protocols=tuple(protocols)), frames, workers, chunk)
+    totals: list[Counts] = []
+    for counts in tqdm(counted, total=len(frames), desc="measuring", unit="frame"):
+        totals = [add_counts(pair) for pair in zip(totals, counts)] if totals else counts
+    return [protocol.summarise(total, len(frames)) for protocol, total in zip(chosen, totals)]
+
+
+def _listed_labels(labels: Mapping[str, Path], gt: Path, listed: FrameList) -> dict[str, Path]:
+    absent = sorted(listed.origins.keys() - labels.keys())
+    if absent:
+        raise PredictionError(
+            f"{len(absent)} of {len(listed.origins)} frames of {listed.source} have no label in "
+            f"--gt {gt}: {_some(absent)}"
+        )
+    for token, scene in listed.scenes.items():
+        if labels[token].parent.parent.name != scene:
+            raise PredictionError(
+                f"label {labels[token]}: {listed.source} has frame {token} in scene {scene}"
+            )
+    return {token: labels[token] for token in listed.origins}
+
+
+def _origins(path: Path, token: str, values: Any) -> NDArray[np.float64]:
+    try:
+        origins = np.asarray(values, np.float64)
+        select_origins(origins)
+    except (TypeError, ValueError) as error:
+        raise PredictionError(f"--origins {path}, frame {token}: {error}") from error
+    return origins
+
+
+def _load(files: FrameFiles) -> Frame:
+    semantics, mask, instances = read_label(files.label)
+    if files.pred is None:
+        pred, pred_instances = np.full_like(semantics, FREE), None
+    else:
+        pred, pred_instances = read_prediction(files.pred)
+    return Frame(pred, semantics, mask, files.ray_origins, pred_instances, instances)
+
+
+def _check(files: FrameFiles) -> None:
+    _load(files)
+
+
+def _count(files: FrameFiles, protocols: tuple[str, ...]) -> list[Counts]:
+    frame = _load(files)
+    return [protocol_named(name).count(frame) for name in protocols]
+
+
+def _arrays(path: Path, what: str, wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """The wanted arrays that a file holds; what it may hold beside them is not read."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {key: content[key] for key in wanted if key in content.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise PredictionError(f"{what} {path} cannot be read ({error}): write it again") from error
+
+
+def _semantics(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    if array.shape != OCC3D_GRID.shape:
+        raise PredictionError(
+            f"{what} has shape {array.shape}, expected {OCC3D_GRID.shape} = (x, y, z)"
+        )
+    if array.dtype != np.uint8:
+        raise PredictionError(f"{what} is {array.dtype}, expected uint8: use .astype(np.uint8)")
+    if array.max() > FREE:
+        raise PredictionError(
+            f"{what} holds id {array.max()}, expected 0..{FREE} with {FREE} = free"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _instances(arrays: Mapping[str, NDArray[Any]], what: str) -> NDArray[np.integer[Any]] | None:
+    if INSTANCES_KEY not in arrays:
+        return None
+    ids = arrays[INSTANCES_KEY]
+    if ids.shape != OCC3D_GRID.shape or ids.dtype.kind not in "ui" or ids.min() < 0:
+        raise PredictionError(
+            f"{what}, key {INSTANCES_KEY} is {ids.dtype} {ids.shape}, expected ids of 0 or more "
+            f"{OCC3D_GRID.shape}"
+        )
+    return ids
+
+
+def _some(tokens: Sequence[str]) -> str:
+    return ", ".join(tokens[:3]) + (", ..." if len(tokens) > 3 else "")

@@ -1,0 +1,148 @@
+"""RayPQ: panoptic quality over the rays of RayIoU, each ray a point of a segment.
+
+After SparseOcc's panoptic evaluation; a segment is a class, or one instance of a *thing* class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from minkocc.evaluation.ray_iou import THRESHOLDS, RayHits
+from minkocc.evaluation.voxel_iou import ratio
+from minkocc.structures.taxonomy import NUM_CLASSES, class_id
+
+THINGS = tuple(
+    class_id(name)
+    for name in "car truck construction_vehicle bus trailer motorcycle bicycle pedestrian".split()
+)
+MIN_RAYS = 10
+"""Unmatched segments of fewer rays are no error."""
+
+IOU_UNIT = 2**32
+"""Sums of IoU are kept as integers of this unit, so that no order of adding frames changes them."""
+
+_MAX_INSTANCES = 2**20
+
+
+def connected_instances(semantics: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Instances where none are given: connected voxels of one thing class, corners included.
+
+    Args:
+        semantics: Occ3D ids ``(X, Y, Z)``.
+
+    Returns:
+        ``(X, Y, Z)``: 1, 2, ... for things, 0 for everything else.
+    """
+    out = np.zeros(semantics.shape, np.int32)
+    total = 0
+    for thing in THINGS:
+        members = semantics == thing
+        if not members.any():
+            continue
+        found, count = ndimage.label(members, structure=np.ones((3, 3, 3)))
+        out[members] = found[members] + total
+        total += count
+    return out
+
+
+def count_segments(
+    pred: RayHits,
+    target: RayHits,
+    pred_instances: NDArray[np.integer[Any]],
+    target_instances: NDArray[np.integer[Any]],
+) -> NDArray[np.int64]:
+    """True positives, false positives, false negatives and summed IoU.
+
+    Two segments of a class match when the rays that they share, with depths closer than the
+    threshold, are more than half of their union.
+
+    Args:
+        pred: what the rays hit in the prediction, those that the label stops.
+        target: and in the label.
+        pred_instances: ``(X, Y, Z)`` instance ids of the prediction.
+        target_instances: of the label; an id shared by several classes counts as none.
+
+    Returns:
+        ``(3, 17, 4)``; the last column in units of ``1 / IOU_UNIT``.
+    """
+    pred_ids = pred_instances.reshape(-1)[pred.voxels].astype(np.int64)
+    target_ids = _own_class_only(target, target_instances.reshape(-1)[target.voxels])
+    found, pred_of_ray, pred_size = _segments(pred.classes, pred_ids)
+    truth, target_of_ray, target_size = _segments(target.classes, target_ids)
+    error = np.abs(pred.depth - target.depth)
+    same = pred.classes == target.classes
+    return np.stack(
+        [
+            _match(
+                found,
+                truth,
+                pred_size,
+                target_size,
+                _shared(pred_of_ray, target_of_ray, same & (error < limit), found, truth),
+            )
+            for limit in THRESHOLDS
+        ]
+    )
+
+
+def panoptic_quality(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """PQ at each threshold, ``(3, 17)``; NaN for a class without any segment that counts."""
+    right, wrong, missed, iou = np.moveaxis(counts, -1, 0)
+    return ratio(iou / IOU_UNIT, right + 0.5 * wrong + 0.5 * missed)
+
+
+def _own_class_only(hits: RayHits, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Ids of things; 0 for the others and for ids that occur with several classes."""
+    ids = ids.astype(np.int64)
+    pairs = np.unique(np.stack([ids, hits.classes]), axis=1)
+    names, classes = np.unique(pairs[0], return_counts=True)
+    mixed = names[classes > 1]
+    keep = np.isin(hits.classes, THINGS) & ~np.isin(ids, mixed)
+    return np.where(keep, ids, 0)
+
+
+def _segments(
+    classes: NDArray[np.uint8], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The class of every segment, the segment of every ray, the rays of every segment."""
+    names, of_ray, size = np.unique(
+        classes.astype(np.int64) * _MAX_INSTANCES + ids, return_inverse=True, return_counts=True
+    )
+    return names // _MAX_INSTANCES, of_ray, size
+
+
+def _shared(
+    pred_of_ray: NDArray[np.int64],
+    target_of_ray: NDArray[np.int64],
+    near: NDArray[np.bool_],
+    found: NDArray[np.int64],
+    truth: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Rays that each pair of segments shares, ``(targets, predictions)``."""
+    pairs = target_of_ray[near] * len(found) + pred_of_ray[near]
+    counts = np.bincount(pairs, minlength=len(truth) * len(found))
+    return counts.reshape(len(truth), len(found))
+
+
+def _match(
+    found: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    pred_size: NDArray[np.int64],
+    target_size: NDArray[np.int64],
+    shared: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """``(17, 4)`` of one threshold."""
+    union = target_size[:, None] + pred_size[None] - shared
+    matched = 2 * shared > union
+    iou = np.rint(shared[matched] * (IOU_UNIT / union[matched])).astype(np.int64)
+    out = np.zeros((NUM_CLASSES + 1, 4), np.int64)
+    rows = truth[np.nonzero(matched)[0]]
+    np.add.at(out[:, 0], rows, 1)
+    np.add.at(out[:, 3], rows, iou)
+    np.add.at(out[:, 1], found[~matched.any(0) & (pred_size >= MIN_RAYS)], 1)
+    np.add.at(out[:, 2], truth[~matched.any(1) & (target_size >= MIN_RAYS)], 1)
+    return out[:NUM_CLASSES]

@@ -1,0 +1,125 @@
+"""Figures for people: tables for the terminal, and JSON, Markdown and PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minkocc.evaluation.charts import draw_class_bars, draw_confusion
+from minkocc.evaluation.protocols import Summary
+from minkocc.structures.files import atomic_write, write_json
+
+_TRAINING = ("train_mask", "image_pretrained")
+_TITLES = {"iou": "IoU", "pq": "PQ"}
+_MEANS = {"iou": ("miou", "rayiou"), "pq": ("", "raypq")}
+"""What the mean of a summary's per-class figures is called: without and with a depth threshold."""
+
+
+def figures(summary: Summary) -> dict[str, float | None]:
+    """The figures of a summary that are one number each."""
+    return {k: v for k, v in summary.items() if v is None or isinstance(v, float)}
+
+
+@dataclass(frozen=True)
+class ClassColumn:
+    """One figure a class, and their mean as the protocol takes it."""
+
+    title: str
+    values: Mapping[str, float | None]
+    mean: float | None
+
+
+def class_columns(summary: Summary) -> list[ClassColumn]:
+    """The figures of a summary that are one number a class."""
+    columns = []
+    for key, values in summary.items():
+        kind, _, variant = key.partition("@" if "@" in key else "_")
+        if kind in _MEANS and isinstance(values, dict):
+            mean = summary[key.replace(kind, _MEANS[kind]["@" in key], 1)]
+            title = f"{_TITLES[kind]}{'@' if '@' in key else ' '}{variant}".strip()
+            columns.append(ClassColumn(title, values, mean))
+    rings = summary.get("rings", {}).items()
+    return columns + [ClassColumn(name, ring["iou"], ring["miou"]) for name, ring in rings]
+
+
+def table(summary: Summary) -> str:
+    """A summary in Markdown that reads well in a terminal: a row a class, then single figures."""
+    columns = class_columns(summary)
+    rows = [["class", *(column.title for column in columns)]]
+    rows += [
+        [name, *(_text(column.values[name]) for column in columns)] for name in columns[0].values
+    ]
+    rows.append(["mean", *(_text(column.mean) for column in columns)])
+    single = [["figure", "percent"]]
+    single += [[name, _text(value)] for name, value in figures(summary).items()]
+    head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
+    head += f", mean over {summary['classes_averaged']} classes"
+    training = [f"{key} {summary[key] or 'none'}" for key in _TRAINING if key in summary]
+    notes = [head, f"({summary['rule']})", *training]
+    return "\n".join([*notes, "", *_aligned(rows), "", *_aligned(single)])
+
+
+def write_report(
+    path: str | Path, summaries: Iterable[Summary], context: Mapping[str, Any]
+) -> list[Path]:
+    """Write ``<name>.json``, ``<name>.md``, and PNGs of class bars and confusion beside it.
+
+    Args:
+        path: the JSON file.
+        summaries: of the protocols.
+        context: what else the JSON says: where the figures come from.
+
+    Returns:
+        The written files.
+    """
+    path, summaries = Path(path), list(summaries)
+    write_json(path, {**context, **{summary["protocol"]: summary for summary in summaries}})
+    written = [path, path.with_suffix(".md")]
+    with atomic_write(written[1]) as sink:
+        sink.write(_markdown(summaries, context).encode())
+    if summaries:
+        written.append(path.with_name(f"{path.stem}_classes.png"))
+        bars = {s["protocol"]: {c.title: c.values for c in class_columns(s)} for s in summaries}
+        draw_class_bars(bars, written[-1])
+    drawn = []  # protocols that differ in the mean alone share a matrix
+    for summary in summaries:
+        if "confusion" in summary and summary["confusion"] not in drawn:
+            drawn.append(summary["confusion"])
+            name = f"{path.stem}_confusion_{summary['protocol']}.png"
+            written.append(path.with_name(name))
+            title = f"{summary['protocol']}, {summary['num_frames']} frames"
+            draw_confusion(summary["confusion"], title, written[-1])
+    return written
+
+
+def _markdown(summaries: list[Summary], context: Mapping[str, Any]) -> str:
+    lines = ["# Evaluation", ""]
+    lines += [f"- {key}: {_short(value)}" for key, value in context.items()]
+    for summary in summaries:
+        lines += ["", f"## {summary['protocol']}", "", table(summary)]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and len(value) > 4:
+        return f"{', '.join(map(str, value[:3]))}, ... ({len(value)})"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """A Markdown table with padded cells."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *others = (
+            cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row)
+        )
+        lines.append("| " + " | ".join([first, *others]) + " |")
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|"
+    return [lines[0], rule, *lines[1:]]
+
+
+def _text(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.2f}"

@@ -1,0 +1,65 @@
+"""The command-line options that name a recipe and change it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from minkocc.config import ConfigError, load_config
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add what train and test share: the config, its options, the work dir and the launcher."""
+    parser.add_argument("config", help="e.g. configs/minkocc_semi_a10.py")
+    parser.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
+    add_cfg_options(parser)
+    parser.add_argument("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"])
+    # torch.distributed.launch passes it; torchrun sets LOCAL_RANK itself.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+
+
+class _CfgOptions(DictAction):
+    """mmengine's ``KEY=VALUE`` pairs, refused in one line when they are no pairs."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        for pair in values:
+            if "=" not in pair.strip("="):
+                parser.error(f"--cfg-options {pair}: expected KEY=VALUE, e.g. alpha=0.2")
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            parser.error(f"--cfg-options {' '.join(values)}: {error}")
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=_CfgOptions,
+        metavar="KEY=VALUE",
+        help="change the recipe, e.g. alpha=0.2 model.genunet.max_voxels=50000",
+    )
+
+
+def load_recipe(options: argparse.Namespace) -> Config:
+    """The resolved recipe of ``add_recipe``'s arguments, with its work dir and launcher.
+
+    Raises:
+        ConfigError: a former run's ``recipe.py`` would train into that run's own folder.
+    """
+    cfg = load_config(options.config, options.cfg_options)
+    path = Path(options.config)
+    kept = path.name == "recipe.py"
+    if kept and options.work_dir is None and not getattr(options, "resume", True):
+        raise ConfigError(
+            f"{path} is what a former run kept: name the new run's folder with --work-dir, or go "
+            "on with the former run with --resume"
+        )
+    default = path.parent if kept else Path("work_dirs") / path.stem
+    cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or default)
+    cfg.launcher = options.launcher
+    return cfg

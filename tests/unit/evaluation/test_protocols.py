@@ -1,0 +1,159 @@
+"""What each protocol counts and averages, on scenes worked by hand."""
+
+import numpy as np
+import pytest
+
+from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts, protocol_named
+from minkocc.evaluation.voxel_iou import RINGS, ring_of_voxels
+from minkocc.structures.taxonomy import CLASSES
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+CAR, ROAD, SIDEWALK, FREE = 4, 11, 13, 17
+
+
+def scene():
+    """A road, a car in front, a car that no camera sees, and a wall in a corner of the grid."""
+    label = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+    label[:, 90:110, 1] = ROAD
+    label[120:130, 95:100, 2:5] = CAR
+    label[60:70, 95:100, 2:5] = CAR
+    label[:4, :4, 5] = 15
+    mask = np.ones(OCC3D_GRID.shape, bool)
+    mask[50:80] = False
+    return label, mask
+
+
+def measure(name, pred, label, mask, **more):
+    frame = Frame(pred, label, mask, np.array([[0.9, 0.0, 1.8]]), **more)
+    protocol = protocol_named(name)
+    return protocol.summarise(protocol.count(frame), 1)
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != "paper-repo"])
+def test_the_label_itself_is_100(name):
+    label, mask = scene()
+    summary = measure(name, label, label, mask)
+    assert summary["protocol"] == name
+    headline = {"rayiou": "rayiou", "raypq": "raypq"}.get(name, "miou")
+    assert summary[headline] == 100.0
+    assert summary["num_frames"] == 1
+
+
+def test_paper_repo_counts_the_unseen_as_wrong():
+    label, mask = scene()
+    seen = np.where(mask, label, FREE).astype(np.uint8)
+    assert measure("paper-repo", seen, label, mask)["miou"] == 100.0
+    assert measure("paper-repo", seen, label, mask)["rayiou"] == 100.0
+    whole = measure("paper-repo", label, label, mask)
+    assert whole["iou"]["car"] == 50.0  # the other car is not seen, so it is not there
+    assert whole["iou"]["driveable_surface"] == 85.0  # 170 of 200 rows
+    assert whole["iou@1"]["car"] < 100.0
+    assert whole["num_voxels"] == label.size
+    assert (whole["classes_averaged"], whole["ray_classes_averaged"]) == (3, 3)
+
+
+def test_paper_repo_without_origins_measures_voxels():
+    label, mask = scene()
+    protocol = PROTOCOLS["paper-repo"]
+    summary = protocol.summarise(protocol.count(Frame(label, label, mask)), 1)
+    assert summary["iou"]["car"] == 50.0
+    assert "rayiou" not in summary
+
+
+def test_occ3d_looks_at_the_mask_only():
+    label, mask = scene()
+    pred = np.where(mask, label, ROAD).astype(np.uint8)
+    assert measure("occ3d", pred, label, mask)["miou"] == 100.0
+    assert measure("occ3d", pred, label, mask)["num_voxels"] == mask.sum()
+
+
+def test_dynamic_classes_and_geometry():
+    label, mask = scene()
+    pred = label.copy()
+    pred[label == ROAD] = SIDEWALK  # the right place, the wrong class
+    pred[125:130, 95:100, 2:5] = FREE
+    summary = measure("occ3d", pred, label, mask)
+    assert summary["iou"]["driveable_surface"] == 0.0
+    assert summary["iou"]["sidewalk"] is None  # predicted, but in no label: in no mean
+    assert summary["miou_dynamic"] == summary["iou"]["car"] == 50.0
+    assert summary["classes_averaged"] == 3
+    occupied = int(((label < FREE) & mask).sum())
+    assert summary["geometric_iou"] == round(100 * (occupied - 75) / occupied, 4)
+
+
+def test_selfsup15_leaves_two_classes_out_of_the_mean_alone():
+    label, mask = scene()
+    label[100, 100, 8:10] = (0, 12)
+    pred = label.copy()
+    pred[100, 100, 8:10] = FREE
+    strict, lenient = (measure(name, pred, label, mask) for name in ("occ3d", "selfsup15"))
+    assert strict["miou"] == 60.0  # 3 of 5 classes
+    assert lenient["miou"] == 100.0
+    assert lenient["iou"]["others"] == 0.0
+    assert (strict["classes_averaged"], lenient["classes_averaged"]) == (5, 3)
+
+
+def test_rings_by_hand():
+    ring = ring_of_voxels(OCC3D_GRID)
+    # Centres along y = 0.2: x = 19.8 lies 19.801 m away, x = 20.2 20.201 m; a corner 56.3 m.
+    assert ring[149, 100, 0] == 0
+    assert ring[150, 100, 15] == 1
+    assert ring[199, 100, 0] == 1
+    assert ring[0, 0, 0] == ring[199, 199, 15] == 2
+    share = np.bincount(ring.ravel()) / ring.size
+    circle = np.pi / 16  # of the 80 m square
+    np.testing.assert_allclose(share, [circle, 3 * circle, 1 - 4 * circle], atol=1e-3)
+
+
+def test_rings_add_up_and_stand_alone():
+    label, mask = scene()
+    pred = label.copy()
+    pred[label == 15] = FREE  # the corner
+    summary = measure("occ3d", pred, label, mask)
+    assert list(summary["rings"]) == list(RINGS)
+    assert summary["rings"]["over 40 m"]["miou"] == 0.0
+    assert summary["rings"]["over 40 m"]["iou"]["car"] is None
+    assert summary["rings"]["0-20 m"]["miou"] == 100.0
+    assert summary["rings"]["0-20 m"]["classes_averaged"] == 2
+
+
+def test_rayiou_needs_origins():
+    label, mask = scene()
+    with pytest.raises(ValueError, match="needs the frame's ray origins"):
+        PROTOCOLS["rayiou"].count(Frame(label, label, mask))
+
+
+def test_raypq_says_where_instances_came_from():
+    label, mask = scene()
+    given = np.zeros(label.shape, np.uint16)
+    summary = measure("raypq", label, label, mask, instances=given, pred_instances=given)
+    assert summary["frames_with_instance_ids"] == {"prediction": 1, "label": 1}
+    summary = measure("raypq", label, label, mask)
+    assert summary["frames_with_instance_ids"] == {"prediction": 0, "label": 0}
+
+
+def test_rays_cross_the_mask():
+    """RayIoU knows no mask: a wrong voxel that no camera sees is hit by rays all the same."""
+    label, mask = scene()
+    pred = label.copy()
+    pred[60:70, 95:100, 2:5] = SIDEWALK
+    assert measure("occ3d", pred, label, mask)["miou"] == 100.0
+    summary = measure("rayiou", pred, label, mask)
+    assert summary["iou@4"]["sidewalk"] == 0.0
+    assert 0.0 < summary["iou@4"]["car"] < 100.0
+
+
+def test_counts_add_up_by_name():
+    one = {"a": np.array([1, 2]), "b": np.array([3])}
+    total = add_counts([one, one, one])
+    assert {name: values.tolist() for name, values in total.items()} == {"a": [3, 6], "b": [9]}
+    assert one["a"].tolist() == [1, 2]
+    assert add_counts([]) == {}
+    with pytest.raises(ValueError, match="give ray origins for all frames or for none"):
+        add_counts([one, {"a": np.array([1, 2])}])
+
+
+def test_unknown_protocols_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=f"'occ'.*{', '.join(PROTOCOLS)}"):
+        protocol_named("occ")
+    assert len(CLASSES) == 17

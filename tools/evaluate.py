@@ -1,0 +1,119 @@
+"""Measure a folder of predictions, of any code base: no model, no GPU, no mmengine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from minkocc.cli import add_debug, run_tool
+from minkocc.evaluation.prediction_folder import (
+    FrameList,
+    MatchedFrames,
+    PredictionError,
+    evaluate_frames,
+    frames_of_infos,
+    frames_of_origins,
+    match_frames,
+)
+from minkocc.evaluation.protocols import PROTOCOLS
+from minkocc.evaluation.report import table, write_report
+from minkocc.provenance import provenance
+from minkocc.worker_pool import available_cores
+
+
+def main() -> None:
+    """Print each protocol's table, and write JSON, Markdown and pictures."""
+    options = _parse()
+    listed = _listed(options)
+    protocols = options.protocol or (["occ3d", "rayiou"] if listed else ["occ3d"])
+    blind = [name for name in protocols if PROTOCOLS[name].needs_origins and not listed]
+    if blind:
+        raise PredictionError(
+            f"protocol {', '.join(blind)} casts rays: say from where with --infos or --origins"
+        )
+    matched = match_frames(options.pred, options.gt, listed)
+    _tell(matched, options.allow_missing)
+    if "paper-repo" in protocols and not listed:
+        _warn("paper-repo: voxels alone; for its rays give --infos or --origins")
+    summaries = evaluate_frames(matched.frames, protocols, options.workers)
+    for summary in summaries:
+        print(f"\n{table(summary)}")
+    if options.out:
+        context = {
+            "pred": str(options.pred),
+            "gt": str(options.gt),
+            "frames": listed and str(listed.source),
+            "missing": matched.missing,
+            "missing_counted_as": "free" if matched.missing else None,
+            "extra": matched.extra,
+            **provenance(),
+        }
+        written = write_report(options.out, summaries, context)
+        print(f"\nresults: {', '.join(map(str, written))}")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pred", type=Path, required=True, metavar="DIR", help="<token>.npz files")
+    parser.add_argument(
+        "--gt", type=Path, required=True, metavar="DIR", help="<scene>/<token>/labels.npz of Occ3D"
+    )
+    frames = parser.add_mutually_exclusive_group()
+    frames.add_argument("--infos", type=Path, metavar="PKL", help="frames and their ray origins")
+    frames.add_argument(
+        "--origins", type=Path, metavar="JSON", help="{token: [[x, y, z], ...]}, metres in ego"
+    )
+    parser.add_argument(
+        "--protocol", nargs="+", choices=list(PROTOCOLS), metavar="NAME",
+        help=f"of {', '.join(PROTOCOLS)}; default: occ3d, with --infos or --origins rayiou too",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, default=available_cores(), help="processes, default: all cores"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="and .md and .png beside it")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="count frames without a prediction as free"
+    )
+    add_debug(parser)
+    options = parser.parse_args()
+    if options.workers < 1:
+        parser.error(f"--workers {options.workers} is too small: use 1 or more")
+    if options.out and options.out.suffix != ".json":
+        parser.error(f"--out {options.out}: expected a name that ends with .json")
+    return options
+
+
+def _listed(options: argparse.Namespace) -> FrameList | None:
+    if options.infos:
+        return frames_of_infos(options.infos)
+    return frames_of_origins(options.origins) if options.origins else None
+
+
+def _tell(matched: MatchedFrames, allow_missing: bool) -> None:
+    """Say what is not there, or not asked for; refuse what is not there unless it is allowed."""
+    if matched.not_asked:
+        _warn(f"{matched.not_asked} labels are not in the list of frames and are not measured")
+    if matched.extra:
+        _warn(f"{len(matched.extra)} predictions belong to no frame: {_some(matched.extra)}")
+    if not matched.missing:
+        return
+    words = f"{len(matched.missing)} of {len(matched.frames)} frames have no prediction"
+    if not allow_missing:
+        raise PredictionError(
+            f"{words}: {_some(matched.missing)}. Predict them, name the frames to measure with "
+            "--infos or --origins, or count them as free with --allow-missing"
+        )
+    _warn(f"{words} and count as free: {_some(matched.missing)}")
+
+
+def _warn(words: str) -> None:
+    print(f"warning: {words}", file=sys.stderr)
+
+
+def _some(tokens: list[str]) -> str:
+    return ", ".join(tokens[:5]) + (", ..." if len(tokens) > 5 else "")
+
+
+if __name__ == "__main__":
+    run_tool(main)
