@@ -154,7 +154,10 @@ class OccupancyMetric(FrameMetric):
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
         """One for each protocol."""
         return [
-            {**protocol.summarise(_of(protocol.name, counts), num_frames), **self.training}
+            {
+                **protocol.summarise(_of(protocol.name, counts), num_frames),
+                "training": self.training,
+            }
             for protocol in self.protocols
         ]
 

@@ -108,16 +108,12 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
     Raises:
         PredictionError: a folder is missing or empty, or a listed frame has no label.
     """
-    for name, folder in (("--pred", pred), ("--gt", gt)):
-        if not folder.is_dir():
-            raise PredictionError(f"{name} {folder} is not a folder")
+    if not pred.is_dir():
+        raise PredictionError(f"--pred {pred} is not a folder")
     preds = {path.stem: path for path in pred.glob("*.npz")}
     if not preds:
         raise PredictionError(f"--pred {pred} holds no .npz: expected one <token>.npz a frame")
-    labels = {path.parent.name: path for path in gt.glob("*/*/labels.npz")}
-    if not labels:
-        inner = f"; did you mean {gt / 'gts'}?" if (gt / "gts").is_dir() else ""
-        raise PredictionError(f"--gt {gt} holds no <scene>/<token>/labels.npz{inner}")
+    labels = find_labels(gt)
     wanted = labels if listed is None else _listed_labels(labels, gt, listed)
     origins: Mapping[str, Any] = listed.origins if listed else {}
     frames = [
@@ -130,6 +126,19 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
         extra=sorted(preds.keys() - wanted.keys()),
         not_asked=len(labels) - len(wanted),
     )
+
+
+def find_labels(gt: Path) -> dict[str, Path]:
+    """The file of every label in a folder of ``<scene>/<token>/labels.npz``, by token.
+
+    Raises:
+        PredictionError: there is none.
+    """
+    labels = {path.parent.name: path for path in sorted(gt.glob("*/*/labels.npz"))}
+    if not labels:
+        inner = f"; did you mean {gt / 'gts'}?" if (gt / "gts").is_dir() else ""
+        raise PredictionError(f"--gt {gt} holds no <scene>/<token>/labels.npz{inner}")
+    return labels
 
 
 def read_prediction(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]:

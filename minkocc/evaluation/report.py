@@ -11,7 +11,6 @@ from minkocc.evaluation.charts import draw_class_bars, draw_confusion
 from minkocc.evaluation.protocols import Summary
 from minkocc.structures.files import atomic_write, write_json
 
-_TRAINING = ("train_mask", "image_pretrained")
 _TITLES = {"iou": "IoU", "pq": "PQ"}
 _MEANS = {"iou": ("miou", "rayiou"), "pq": ("", "raypq")}
 """What the mean of a summary's per-class figures is called: without and with a depth threshold."""
@@ -56,7 +55,7 @@ def table(summary: Summary) -> str:
     single += [[name, _text(value)] for name, value in figures(summary).items()]
     head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
     head += f", mean over {summary['classes_averaged']} classes"
-    training = [f"{key} {summary[key] or 'none'}" for key in _TRAINING if key in summary]
+    training = [f"{key} {value or 'none'}" for key, value in summary.get("training", {}).items()]
     notes = [head, f"({summary['rule']})", *training]
     return "\n".join([*notes, "", *_aligned(rows), "", *_aligned(single)])
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from minkocc.structures.errors import UserError
+
+# Line breaks stand in no JSON string, so that nothing else looks like this.
+_ROW_OF_NUMBERS = re.compile(r"\[\n((?:\s*-?\d[\d.eE+-]*,?\n)+)\s*\]")
 
 # What a pickle of plain containers and numpy arrays refers to, and nothing more.
 _ALLOWED_GLOBALS = {
@@ -55,9 +59,14 @@ def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[Binar
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write ``content`` as indented JSON, atomically."""
+    """Write ``content`` as indented JSON, a row of numbers on one line, atomically."""
+    text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(content, indent=2))
     with atomic_write(path) as sink:
-        sink.write((json.dumps(content, indent=2) + "\n").encode())
+        sink.write((text + "\n").encode())
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return "[" + " ".join(found[1].split()) + "]"
 
 
 def write_pickle(path: str | Path, content: Any) -> None:

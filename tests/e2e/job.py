@@ -30,7 +30,8 @@ def options(root, **more):
 def tool(script, *arguments, **process):
     """Run a tool; ``process`` goes to ``subprocess.run``."""
     command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **process)
+    process = {"cwd": ROOT, **process}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **process)
 
 
 def train(root, work_dir, *arguments, **more):

@@ -34,3 +34,22 @@ def test_a_mistake_in_the_last_recipe_is_told_at_once(tmp_path):
     done = tool("benchmark.py", CONFIG, bad, "--out", tmp_path / "cost.json")
     expect_error(done, "alpha 3")
     assert not (tmp_path / "cost.json").exists()
+
+
+def test_the_metrics_are_timed_and_tell_known_changes(synthetic_root, tmp_path):
+    out = tmp_path / "metrics.json"
+    small = ("--max-frames", 2, "--repeat", 2, "--folder", 3)
+    done = tool("benchmark_metrics.py", "--gt", synthetic_root / "gts", *small, "--out", out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(out.read_text())
+    assert report.keys() >= {"commit", "machine", "command", "frames"}
+    assert all(laps["median"] > 0 for laps in report["milliseconds_a_frame"].values())
+    assert report["folder"]["predictions"] == 3
+    changes = report["changes"]
+    for protocol in ("occ3d miou", "rayiou rayiou", "raypq raypq", "selfsup15 miou"):
+        assert changes["unchanged"][protocol] == 100.0
+        assert 0.0 < changes["shifted"][protocol] < 100.0
+        assert changes["empty"][protocol] == 0.0
+    assert (
+        changes["seen only"]["paper-repo miou"] == 100.0 > changes["unchanged"]["paper-repo miou"]
+    )

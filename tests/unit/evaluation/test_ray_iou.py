@@ -149,7 +149,9 @@ def test_counts_by_hand():
 @pytest.mark.parametrize("threshold", [1.0, 2.0, 4.0])
 def test_the_threshold_itself_is_wrong(threshold):
     truth = hits([CAR, CAR], [10, 10])
-    found = hits([CAR, CAR], [10 + threshold, np.nextafter(np.float32(10 - threshold), 10)])
+    found = hits(
+        [CAR, CAR], [10 + threshold, np.nextafter(np.float32(10 - threshold), np.float32(10))]
+    )
     row = {1.0: 2, 2.0: 3, 4.0: 4}[threshold]
     assert count_rays(found, truth)[row, CAR] == 1
 
@@ -171,6 +173,6 @@ def test_counts_pool_over_frames():
 def test_wrong_volumes_are_named():
     good = volume()
     for bad in (good[:-1], good.astype(np.int64), np.where(good == FREE, 18, 0).astype(np.uint8)):
-        with pytest.raises(ValueError, match="pred is .* expected uint8"):
+        with pytest.raises(ValueError, match=r"pred is .* expected uint8"):
             hits_of_frame(bad, good, ORIGIN)
     assert class_id("manmade") == WALL

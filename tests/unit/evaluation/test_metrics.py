@@ -1,0 +1,201 @@
+"""mmengine's side: what is reported, and that no way of sharing frames out changes a figure."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from mmengine.dataset import DefaultSampler
+
+from minkocc.evaluation import metrics
+from minkocc.evaluation.metrics import DumpPredictions, OccupancyMetric, RenderedIoUMetric
+from minkocc.evaluation.report import table
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+FRAMES = 7
+TRAINING = {"train_mask": "camera", "image_pretrained": None}
+
+
+def sample(number, labelled=True):
+    """A frame of random boxes, its prediction with holes; the same for the same number."""
+    rng = np.random.default_rng(number)
+    label = np.full(OCC3D_GRID.shape, 17, np.uint8)
+    label[:, :, 0] = 11
+    for _ in range(20):
+        x, y = rng.integers(0, 190, 2)
+        label[x : x + 10, y : y + 10, 1:6] = rng.integers(0, 17)
+    pred = np.where(rng.random(label.shape) < 0.2, 17, label).astype(np.uint8)
+    out = {
+        "token": f"frame-{number}",
+        "pred_semantics": torch.from_numpy(pred),
+        "ray_origins": np.array([[0.9, 0.0, 1.8]]),
+    }
+    if labelled:
+        out["voxel_semantics"] = torch.from_numpy(label)
+        out["mask_camera"] = torch.from_numpy(rng.random(label.shape) < 0.5)
+    return out
+
+
+def metric():
+    return OccupancyMetric(["occ3d", "rayiou", "raypq"], training=TRAINING)
+
+
+@pytest.fixture
+def printed(monkeypatch):
+    """What the metric logs."""
+    lines = []
+    monkeypatch.setattr(metrics, "print_log", lambda text, **_: lines.append(text))
+    return lines
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Figures and summaries of one process over all frames."""
+    one = metric()
+    one.process(None, [sample(number) for number in range(FRAMES)])
+    return one.evaluate(size=FRAMES), one.summaries
+
+
+def test_figures_are_those_of_the_protocols(alone):
+    figures, summaries = alone
+    assert {
+        "occ3d/miou",
+        "occ3d/geometric_iou",
+        "rayiou/rayiou",
+        "rayiou/rayiou@1",
+    } < figures.keys()
+    by_name = {summary["protocol"]: summary for summary in summaries}
+    assert figures["occ3d/miou"] == by_name["occ3d"]["miou"] > 50.0
+    assert figures["raypq/raypq@4"] == by_name["raypq"]["raypq@4"] > 0.0
+    assert all(summary["num_frames"] == FRAMES for summary in summaries)
+    assert "train_mask camera\nimage_pretrained none" in table(by_name["rayiou"])
+
+
+def test_a_frame_counts_once(alone):
+    again = metric()
+    again.process(None, [sample(number) for number in [*range(FRAMES), 0, 3, 3]])
+    assert again.evaluate(size=FRAMES) == alone[0]
+    assert again.summaries == alone[1]
+
+
+def test_the_next_evaluation_starts_anew(alone):
+    again = metric()
+    again.process(None, [sample(50)])
+    again.evaluate(size=1)
+    again.process(None, [sample(number) for number in range(FRAMES)])
+    assert again.evaluate(size=FRAMES) == alone[0]
+
+
+def test_unlabelled_frames_are_counted_apart(printed):
+    one = metric()
+    one.process(None, [sample(0), sample(1, labelled=False)])
+    one.evaluate(size=2)
+    assert {summary["num_frames"] for summary in one.summaries} == {1}
+    assert "1 of 2 frames have no dense label" in "\n".join(printed)
+
+
+def test_without_any_label_nothing_is_reported():
+    one = metric()
+    one.process(None, [sample(1, labelled=False)])
+    assert one.evaluate(size=1) == {}
+    assert one.summaries == []
+
+
+def test_frames_that_no_process_saw_are_named(printed):
+    one = OccupancyMetric()
+    one.process(None, [sample(0)])
+    one.evaluate(size=3)
+    assert "1 of 3 frames were measured" in "\n".join(printed)
+
+
+def test_prefix():
+    one = OccupancyMetric(prefix="val")
+    one.process(None, [sample(0)])
+    assert "val/occ3d/miou" in one.evaluate(size=1)
+
+
+@pytest.mark.parametrize(
+    ("protocols", "words"), [("occ3d", "expected a list"), ([], "expected a list"),
+                             (["occ4d"], "expected one of occ3d, rayiou")],
+)  # fmt: skip
+def test_wrong_protocols_are_refused(protocols, words):
+    with pytest.raises(ValueError, match=words):
+        OccupancyMetric(protocols)
+
+
+def test_rendered_pixels_by_hand():
+    # Two pixels of car (2D id 5): one right, one with nothing; a bus called car; sky; unlabelled.
+    target = torch.tensor([[[5, 5, 4, 18, 0]]], dtype=torch.uint8)
+    tied = torch.tensor([[[5, 0, 5, 5, 5]]], dtype=torch.uint8)
+    one = RenderedIoUMetric()
+    frame = {
+        "token": "a",
+        "rendered_tied": tied,
+        "rendered_shader": target,
+        "rendered_target": target,
+    }
+    one.process(None, [frame, {"token": "b"}])
+    figures = one.evaluate(size=2)
+    (summary,) = one.summaries
+    assert summary["iou_tied"]["car"] == round(100 / 3, 4)  # 1 / (2 + 2 - 1)
+    assert summary["iou_tied"]["bus"] == 0.0
+    assert figures["rendered2d/miou_tied"] == round(100 / 6, 4)
+    assert figures["rendered2d/miou_shader"] == 100.0
+    assert (summary["num_pixels"], summary["num_frames"]) == (3, 1)
+
+
+def test_dump_writes_one_file_a_frame(tmp_path):
+    dump = DumpPredictions(tmp_path)
+    frame = sample(3)
+    dump.process(None, [frame, frame])
+    assert dump.evaluate(size=1) == {}
+    (path,) = tmp_path.glob("*.npz")
+    assert path.name == "frame-3.npz"
+    assert np.array_equal(np.load(path)["pred"], frame["pred_semantics"].numpy())
+
+
+def padded(rank, processes):
+    """What mmengine's sampler gives a process: the last round goes on with frame 0."""
+    return list(DefaultSampler(list(range(FRAMES)), shuffle=False))
+
+
+def uneven(rank, processes):
+    """Shards of different lengths, one of them empty with three processes."""
+    cuts = {1: [FRAMES], 2: [5, 2], 3: [4, 0, 3]}[processes]
+    start = sum(cuts[:rank])
+    return list(range(start, start + cuts[rank]))
+
+
+def overlapping(rank, processes):
+    """Every process sees every frame, each in another order."""
+    return np.random.default_rng(rank).permutation(FRAMES).tolist()
+
+
+def measure_shard(rank, processes, shard, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE=str(processes))
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+    own = metric()
+    draws = [int(number) for number in shard(rank, processes)]
+    own.process(None, [sample(number) for number in draws])
+    figures = own.evaluate(size=FRAMES)
+    torch.save(((figures, own.summaries), draws), f"{folder}/{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("shard", [padded, uneven, overlapping])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_give_exactly_the_figures_of_one(processes, shard, alone, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mp.spawn(measure_shard, (processes, shard, str(tmp_path)), nprocs=processes)
+    draws = []
+    for rank in range(processes):
+        found, shard_draws = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
+        assert found == alone
+        draws += shard_draws
+    assert set(draws) == set(range(FRAMES))
+    rounds = -(-FRAMES // processes)
+    expected = {padded: rounds * processes, uneven: FRAMES, overlapping: FRAMES * processes}
+    assert len(draws) == expected[shard]
+    assert not (tmp_path / ".dist_test").exists()

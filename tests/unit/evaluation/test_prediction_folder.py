@@ -1,0 +1,198 @@
+import json
+
+import numpy as np
+import pytest
+
+from minkocc.evaluation.prediction_folder import (
+    FrameFiles,
+    PredictionError,
+    evaluate_frames,
+    frames_of_infos,
+    frames_of_origins,
+    match_frames,
+    read_label,
+    read_prediction,
+)
+from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts
+from minkocc.structures.voxel_grid import OCC3D_GRID
+from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume, write_folders
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return write_folders(tmp_path)
+
+
+def matched(folders, listed=None):
+    return match_frames(folders / "pred", folders / "gts", listed)
+
+
+def test_every_label_is_a_frame(folders):
+    found = matched(folders)
+    assert [frame.token for frame in found.frames] == list(TOKENS)
+    assert (found.missing, found.extra, found.not_asked) == ([], [], 0)
+    assert found.frames[0].ray_origins is None
+
+
+def test_missing_and_extra_tokens(folders):
+    (folders / "pred" / "bb.npz").rename(folders / "pred" / "zz.npz")
+    found = matched(folders)
+    assert (found.missing, found.extra) == (["bb"], ["zz"])
+    assert [frame.pred is None for frame in found.frames] == [False, True, False]
+
+
+def test_a_list_of_origins_says_which_frames(folders):
+    (folders / "origins.json").write_text(json.dumps({"cc": [[1.0, 2.0, 1.8]]}))
+    found = matched(folders, frames_of_origins(folders / "origins.json"))
+    assert [frame.token for frame in found.frames] == ["cc"]
+    np.testing.assert_array_equal(found.frames[0].ray_origins, [[1.0, 2.0, 1.8]])
+    assert (found.extra, found.not_asked) == (["aa", "bb"], 2)
+
+
+def test_infos_give_frames_scenes_and_origins(synthetic_root, tmp_path):
+    listed = frames_of_infos(synthetic_root / "minkocc_infos_val.pkl")
+    for token in listed.origins:
+        np.savez_compressed(tmp_path / f"{token}.npz", pred=volume(0))
+    found = match_frames(tmp_path, synthetic_root / "gts", listed)
+    assert {frame.token for frame in found.frames} == set(listed.scenes)
+    assert all(frame.ray_origins.shape[1] == 3 for frame in found.frames)
+    assert found.not_asked == 6  # those of the training scenes
+
+
+def test_infos_of_another_world_are_refused(folders, synthetic_root):
+    listed = frames_of_infos(synthetic_root / "minkocc_infos_val.pkl")
+    with pytest.raises(PredictionError, match=r"2 of 2 frames of .* have no label in --gt"):
+        matched(folders, listed)
+
+
+def test_a_label_in_another_scene_is_refused(folders):
+    listed = frames_of_origins(folders / "origins.json")
+    listed.scenes["aa"] = "scene-9"
+    with pytest.raises(PredictionError, match="has frame aa in scene scene-9"):
+        matched(folders, listed)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "expected {token"),
+        ("{}", "expected {token"),
+        ('{"aa": [1, 2, 3]}', "frame aa: ray origins of shape"),
+        ('{"aa": "here"}', "frame aa: could not convert"),
+        ('{"aa": [[400, 0, 0]]}', "frame aa: none of 1 ray origins"),
+    ],
+)
+def test_bad_origins_are_named(tmp_path, content, words):
+    path = tmp_path / "o.json"
+    path.write_text(content)
+    with pytest.raises(PredictionError, match=words):
+        frames_of_origins(path)
+
+
+def test_missing_origins_file(tmp_path):
+    with pytest.raises(PredictionError, match="cannot be read"):
+        frames_of_origins(tmp_path / "none.json")
+
+
+def test_empty_folders_are_named(folders, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for pred, gt, words in (
+        (empty, folders / "gts", "holds no .npz"),
+        (folders / "none", folders / "gts", "is not a folder"),
+        (folders / "pred", empty, "holds no <scene>"),
+        (folders / "pred", folders, "did you mean .*gts"),
+    ):
+        with pytest.raises(PredictionError, match=words):
+            match_frames(pred, gt, None)
+
+
+GOOD = volume(0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"pred": GOOD[:-1]}, r"key pred has shape \(199, 200, 16\), expected \(200, 200, 16\)"),
+        ({"arr_0": GOOD.ravel()}, r"key arr_0 has shape \(640000,\)"),
+        ({"semantics": GOOD.astype(np.int64)}, "is int64, expected uint8: use .astype"),
+        ({"pred": GOOD.astype(np.float32)}, "is float32, expected uint8"),
+        ({"pred": np.where(GOOD == 17, 255, GOOD).astype(np.uint8)}, "holds id 255"),
+        ({"voxels": GOOD}, "holds none of the keys pred, semantics, arr_0"),
+        ({"pred": GOOD, "arr_0": GOOD}, "holds pred, arr_0 of the keys"),
+        ({"pred": GOOD, "instances": GOOD[:5]}, "key instances is uint8"),
+        ({"pred": np.array({"run": "code"}, dtype=object)}, "cannot be read"),
+    ],
+)
+def test_bad_predictions_are_refused_by_name(tmp_path, arrays, words):
+    path = tmp_path / "token.npz"
+    np.savez_compressed(path, **arrays)
+    with pytest.raises(PredictionError, match=f"prediction .*token.npz.*{words}"):
+        read_prediction(path)
+
+
+@pytest.mark.parametrize("keep", [0, 100, -40])
+def test_truncated_files_are_refused(folders, keep):
+    path = folders / "pred" / "aa.npz"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(PredictionError, match=r"aa\.npz cannot be read .* write it again"):
+        read_prediction(path)
+
+
+def test_flipped_bytes_are_refused(folders):
+    path = folders / "pred" / "aa.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(PredictionError, match="cannot be read"):
+        read_prediction(path)
+
+
+def test_labels_lack_nothing(folders):
+    path = folders / "gts" / "scene-0" / "aa" / "labels.npz"
+    np.savez_compressed(path, semantics=GOOD)
+    with pytest.raises(PredictionError, match="lacks mask_camera"):
+        read_label(path)
+    np.savez_compressed(path, semantics=GOOD, mask_camera=GOOD[0])
+    with pytest.raises(PredictionError, match="mask_camera has shape"):
+        read_label(path)
+
+
+def test_instances_are_read(tmp_path):
+    ids = np.zeros(OCC3D_GRID.shape, np.uint16)
+    ids[3, 4, 5] = 7
+    np.savez_compressed(tmp_path / "a.npz", pred=GOOD, instances=ids)
+    semantics, found = read_prediction(tmp_path / "a.npz")
+    assert np.array_equal(semantics, GOOD)
+    assert np.array_equal(found, ids)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_figures_are_the_protocols_own(folders, workers):
+    listed = frames_of_origins(folders / "origins.json")
+    frames = matched(folders, listed).frames
+    summaries = evaluate_frames(frames, list(PROTOCOLS), workers)
+    for protocol, summary in zip(PROTOCOLS.values(), summaries):
+        counts = add_counts(
+            protocol.count(
+                Frame(read_prediction(f.pred)[0], *read_label(f.label)[:2], np.array(ORIGINS))
+            )
+            for f in frames
+        )
+        assert summary == protocol.summarise(counts, len(frames))
+
+
+def test_a_missing_prediction_counts_as_free(folders):
+    frames = [FrameFiles(f.token, f.label, None) for f in matched(folders).frames]
+    (summary,) = evaluate_frames(frames, ["occ3d"])
+    assert (summary["miou"], summary["geometric_iou"], summary["num_frames"]) == (0.0, 0.0, 3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bad_file_is_found_before_rays_are_cast(folders, workers, monkeypatch):
+    np.savez_compressed(folders / "pred" / "cc.npz", pred=GOOD[:3])
+    listed = frames_of_origins(folders / "origins.json")
+    monkeypatch.setattr(PROTOCOLS["rayiou"], "count", lambda frame: pytest.fail("a ray was cast"))
+    with pytest.raises(PredictionError, match=r"cc\.npz, key pred has shape"):
+        evaluate_frames(matched(folders, listed).frames, ["rayiou"], workers)

@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minkocc.evaluation.image_iou import count_pixels, summarise_images
+from minkocc.evaluation.protocols import PROTOCOLS, Frame
+from minkocc.evaluation.report import class_columns, figures, table, write_report
+from tests.unit.evaluation.prediction_folders import ORIGINS, volume
+
+
+@pytest.fixture(scope="module")
+def summaries():
+    """One summary of each protocol, and one of rendered images."""
+    label = volume(0)
+    pred = np.where(label == 4, 10, label).astype(np.uint8)
+    frame = Frame(pred, label, np.ones(label.shape, bool), np.array(ORIGINS))
+    found = [p.summarise(p.count(frame), 1) for p in PROTOCOLS.values()]
+    image = np.full((2, 3, 4), 5, np.uint8)
+    counts = count_pixels(image, image)
+    return [*found, summarise_images({"tied": counts, "shader": counts}, 1)]
+
+
+def by_name(summaries, name):
+    return next(summary for summary in summaries if summary["protocol"] == name)
+
+
+def test_columns_and_their_means(summaries):
+    occ3d = by_name(summaries, "occ3d")
+    columns = class_columns(occ3d)
+    assert [c.title for c in columns] == ["IoU", "0-20 m", "20-40 m", "over 40 m"]
+    assert columns[0].mean == occ3d["miou"]
+    assert columns[2].mean == occ3d["rings"]["20-40 m"]["miou"]
+    rays = class_columns(by_name(summaries, "rayiou"))
+    assert [(c.title, c.mean) for c in rays] == [
+        (f"IoU@{t}", by_name(summaries, "rayiou")[f"rayiou@{t}"]) for t in (1, 2, 4)
+    ]
+    assert [c.title for c in class_columns(by_name(summaries, "raypq"))] == ["PQ@1", "PQ@2", "PQ@4"]
+    assert [c.title for c in class_columns(by_name(summaries, "paper-repo"))][:2] == [
+        "IoU",
+        "IoU@1",
+    ]
+    rendered = class_columns(by_name(summaries, "rendered2d"))
+    assert [(c.title, c.mean) for c in rendered] == [("IoU tied", 100.0), ("IoU shader", 100.0)]
+
+
+def test_tables_are_markdown_that_aligns(summaries):
+    for summary in summaries:
+        text = table({**summary, "training": {"train_mask": None}})
+        assert text.startswith(f"protocol {summary['protocol']}, 1 frames")
+        assert f"mean over {summary['classes_averaged']} classes" in text
+        assert summary["rule"] in text
+        assert "train_mask none" in text
+        for block in text.split("\n\n")[1:]:
+            assert len({len(line) for line in block.splitlines()}) == 1
+            assert set(block.splitlines()[1]) == set("|-:")
+    assert "| bus" in text
+
+
+def test_figures_are_single_numbers(summaries):
+    assert set(figures(by_name(summaries, "occ3d"))) == {"miou", "geometric_iou", "miou_dynamic"}
+    assert "num_frames" not in figures(by_name(summaries, "rayiou"))
+
+
+def test_report_files(summaries, tmp_path):
+    context = {"pred": "somewhere", "missing": ["a", "b", "c", "d", "e"]}
+    written = write_report(tmp_path / "r.json", summaries, context)
+    assert (
+        sorted(path.name for path in written)
+        == [
+            "r.json",
+            "r.md",
+            "r_classes.png",
+            "r_confusion_occ3d.png",
+            "r_confusion_paper-repo.png",
+            "r_confusion_rendered2d.png",  # selfsup15 has the matrix of occ3d
+        ]
+        or [path.name for path in written][-1] == "r_confusion_rendered2d.png"
+    )
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["pred"] == "somewhere"
+    assert content["occ3d"]["iou"]["car"] == 0.0
+    assert content["rayiou"]["iou@2"]["car"] == 0.0
+    markdown = (tmp_path / "r.md").read_text()
+    assert "- missing: a, b, c, ... (5)" in markdown
+    for summary in summaries:
+        assert f"## {summary['protocol']}" in markdown
+        assert table(summary) in markdown
+    for path in written[2:]:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 500
+            assert np.asarray(picture.convert("L")).std() > 5  # something is drawn
+
+
+def test_a_report_of_nothing(tmp_path):
+    written = write_report(tmp_path / "r.json", [], {"frames": 3})
+    assert [path.name for path in written] == ["r.json", "r.md"]
+    assert json.loads((tmp_path / "r.json").read_text()) == {"frames": 3}
+
+
+def test_json_keeps_the_schema(summaries, tmp_path):
+    write_report(tmp_path / "r.json", summaries, {})
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert {"miou", "geometric_iou", "iou", "num_frames"} <= content["occ3d"].keys()
+    assert len(content["occ3d"]["iou"]) == 17
+    assert {"rayiou", *(f"{k}@{t}" for k in ("rayiou", "iou") for t in (1, 2, 4))} <= content[
+        "rayiou"
+    ].keys()
+    assert {"raypq", "raypq@1", "pq@1"} <= content["raypq"].keys()
+    assert {"miou", "rayiou"} <= content["paper-repo"].keys()
