@@ -24,10 +24,9 @@ from minkocc.structures.files import atomic_write
 class FrameMetric(BaseMetric):
     """A metric of integers that add up over frames, whatever process saw which frame.
 
-    mmengine's own gathering sends every frame's result, cuts off what a sampler padded by its
-    place in the order, and loses frames when processes hold different numbers of them. Here a
-    frame goes by its token: it counts once, in the first process that holds it, and each process
-    sends one sum.
+    mmengine's own gathering sends every frame's result and cuts off what is padded by its place in
+    the order, which is right for its own sampler alone. Here a frame goes by its token: it counts
+    once, in the first process that holds it, and each process sends one sum.
 
     Args:
         collect_device: mmengine's; what is sent is small enough for either.

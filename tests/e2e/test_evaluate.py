@@ -1,6 +1,9 @@
 """``tools/evaluate.py`` as a stranger would use it, and that it agrees with ``tools/test.py``."""
 
 import json
+import runpy
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +19,22 @@ def folders(tmp_path):
     return write_folders(tmp_path)
 
 
-def evaluate(folders, *arguments, **process):
-    where = ("--pred", folders / "pred", "--gt", folders / "gts")
-    return tool("evaluate.py", *where, *arguments, **process)
+@pytest.fixture
+def evaluate(folders, monkeypatch, capsys):
+    """Runs the tool over ``folders`` in this process, which saves the imports."""
+
+    def run_here(*arguments):
+        where = ("--pred", folders / "pred", "--gt", folders / "gts", "--workers", 1)
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, (*where, *arguments))])
+        code = 0
+        try:
+            runpy.run_path(str(ROOT / "tools" / "evaluate.py"), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=printed.out, stderr=printed.err)
+
+    return run_here
 
 
 def test_all_protocols_from_a_plain_folder(folders):
@@ -30,8 +46,9 @@ def test_all_protocols_from_a_plain_folder(folders):
         "    sys.modules[name] = None\n"
     )  # fmt: skip
     out = folders / "results" / "r.json"
-    done = evaluate(
-        folders, "--origins", folders / "origins.json", "--out", out, "--workers", 2,
+    done = tool(
+        "evaluate.py", "--pred", folders / "pred", "--gt", folders / "gts", "--workers", 2,
+        "--origins", folders / "origins.json", "--out", out,
         "--protocol", "occ3d", "rayiou", "raypq", "paper-repo", "selfsup15",
         env={"PYTHONPATH": f"{folders}:{ROOT}", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
@@ -46,14 +63,14 @@ def test_all_protocols_from_a_plain_folder(folders):
     assert {path.name for path in out.parent.iterdir()} >= {"r.md", "r_classes.png"}
 
 
-def test_missing_and_extra(folders):
+def test_missing_and_extra(folders, evaluate):
     (folders / "pred" / "bb.npz").rename(folders / "pred" / "zz.npz")
     out = folders / "r.json"
-    done = evaluate(folders, "--out", out)
+    done = evaluate("--out", out)
     expect_error(done, "1 of 3 frames have no prediction: bb", "--allow-missing")
     assert "1 predictions belong to no frame: zz" in done.stderr
     assert not out.exists()
-    done = evaluate(folders, "--out", out, "--allow-missing")
+    done = evaluate("--out", out, "--allow-missing")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "1 of 3 frames have no prediction and count as free: bb" in done.stderr
     content = json.loads(out.read_text())
@@ -63,17 +80,17 @@ def test_missing_and_extra(folders):
     assert "- missing: bb" in (folders / "r.md").read_text()
 
 
-def test_rays_need_origins(folders):
-    expect_error(evaluate(folders, "--protocol", "rayiou"), "rayiou casts rays", "--origins")
-    done = evaluate(folders, "--protocol", "paper-repo")
+def test_rays_need_origins(evaluate):
+    expect_error(evaluate("--protocol", "rayiou"), "rayiou casts rays", "--origins")
+    done = evaluate("--protocol", "paper-repo")
     assert done.returncode == 0
     assert "paper-repo: voxels alone" in done.stderr
 
 
-def test_a_wrong_prediction_is_refused_by_name(folders):
+def test_a_wrong_prediction_is_refused_by_name(folders, evaluate):
     bad = np.zeros((200, 200, 16), np.int32)
     np.savez_compressed(folders / "pred" / "cc.npz", pred=bad)
-    expect_error(evaluate(folders), "cc.npz, key pred is int32", "uint8")
+    expect_error(evaluate(), "cc.npz, key pred is int32", "uint8")
 
 
 @pytest.mark.parametrize(
@@ -84,8 +101,8 @@ def test_a_wrong_prediction_is_refused_by_name(folders):
         (("--protocol", "miou"), "invalid choice: 'miou'"),
     ],
 )
-def test_wrong_arguments(folders, arguments, words):
-    done = evaluate(folders, *arguments)
+def test_wrong_arguments(evaluate, arguments, words):
+    done = evaluate(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
 

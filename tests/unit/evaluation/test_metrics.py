@@ -1,7 +1,5 @@
 """mmengine's side: what is reported, and that no way of sharing frames out changes a figure."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -172,30 +170,33 @@ def overlapping(rank, processes):
     return np.random.default_rng(rank).permutation(FRAMES).tolist()
 
 
-def measure_shard(rank, processes, shard, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", RANK=str(rank), WORLD_SIZE=str(processes))
+SHARDS = {"padded": padded, "uneven": uneven, "overlapping": overlapping}
+
+
+def measure_shards(rank, processes, folder):
+    """All ways of sharing out, one after the other; what this process drew and found in each."""
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
-    own = metric()
-    draws = [int(number) for number in shard(rank, processes)]
-    own.process(None, [sample(number) for number in draws])
-    figures = own.evaluate(size=FRAMES)
-    torch.save(((figures, own.summaries), draws), f"{folder}/{rank}.pth")
+    found = {}
+    for name, shard in SHARDS.items():
+        draws = [int(number) for number in shard(rank, processes)]
+        own = metric()
+        own.process(None, [sample(number) for number in draws])
+        found[name] = {"draws": draws, "result": (own.evaluate(size=FRAMES), own.summaries)}
+    torch.save(found, f"{folder}/{rank}.pth")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("shard", [padded, uneven, overlapping])
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_processes_give_exactly_the_figures_of_one(processes, shard, alone, tmp_path, monkeypatch):
+def test_processes_give_exactly_the_figures_of_one(processes, alone, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mp.spawn(measure_shard, (processes, shard, str(tmp_path)), nprocs=processes)
-    draws = []
-    for rank in range(processes):
-        found, shard_draws = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
-        assert found == alone
-        draws += shard_draws
-    assert set(draws) == set(range(FRAMES))
+    mp.spawn(measure_shards, (processes, str(tmp_path)), nprocs=processes)
+    ranks = [torch.load(tmp_path / f"{r}.pth", weights_only=True) for r in range(processes)]
+    for name in SHARDS:
+        assert [rank[name]["result"] for rank in ranks] == [alone] * processes, name
     rounds = -(-FRAMES // processes)
-    expected = {padded: rounds * processes, uneven: FRAMES, overlapping: FRAMES * processes}
-    assert len(draws) == expected[shard]
+    expected = {"padded": rounds * processes, "uneven": FRAMES, "overlapping": FRAMES * processes}
+    for name, count in expected.items():
+        draws = [number for rank in ranks for number in rank[name]["draws"]]
+        assert (len(draws), set(draws)) == (count, set(range(FRAMES))), name
     assert not (tmp_path / ".dist_test").exists()

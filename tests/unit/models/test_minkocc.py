@@ -132,6 +132,20 @@ def test_prediction_is_the_same_with_labels_at_hand():
     assert torch.equal(bare.pred_semantics, labelled.pred_semantics)
 
 
+def test_rendered_predictions_leave_the_voxels_alone():
+    grid = VoxelGrid(FULL_RANGE, 0.4)
+    plain, rendering = (
+        build(FULL_RANGE, render_predictions=render).eval() for render in (False, True)
+    )
+    data = plain.data_preprocessor(make_batch(None, size=2, grid=grid))
+    expected = [sample.pred_semantics for sample in plain(**data, mode="predict")]
+    assert not any("rendered_tied" in sample for sample in data["data_samples"])
+    for sample, voxels in zip(rendering(**data, mode="predict"), expected):
+        assert torch.equal(sample.pred_semantics, voxels)
+        assert sample.rendered_tied.shape == sample.rendered_target.shape
+        assert (sample.rendered_tied > 0).any()
+
+
 def test_finer_voxels_train_and_predict_on_the_labels_grid():
     model = build(FULL_RANGE, voxel_size=0.2)
     data = model.data_preprocessor(make_batch(None, grid=VoxelGrid(FULL_RANGE, 0.2), labels=False))

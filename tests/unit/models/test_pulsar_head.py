@@ -118,6 +118,35 @@ def test_render_shows_the_feature_of_the_wall(head):
     assert (views.tied_probs.argmax(1)[..., 6:] == 15).all()
 
 
+def test_prediction_in_2d(head):
+    """The same wall, cut to its upper left: classes where it covers, nothing elsewhere."""
+    labels = torch.arange(64 * 80).reshape(64, 80).remainder(19).byte()
+    sample = make_sample(labels, draw=(0.0, 0.9))  # column 8 j, row 8 i + 7
+    centres = wall(half=5.0)
+    centres = centres[(centres[:, 1] > 0) & (centres[:, 2] > -1.0)]
+    probs = torch.zeros(len(centres), 17)
+    probs[:, 4] = 1.0
+    head.predict(torch.randn(len(centres), CHANNELS), probs, centres, sample)
+    tied, shader = sample.rendered_tied, sample.rendered_shader
+    assert tied.dtype == shader.dtype == torch.uint8
+    # Left of the principal point and above z = -1, ten rows below it, there are cars (2D id 5).
+    assert (tied[0, :5, :5] == 5).all()
+    assert (tied[0, :, 6:] == 0).all()
+    assert (tied[0, 6:] == 0).all()
+    assert shader.shape == tied.shape == (1, 8, 10)
+    assert ((shader >= 1) & (shader <= 17)).all()  # the shader paints every pixel
+    assert torch.equal(sample.rendered_target[0], labels[7::8, 0::8])
+
+
+def test_prediction_in_2d_without_pseudo_labels(head):
+    sample = make_sample(torch.zeros((64, 80), dtype=torch.uint8))
+    del sample.img_semantics
+    centres = wall()
+    head.predict(torch.randn(len(centres), CHANNELS), torch.rand(len(centres), 17), centres, sample)
+    assert "rendered_tied" in sample
+    assert "rendered_target" not in sample
+
+
 def test_tied_path_teaches_the_voxels_their_pixels_class(head):
     labels = torch.full((64, 80), 15 + 1, dtype=torch.uint8)
     labels[:, :41] = 4 + 1
