@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -29,6 +30,9 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Call ``main`` and exit: 0, 1 after a user's error in one line, 130 after Ctrl-C."""
     debug = "--debug" in sys.argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be more than it can print
+            stream.reconfigure(errors="backslashreplace")
     logging.raiseExceptions = debug  # a log that cannot be written must not hide the reason
     try:
         main()

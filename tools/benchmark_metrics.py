@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     add_debug(parser)
     options = parser.parse_args()
+    for name in ("max_frames", "repeat", "folder"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: use 1 or more")
     found = list(find_labels(options.gt).values())
     count = min(options.max_frames, len(found))
     labels = [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
@@ -146,7 +149,7 @@ def _time_folder(labels: list[Path], count: int) -> dict[str, Any]:
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = round(time.perf_counter() - start, 1)
-    return {"predictions": count, "workers": available_cores(), "seconds": seconds}
+    return {"predictions": count, "cores": available_cores(), "seconds": seconds}
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -157,9 +160,13 @@ def _print(report: dict[str, Any]) -> None:
     print(f"\npercent, {report['frames']} frames, one origin")
     print(f"{'':<26}" + "".join(f"{name:>15}" for name in changes))
     for figure in changes["unchanged"]:
-        print(f"{figure:<26}" + "".join(f"{row[figure]:>15.2f}" for row in changes.values()))
+        print(f"{figure:<26}" + "".join(f"{_text(row[figure]):>15}" for row in changes.values()))
     if "folder" in report:
         print(f"\nfolder: {report['folder']}")
+
+
+def _text(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

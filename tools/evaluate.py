@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,22 +22,28 @@ from minkocc.evaluation.report import table, write_report
 from minkocc.provenance import provenance
 from minkocc.worker_pool import available_cores
 
+_MAX_WORKERS = 16  # each holds torch: some 0.4 GB
+
 
 def main() -> None:
     """Print each protocol's table, and write JSON, Markdown and pictures."""
     options = _parse()
     listed = _listed(options)
-    protocols = options.protocol or (["occ3d", "rayiou"] if listed else ["occ3d"])
+    chosen = options.protocol or (["occ3d", "rayiou"] if listed else ["occ3d"])
+    protocols = list(dict.fromkeys(chosen))
     blind = [name for name in protocols if PROTOCOLS[name].needs_origins and not listed]
     if blind:
         raise PredictionError(
             f"protocol {', '.join(blind)} casts rays: say from where with --infos or --origins"
         )
+    if options.out:
+        _make_folder(options.out)  # now, not after an hour of work
     matched = match_frames(options.pred, options.gt, listed)
     _tell(matched, options.allow_missing)
     if "paper-repo" in protocols and not listed:
         _warn("paper-repo: voxels alone; for its rays give --infos or --origins")
-    summaries = evaluate_frames(matched.frames, protocols, options.workers)
+    workers = options.workers or _workers_for(len(matched.frames))
+    summaries = evaluate_frames(matched.frames, protocols, workers)
     for summary in summaries:
         print(f"\n{table(summary)}")
     if options.out:
@@ -69,7 +76,9 @@ def _parse() -> argparse.Namespace:
         help=f"of {', '.join(PROTOCOLS)}; default: occ3d, with --infos or --origins rayiou too",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=int, default=available_cores(), help="processes, default: all cores"
+        "--workers",
+        type=int,
+        help="processes; 1 casts rays on all cores; default: by frames and cores",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="and .md and .png beside it")
     parser.add_argument(
@@ -77,7 +86,7 @@ def _parse() -> argparse.Namespace:
     )
     add_debug(parser)
     options = parser.parse_args()
-    if options.workers < 1:
+    if options.workers is not None and options.workers < 1:
         parser.error(f"--workers {options.workers} is too small: use 1 or more")
     if options.out and options.out.suffix != ".json":
         parser.error(f"--out {options.out}: expected a name that ends with .json")
@@ -90,21 +99,38 @@ def _listed(options: argparse.Namespace) -> FrameList | None:
     return frames_of_origins(options.origins) if options.origins else None
 
 
+def _workers_for(frames: int) -> int:
+    """A process takes some seconds to start: it should have a hundred frames to work on."""
+    return max(1, min(available_cores(), _MAX_WORKERS, frames // 100))
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir() or not os.access(out.parent, os.W_OK):
+            raise OSError(f"{out} cannot be written")
+    except OSError as error:
+        raise PredictionError(f"--out {out}: {error}: name a file that can be written") from error
+
+
 def _tell(matched: MatchedFrames, allow_missing: bool) -> None:
     """Say what is not there, or not asked for; refuse what is not there unless it is allowed."""
     if matched.not_asked:
-        _warn(f"{matched.not_asked} labels are not in the list of frames and are not measured")
+        _warn(f"labels that are not in the list of frames and not measured: {matched.not_asked}")
     if matched.extra:
-        _warn(f"{len(matched.extra)} predictions belong to no frame: {_some(matched.extra)}")
+        _warn(
+            "predictions that belong to no frame that is measured: "
+            f"{len(matched.extra)} ({_some(matched.extra)})"
+        )
     if not matched.missing:
         return
-    words = f"{len(matched.missing)} of {len(matched.frames)} frames have no prediction"
+    words = f"frames without a prediction: {len(matched.missing)} of {len(matched.frames)}"
     if not allow_missing:
         raise PredictionError(
-            f"{words}: {_some(matched.missing)}. Predict them, name the frames to measure with "
+            f"{words} ({_some(matched.missing)}). Predict them, name the frames to measure with "
             "--infos or --origins, or count them as free with --allow-missing"
         )
-    _warn(f"{words} and count as free: {_some(matched.missing)}")
+    _warn(f"{words}, counted as free ({_some(matched.missing)})")
 
 
 def _warn(words: str) -> None:

@@ -21,8 +21,19 @@ from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write
 
 
-def build_runner(cfg: Config) -> Runner:
+class _LeavesNoConfig(Runner):
+    """Writes no config into the work dir, where that of the training run is kept."""
+
+    def dump_config(self) -> None:
+        pass
+
+
+def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
     """A runner for CPU or CUDA, whatever the machine has.
+
+    Args:
+        cfg: a resolved recipe with ``work_dir``.
+        keep_config: write the resolved config into the work dir.
 
     Raises:
         ConfigError: a component refuses a value of the recipe.
@@ -43,7 +54,7 @@ def build_runner(cfg: Config) -> Runner:
         if cfg.get(name):  # a recipe may train without validation
             cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without
     try:
-        return Runner.from_cfg(cfg)
+        return (Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
     except (ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise

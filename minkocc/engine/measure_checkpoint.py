@@ -43,10 +43,10 @@ def measure_checkpoint(
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
     if render:
-        cfg.model.render_predictions = True
         read_pseudo_labels(cfg.test_dataloader.dataset)
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, keep_config=False)
     model = unwrapped(runner.model)
+    model.render_predictions = render
     if content is not None:
         load_weights(model, content, str(checkpoint))
     else:
@@ -83,8 +83,17 @@ def measure_checkpoint(
 
 
 def read_pseudo_labels(dataset: Config) -> None:
-    """Let the pipeline of a test set read the pseudo-labels, where there are any."""
-    steps = [step.type for step in dataset.pipeline]
+    """Let the pipeline of a test set read the pseudo-labels, where there are any.
+
+    Raises:
+        UserError: it reads no images, whose pseudo-labels these are.
+    """
+    steps = [step.type for step in dataset.get("pipeline", [])]
+    if "LoadImages" not in steps:
+        raise UserError(
+            "rendered semantics are compared to the images' pseudo-labels: the test pipeline needs "
+            "LoadImages"
+        )
     if "LoadPseudoLabels" not in steps:
         dataset.pipeline.insert(steps.index("LoadImages") + 1, {"type": "LoadPseudoLabels"})
 

@@ -40,15 +40,20 @@ def draw_confusion(matrix: Sequence[Sequence[int]], title: str, path: Path) -> N
     """
     counts = np.asarray(matrix, np.float64)
     share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
+    right = np.diag(counts)
+    iou = 100.0 * right / np.maximum(counts.sum(0) + counts.sum(1) - right, 1.0)
     names = [*CLASSES, "free"]
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     axis = figure.subplots()
     picture = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
     axis.set_xticks(range(len(names)), _spaced(names), rotation=45, ha="right")
-    rows = [f"{name}  {count:,.0f}" for name, count in zip(_spaced(names), counts.sum(1))]
+    rows = [
+        f"{name}  {count:,.0f}  IoU {value:.0f}" if count else f"{name}  absent"
+        for name, count, value in zip(_spaced(names), counts.sum(1), iou)
+    ]
     axis.set_yticks(range(len(names)), rows)
     axis.set_xlabel("prediction")
-    axis.set_ylabel("label, and how often it occurs")
+    axis.set_ylabel("label, how often it occurs, and its IoU in percent")
     axis.set_title(title)
     for row, column in np.argwhere(share >= 0.5):
         value = share[row, column]

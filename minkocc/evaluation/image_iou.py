@@ -49,7 +49,7 @@ def summarise_images(counts: Counts, num_frames: int) -> Summary:
         **summary,
         "num_frames": num_frames,
         "num_pixels": int(counts[first].sum()),
-        "classes_averaged": count_defined(iou[first]),
+        "classes_averaged": {f"miou_{path}": count_defined(v) for path, v in iou.items()},
         "confusion": counts[first].tolist(),
     }
 

@@ -29,11 +29,13 @@ class FrameMetric(BaseMetric):
     once, in the first process that holds it, and each process sends one sum.
 
     Args:
-        collect_device: mmengine's; what is sent is small enough for either.
+        collect_device: mmengine's; what is sent is small, and goes the way of the process group.
         prefix: put before the reported names.
     """
 
     default_prefix = ""
+    target = "target"
+    """What a frame without counts lacks, in words."""
 
     def __init__(self, collect_device: str = "cpu", prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
@@ -66,13 +68,22 @@ class FrameMetric(BaseMetric):
         taken = {token for tokens in by_process[: get_rank()] for token in tokens}
         own = [counts for token, counts in frames.items() if token not in taken]
         measured = [counts for counts in own if counts is not None]
-        sums = all_gather_object((len(own), len(measured), add_counts(measured)))
-        metrics = self.compute_metrics([part for part in sums if part[0]])
+        sums = all_gather_object((len(own), *_sum_or_problem(measured)))
+        metrics = self.compute_metrics(sums)
         self._warn_of_unseen(sum(part[0] for part in sums), size)
         return {f"{self.prefix}/{k}" if self.prefix else k: v for k, v in metrics.items()}
 
-    def compute_metrics(self, results: list[tuple[int, int, Counts]]) -> dict[str, float]:
-        """Figures from each process's number of frames, of measured frames, and sum."""
+    def compute_metrics(
+        self, results: list[tuple[int, int, Counts, str | None]]
+    ) -> dict[str, float]:
+        """Figures from each process's number of frames, of measured frames, sum, and problem.
+
+        Raises:
+            ValueError: the counts of a process do not add up; raised in all of them.
+        """
+        for *_, problem in results:
+            if problem:
+                raise ValueError(problem)
         seen, measured = sum(part[0] for part in results), sum(part[1] for part in results)
         if measured < seen:
             print_log(f"{seen - measured} of {seen} frames have no {self.target}", logger="current")
@@ -88,9 +99,6 @@ class FrameMetric(BaseMetric):
             for summary in self.summaries
             for name, value in figures(summary).items()
         }
-
-    target = "target"
-    """What a frame without counts lacks, in words."""
 
     @staticmethod
     def _warn_of_unseen(seen: int, size: int) -> None:
@@ -201,6 +209,14 @@ class DumpPredictions(FrameMetric):
         """Nothing is measured."""
         print_log(f"{num_frames} predictions are in {self.out_dir}", logger="current")
         return []
+
+
+def _sum_or_problem(measured: list[Counts]) -> tuple[int, Counts, str | None]:
+    """A process that failed here would leave the others waiting for it."""
+    try:
+        return len(measured), add_counts(measured), None
+    except ValueError as error:
+        return len(measured), {}, str(error)
 
 
 def _array(values: Any) -> NDArray[Any]:

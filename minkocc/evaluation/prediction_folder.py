@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +19,7 @@ from minkocc.info_file import read_infos
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from minkocc.worker_pool import run_in_workers
+from minkocc.worker_pool import WorkerPool
 
 PREDICTION_KEYS = ("pred", "semantics", "arr_0")
 INSTANCES_KEY = "instances"
@@ -71,11 +69,18 @@ def frames_of_infos(path: Path) -> FrameList:
 
     Raises:
         InfoError: it cannot be used.
+        PredictionError: no frame has a label.
     """
-    frames = [frame for frame in read_infos(path)["data_list"] if frame["occ_path"]]
+    found = read_infos(path)["data_list"]
+    frames = [frame for frame in found if frame["occ_path"]]
+    if not frames:
+        raise PredictionError(
+            f"--infos {path}: none of the {len(found)} frames of it has a dense label: put Occ3D's "
+            "gts/ into the data root and create the infos again"
+        )
     return FrameList(
-        {frame["token"]: np.asarray(frame["ray_origins"]) for frame in frames},
-        {frame["token"]: frame["scene_name"] for frame in frames},
+        {f["token"]: _origins(f"--infos {path}", f["token"], f["ray_origins"]) for f in frames},
+        {f["token"]: f["scene_name"] for f in frames},
         path,
     )
 
@@ -94,7 +99,8 @@ def frames_of_origins(path: Path) -> FrameList:
         raise PredictionError(f"--origins {path} is no JSON ({error})") from error
     if not isinstance(content, dict) or not content:
         raise PredictionError(f"--origins {path}: expected {{token: [[x, y, z], ...], ...}}")
-    return FrameList({token: _origins(path, token, content[token]) for token in content}, {}, path)
+    origins = {token: _origins(f"--origins {path}", token, v) for token, v in content.items()}
+    return FrameList(origins, {}, path)
 
 
 def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrames:
@@ -106,7 +112,8 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
         listed: the frames to measure; None takes every label.
 
     Raises:
-        PredictionError: a folder is missing or empty, or a listed frame has no label.
+        PredictionError: a folder is missing or empty, a listed frame has no label, or not one
+            prediction has the token of a frame.
     """
     if not pred.is_dir():
         raise PredictionError(f"--pred {pred} is not a folder")
@@ -116,6 +123,11 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
     labels = find_labels(gt)
     wanted = labels if listed is None else _listed_labels(labels, gt, listed)
     origins: Mapping[str, Any] = listed.origins if listed else {}
+    if not preds.keys() & wanted.keys():
+        raise PredictionError(
+            f"no prediction in --pred {pred} belongs to a frame: they are called "
+            f"{_some(sorted(preds))}, the frames {_some(sorted(wanted))}"
+        )
     frames = [
         FrameFiles(token, wanted[token], preds.get(token), origins.get(token))
         for token in sorted(wanted)
@@ -132,12 +144,19 @@ def find_labels(gt: Path) -> dict[str, Path]:
     """The file of every label in a folder of ``<scene>/<token>/labels.npz``, by token.
 
     Raises:
-        PredictionError: there is none.
+        PredictionError: there is none, or a token has two.
     """
-    labels = {path.parent.name: path for path in sorted(gt.glob("*/*/labels.npz"))}
+    if not gt.is_dir():
+        raise PredictionError(f"--gt {gt} is not a folder")
+    labels: dict[str, Path] = {}
+    for path in sorted(gt.glob("*/*/labels.npz")):
+        former = labels.setdefault(path.parent.name, path)
+        if former != path:
+            raise PredictionError(f"--gt {gt} holds two labels of one token: {former} and {path}")
     if not labels:
-        inner = f"; did you mean {gt / 'gts'}?" if (gt / "gts").is_dir() else ""
-        raise PredictionError(f"--gt {gt} holds no <scene>/<token>/labels.npz{inner}")
+        near = [folder for folder in (gt / "gts", gt.parent) if any(folder.glob("*/*/labels.npz"))]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise PredictionError(f"--gt {gt} holds no <scene>/<token>/labels.npz{hint}")
     return labels
 
 
@@ -173,9 +192,10 @@ def read_label(
             raise PredictionError(f"label {path} lacks {key}: fetch it again")
     semantics = _semantics(arrays["semantics"], f"label {path}, key semantics")
     mask = arrays["mask_camera"]
-    if mask.shape != OCC3D_GRID.shape:
+    if mask.shape != OCC3D_GRID.shape or mask.dtype.kind not in "bui" or mask.max() > 1:
         raise PredictionError(
-            f"label {path}, key mask_camera has shape {mask.shape}, expected {OCC3D_GRID.shape}"
+            f"label {path}, key mask_camera is {mask.dtype} {mask.shape}, expected 0 and 1 "
+            f"{OCC3D_GRID.shape}: fetch it again"
         )
     return semantics, mask.astype(np.bool_), _instances(arrays, f"label {path}")
 
@@ -190,21 +210,25 @@ def evaluate_frames(
     Args:
         frames: at least one.
         protocols: names of ``PROTOCOLS``.
-        workers: processes; they change no figure.
+        workers: processes, see ``WorkerPool``; they change no figure.
 
     Raises:
-        PredictionError: a file cannot be used.
+        PredictionError: a file cannot be used, or there is no frame.
     """
+    if not frames:
+        raise PredictionError("there is no frame to measure")
     chosen = [protocol_named(name) for name in protocols]
     chunk = max(1, min(8, len(frames) // (4 * workers)))
-    if any(protocol.needs_origins for protocol in chosen):
-        checks = run_in_workers(_check, frames, workers, chunk)
-        for _ in tqdm(checks, total=len(frames), desc="checking files", unit="frame"):
-            pass
-    counted = run_in_workers(partial(_count, protocols=tuple(protocols)), frames, workers, chunk)
+    count = partial(_count, protocols=tuple(protocols))
     totals: list[Counts] = []
-    for counts in tqdm(counted, total=len(frames), desc="measuring", unit="frame"):
-        totals = [add_counts(pair) for pair in zip(totals, counts)] if totals else counts
+    with WorkerPool(workers) as pool:
+        if any(protocol.needs_origins for protocol in chosen):
+            checked = pool.run(_check, frames, chunk)
+            for _ in tqdm(checked, total=len(frames), desc="checking files", unit="frame"):
+                pass
+        counted = pool.run(count, frames, chunk)
+        for counts in tqdm(counted, total=len(frames), desc="measuring", unit="frame"):
+            totals = [add_counts(pair) for pair in zip(totals, counts)] if totals else counts
     return [protocol.summarise(total, len(frames)) for protocol, total in zip(chosen, totals)]
 
 
@@ -223,12 +247,12 @@ def _listed_labels(labels: Mapping[str, Path], gt: Path, listed: FrameList) -> d
     return {token: labels[token] for token in listed.origins}
 
 
-def _origins(path: Path, token: str, values: Any) -> NDArray[np.float64]:
+def _origins(source: str, token: str, values: Any) -> NDArray[np.float64]:
     try:
         origins = np.asarray(values, np.float64)
         select_origins(origins)
-    except (TypeError, ValueError) as error:
-        raise PredictionError(f"--origins {path}, frame {token}: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PredictionError(f"{source}, frame {token}: {error}") from error
     return origins
 
 
@@ -253,10 +277,20 @@ def _count(files: FrameFiles, protocols: tuple[str, ...]) -> list[Counts]:
 def _arrays(path: Path, what: str, wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
     """The wanted arrays that a file holds; what it may hold beside them is not read."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return {key: content[key] for key in wanted if key in content.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise PredictionError(f"{what} {path} cannot be read ({error}): write it again") from error
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array, not an .npz")
+        with content:
+            arrays = {key: content[key] for key in wanted if key in content.files}
+        for key, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{key} is no array")
+    except Exception as error:  # a damaged archive fails in many ways
+        problem = str(error) or type(error).__name__
+        raise PredictionError(
+            f"{what} {path} cannot be read ({problem}): write it again"
+        ) from error
+    return arrays
 
 
 def _semantics(array: NDArray[Any], what: str) -> NDArray[np.uint8]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from minkocc.evaluation.ray_iou import THRESHOLDS, count_rays, hits_of_frame, ray_iou
+from minkocc.evaluation.ray_iou import THRESHOLDS, RayHits, count_rays, hits_of_frame, ray_iou
 from minkocc.evaluation.ray_pq import connected_instances, count_segments, panoptic_quality
 from minkocc.evaluation.voxel_iou import (
     RINGS,
@@ -53,6 +54,17 @@ class Frame:
     device: torch.device | None = None
     """Where rays are cast; None or a CPU uses numba."""
 
+    @cached_property
+    def hits(self) -> tuple[RayHits, RayHits]:
+        """What the frame's rays hit in prediction and label, cast once for all protocols.
+
+        Raises:
+            ValueError: the frame has no ray origins.
+        """
+        if self.ray_origins is None:
+            raise ValueError("this protocol needs the frame's ray origins")
+        return hits_of_frame(self.pred, self.semantics, self.ray_origins, self.device)
+
 
 class Protocol(ABC):
     """How a figure is made.
@@ -75,7 +87,10 @@ class Protocol(ABC):
 
     @abstractmethod
     def summarise(self, counts: Counts, num_frames: int) -> Summary:
-        """Figures in percent from the sums over frames, None for what is undefined."""
+        """Figures in percent from the sums over frames, None for what is undefined.
+
+        ``classes_averaged`` says of every mean how many classes it is made of.
+        """
 
 
 class VoxelProtocol(Protocol):
@@ -114,7 +129,10 @@ class VoxelProtocol(Protocol):
             },
             "num_frames": num_frames,
             "num_voxels": int(whole.sum()),
-            "classes_averaged": count_defined(iou[averaged]),
+            "classes_averaged": {
+                "miou": count_defined(iou[averaged]),
+                "miou_dynamic": count_defined(iou[list(DYNAMIC_IDS)]),
+            },
             "confusion": whole.tolist(),
         }
 
@@ -125,7 +143,7 @@ class VoxelProtocol(Protocol):
             "miou": percent(mean_of(iou[averaged])),
             "geometric_iou": percent(geometric_iou(matrix)),
             "iou": by_class(iou),
-            "classes_averaged": count_defined(iou[averaged]),
+            "classes_averaged": {"miou": count_defined(iou[averaged])},
         }
 
 
@@ -136,7 +154,7 @@ class RayProtocol(Protocol):
 
     def count(self, frame: Frame) -> Counts:
         """``rays``, ``(5, 17)``, see ``count_rays``."""
-        return {"rays": count_rays(*_hits(frame))}
+        return {"rays": count_rays(*frame.hits)}
 
     def summarise(self, counts: Counts, num_frames: int) -> Summary:
         """RayIoU, its mean over the thresholds, and per class."""
@@ -149,7 +167,7 @@ class RayProtocol(Protocol):
             **{f"iou@{t}": by_class(row) for t, row in zip(THRESHOLDS, iou)},
             "num_frames": num_frames,
             "num_rays": int(counts["rays"][0].sum()),
-            "classes_averaged": count_defined(iou[0]),
+            "classes_averaged": _per_threshold("rayiou", iou),
         }
 
 
@@ -160,7 +178,7 @@ class RayPQProtocol(Protocol):
 
     def count(self, frame: Frame) -> Counts:
         """``segments``, ``(3, 17, 4)``, and how many frames gave instances: prediction, label."""
-        pred, target = _hits(frame)
+        pred, target = frame.hits
         given = [frame.pred_instances is not None, frame.instances is not None]
         pred_ids = (
             connected_instances(frame.pred)
@@ -187,7 +205,12 @@ class RayPQProtocol(Protocol):
             **{f"pq@{t}": by_class(row) for t, row in zip(THRESHOLDS, quality)},
             "num_frames": num_frames,
             "frames_with_instance_ids": given,
-            "classes_averaged": count_defined(quality[-1]),
+            "notes": [
+                f"instance ids are given in {given['prediction']} of {num_frames} predictions and "
+                f"{given['label']} of {num_frames} labels; elsewhere connected voxels of a class "
+                "stand for an instance"
+            ],
+            "classes_averaged": _per_threshold("raypq", quality),
         }
 
 
@@ -214,8 +237,8 @@ class PaperRepoProtocol(Protocol):
         summary = voxels.summarise(counts, num_frames)
         if "rays" in counts:
             ray_summary = rays.summarise(counts, num_frames)
-            summary["ray_classes_averaged"] = ray_summary.pop("classes_averaged")
-            summary = {**summary, **ray_summary}
+            averaged = {**summary["classes_averaged"], **ray_summary["classes_averaged"]}
+            summary = {**summary, **ray_summary, "classes_averaged": averaged}
         return summary
 
 
@@ -306,7 +329,6 @@ def by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
     return {name: percent(value) for name, value in zip(CLASSES, values)}
 
 
-def _hits(frame: Frame) -> Any:
-    if frame.ray_origins is None:
-        raise ValueError("this protocol needs the frame's ray origins")
-    return hits_of_frame(frame.pred, frame.semantics, frame.ray_origins, frame.device)
+def _per_threshold(name: str, values: NDArray[np.float64]) -> dict[str, int]:
+    """How many classes the mean at each threshold is made of."""
+    return {f"{name}@{t}": count_defined(row) for t, row in zip(THRESHOLDS, values)}

@@ -25,6 +25,7 @@ THRESHOLDS = (1, 2, 4)
 MAX_ORIGINS = 8
 ORIGIN_REACH = 39.0  # metres ahead and aside
 
+_FAR = 1e6  # metres; no scene is that long, and float32 voxel units stay finite
 _HIGHEST_PITCH = 0.21  # radians, the upper edge of nuScenes' LiDAR
 
 
@@ -68,8 +69,11 @@ def select_origins(origins: npt.ArrayLike) -> NDArray[np.float64]:
         ValueError: not ``(T, 3)`` finite numbers, or none is near.
     """
     points = np.asarray(origins, np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
-        raise ValueError(f"ray origins of shape {points.shape}: expected finite (T, 3), metres")
+    if points.ndim != 2 or points.shape[1] != 3 or not (np.abs(points) < _FAR).all():
+        raise ValueError(
+            f"ray origins of shape {points.shape}: expected (T, 3) metres, finite and under "
+            f"{_FAR:.0f} m"
+        )
     near = points[(np.abs(points[:, :2]) < ORIGIN_REACH).all(1)]
     if not len(near):
         raise ValueError(

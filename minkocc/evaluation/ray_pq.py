@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from minkocc.evaluation.ray_iou import THRESHOLDS, RayHits
 from minkocc.evaluation.voxel_iou import ratio
-from minkocc.structures.taxonomy import NUM_CLASSES, class_id
+from minkocc.structures.taxonomy import FREE, NUM_CLASSES, class_id
 
 THINGS = tuple(
     class_id(name)
@@ -24,8 +24,6 @@ MIN_RAYS = 10
 
 IOU_UNIT = 2**32
 """Sums of IoU are kept as integers of this unit, so that no order of adding frames changes them."""
-
-_MAX_INSTANCES = 2**20
 
 
 def connected_instances(semantics: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -60,6 +58,9 @@ def count_segments(
     Two segments of a class match when the rays that they share, with depths closer than the
     threshold, are more than half of their union.
 
+    Instance ids are any integers of 0 or more, 0 being none. As published, a predicted class of
+    stuff is one segment only if all its voxels carry the same id.
+
     Args:
         pred: what the rays hit in the prediction, those that the label stops.
         target: and in the label.
@@ -69,7 +70,7 @@ def count_segments(
     Returns:
         ``(3, 17, 4)``; the last column in units of ``1 / IOU_UNIT``.
     """
-    pred_ids = pred_instances.reshape(-1)[pred.voxels].astype(np.int64)
+    pred_ids = pred_instances.reshape(-1)[pred.voxels]
     target_ids = _own_class_only(target, target_instances.reshape(-1)[target.voxels])
     found, pred_of_ray, pred_size = _segments(pred.classes, pred_ids)
     truth, target_of_ray, target_size = _segments(target.classes, target_ids)
@@ -95,24 +96,25 @@ def panoptic_quality(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return ratio(iou / IOU_UNIT, right + 0.5 * wrong + 0.5 * missed)
 
 
-def _own_class_only(hits: RayHits, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+def _own_class_only(hits: RayHits, ids: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     """Ids of things; 0 for the others and for ids that occur with several classes."""
-    ids = ids.astype(np.int64)
-    pairs = np.unique(np.stack([ids, hits.classes]), axis=1)
-    names, classes = np.unique(pairs[0], return_counts=True)
-    mixed = names[classes > 1]
-    keep = np.isin(hits.classes, THINGS) & ~np.isin(ids, mixed)
-    return np.where(keep, ids, 0)
+    known, rank = np.unique(ids, return_inverse=True)
+    pairs = np.unique(rank * (FREE + 1) + hits.classes)
+    mixed = np.bincount(pairs // (FREE + 1), minlength=len(known)) > 1
+    keep = np.isin(hits.classes, THINGS) & ~mixed[rank]
+    return np.where(keep, ids, ids.dtype.type(0))
 
 
 def _segments(
-    classes: NDArray[np.uint8], ids: NDArray[np.int64]
+    classes: NDArray[np.uint8], ids: NDArray[np.integer[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The class of every segment, the segment of every ray, the rays of every segment."""
+    # Ids may be any integers: their rank takes their place.
+    known, rank = np.unique(ids, return_inverse=True)
     names, of_ray, size = np.unique(
-        classes.astype(np.int64) * _MAX_INSTANCES + ids, return_inverse=True, return_counts=True
+        classes.astype(np.int64) * len(known) + rank, return_inverse=True, return_counts=True
     )
-    return names // _MAX_INSTANCES, of_ray, size
+    return names // len(known), of_ray, size
 
 
 def _shared(

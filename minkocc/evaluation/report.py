@@ -28,6 +28,8 @@ class ClassColumn:
     title: str
     values: Mapping[str, float | None]
     mean: float | None
+    classes: int
+    """How many classes the mean is made of."""
 
 
 def class_columns(summary: Summary) -> list[ClassColumn]:
@@ -36,11 +38,14 @@ def class_columns(summary: Summary) -> list[ClassColumn]:
     for key, values in summary.items():
         kind, _, variant = key.partition("@" if "@" in key else "_")
         if kind in _MEANS and isinstance(values, dict):
-            mean = summary[key.replace(kind, _MEANS[kind]["@" in key], 1)]
+            mean = key.replace(kind, _MEANS[kind]["@" in key], 1)
             title = f"{_TITLES[kind]}{'@' if '@' in key else ' '}{variant}".strip()
-            columns.append(ClassColumn(title, values, mean))
-    rings = summary.get("rings", {}).items()
-    return columns + [ClassColumn(name, ring["iou"], ring["miou"]) for name, ring in rings]
+            classes = summary["classes_averaged"][mean]
+            columns.append(ClassColumn(title, values, summary[mean], classes))
+    for name, ring in summary.get("rings", {}).items():
+        classes = ring["classes_averaged"]["miou"]
+        columns.append(ClassColumn(name, ring["iou"], ring["miou"], classes))
+    return columns
 
 
 def table(summary: Summary) -> str:
@@ -51,12 +56,16 @@ def table(summary: Summary) -> str:
         [name, *(_text(column.values[name]) for column in columns)] for name in columns[0].values
     ]
     rows.append(["mean", *(_text(column.mean) for column in columns)])
-    single = [["figure", "percent"]]
-    single += [[name, _text(value)] for name, value in figures(summary).items()]
+    rows.append(["classes in the mean", *(str(column.classes) for column in columns)])
+    averaged = summary["classes_averaged"]
+    single = [["figure", "percent", "classes"]]
+    single += [
+        [name, _text(value), str(averaged.get(name, ""))]
+        for name, value in figures(summary).items()
+    ]
     head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
-    head += f", mean over {summary['classes_averaged']} classes"
     training = [f"{key} {value or 'none'}" for key, value in summary.get("training", {}).items()]
-    notes = [head, f"({summary['rule']})", *training]
+    notes = [head, f"({summary['rule']})", *summary.get("notes", []), *training]
     return "\n".join([*notes, "", *_aligned(rows), "", *_aligned(single)])
 
 
@@ -77,11 +86,14 @@ def write_report(
     write_json(path, {**context, **{summary["protocol"]: summary for summary in summaries}})
     written = [path, path.with_suffix(".md")]
     with atomic_write(written[1]) as sink:
-        sink.write(_markdown(summaries, context).encode())
+        # A file's name may hold what UTF-8 cannot.
+        sink.write(_markdown(summaries, context).encode(errors="backslashreplace"))
     if summaries:
         written.append(path.with_name(f"{path.stem}_classes.png"))
         bars = {s["protocol"]: {c.title: c.values for c in class_columns(s)} for s in summaries}
         draw_class_bars(bars, written[-1])
+    for former in path.parent.glob(f"{path.stem}_confusion_*.png"):
+        former.unlink()  # of a run with other protocols
     drawn = []  # protocols that differ in the mean alone share a matrix
     for summary in summaries:
         if "confusion" in summary and summary["confusion"] not in drawn:
@@ -95,7 +107,7 @@ def write_report(
 
 def _markdown(summaries: list[Summary], context: Mapping[str, Any]) -> str:
     lines = ["# Evaluation", ""]
-    lines += [f"- {key}: {_short(value)}" for key, value in context.items()]
+    lines += [f"- {key}: {_short(value)}" for key, value in context.items() if value]
     for summary in summaries:
         lines += ["", f"## {summary['protocol']}", "", table(summary)]
     return "\n".join(lines) + "\n"

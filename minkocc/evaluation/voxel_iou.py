@@ -17,6 +17,7 @@ RINGS = ("0-20 m", "20-40 m", "over 40 m")
 grid's four corners."""
 
 _RING_EDGES = (20.0, 40.0)
+_DTYPES = {"pred": np.uint8, "target": np.uint8, "mask": np.bool_, "rings": np.uint16}
 
 
 def ring_of_voxels(grid: VoxelGrid) -> NDArray[np.uint16]:
@@ -46,11 +47,17 @@ def confusion_matrix(
         int64 ``(18, 18)``, or ``(3, 18, 18)`` with rings.
 
     Raises:
-        ValueError: shapes differ or an id is above 17.
+        ValueError: shapes differ, a dtype is another one (a mask of 0 and 1 would select rows), or
+            an id is above 17.
     """
-    for name, array in (("pred", pred), ("mask", mask), ("rings", rings)):
-        if array is not None and array.shape != target.shape:
+    arrays = {"pred": pred, "target": target, "mask": mask, "rings": rings}
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        if array.shape != target.shape:
             raise ValueError(f"{name} has shape {array.shape}, the target {target.shape}")
+        if array.dtype != _DTYPES[name]:
+            raise ValueError(f"{name} is {array.dtype}, expected {_DTYPES[name].__name__}")
     if pred.size and max(pred.max(), target.max()) > FREE:
         raise ValueError(f"ids up to {max(pred.max(), target.max())}, expected 0..{FREE}")
     # Two bytes hold 3 * 18 * 18 pairs, and are added and masked in a quarter of the time of eight.

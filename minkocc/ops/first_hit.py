@@ -157,7 +157,8 @@ def first_hits_torch(rays: VoxelRays, occupied: Tensor) -> tuple[Tensor, Tensor]
     distance = torch.full((len(starts),), NEVER_INSIDE, device=device)
     voxel = starts.trunc().long()
     direction = ends - starts
-    direction = direction / direction.square().sum(1, keepdim=True).sqrt()
+    x, y, z = direction.square().unbind(1)
+    direction = direction / (x + y + z).sqrt()[:, None]  # in this order, on every device
     step = torch.where(direction >= 0, 1, -1)
     border = voxel + (step > 0)
     never = torch.full_like(direction, torch.inf)

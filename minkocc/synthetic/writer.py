@@ -15,7 +15,7 @@ from minkocc.structures.files import write_json
 from minkocc.structures.taxonomy import CAMERAS, CLASSES, SKY_2D, UNLABELLED_2D
 from minkocc.synthetic import tables
 from minkocc.synthetic.scene_writer import SceneSpec, SceneWriter
-from minkocc.worker_pool import check_workers, run_in_workers
+from minkocc.worker_pool import WorkerPool
 
 _PARAMETERS = "synthetic.json"
 _FINISHED = ".scenes"  # one file of records per finished scene
@@ -102,17 +102,13 @@ def write_dataset(
         ValueError: ``workers`` is not positive.
         FileExistsError: ``out`` holds something else.
     """
-    check_workers(workers)
-    _prepare(out, settings.parameters(), overwrite)
-    specs = settings.specs(out)
-    missing = [spec for spec in specs if not _record_file(spec).exists()]
-    for _ in tqdm(
-        run_in_workers(_write_scene, missing, workers),
-        total=len(missing),
-        desc="scenes",
-        unit="scene",
-    ):
-        pass
+    with WorkerPool(workers) as pool:
+        _prepare(out, settings.parameters(), overwrite)
+        specs = settings.specs(out)
+        missing = [spec for spec in specs if not _record_file(spec).exists()]
+        written = pool.run(_write_scene, missing)
+        for _ in tqdm(written, total=len(missing), desc="scenes", unit="scene"):
+            pass
     _write_tables(out, specs)
     names = [spec.name for spec in specs]
     train = settings.train_scenes

@@ -67,12 +67,12 @@ def test_missing_and_extra(folders, evaluate):
     (folders / "pred" / "bb.npz").rename(folders / "pred" / "zz.npz")
     out = folders / "r.json"
     done = evaluate("--out", out)
-    expect_error(done, "1 of 3 frames have no prediction: bb", "--allow-missing")
-    assert "1 predictions belong to no frame: zz" in done.stderr
+    expect_error(done, "frames without a prediction: 1 of 3 (bb)", "--allow-missing")
+    assert "predictions that belong to no frame that is measured: 1 (zz)" in done.stderr
     assert not out.exists()
     done = evaluate("--out", out, "--allow-missing")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "1 of 3 frames have no prediction and count as free: bb" in done.stderr
+    assert "frames without a prediction: 1 of 3, counted as free (bb)" in done.stderr
     content = json.loads(out.read_text())
     assert (content["missing"], content["extra"]) == (["bb"], ["zz"])
     assert content["missing_counted_as"] == "free"
@@ -85,6 +85,14 @@ def test_rays_need_origins(evaluate):
     done = evaluate("--protocol", "paper-repo")
     assert done.returncode == 0
     assert "paper-repo: voxels alone" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(folders, evaluate):
+    (folders / "r.json").mkdir()
+    for out in (folders / "r.json", "/proc/none/r.json"):
+        done = evaluate("--out", out)
+        expect_error(done, f"--out {out}", "name a file that can be written")
+        assert "measuring" not in done.stderr
 
 
 def test_a_wrong_prediction_is_refused_by_name(folders, evaluate):

@@ -54,6 +54,7 @@ def train_two(root, work_dir, *arguments):
         "custom_imports = dict(imports=['tests.e2e.record_draws'])\n"
         "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]\n"
         "model = dict(sync_bn=True)\n"
+        "val_evaluator = dict(protocols=['occ3d', 'rayiou'])\n"
     )
     more = options(root, num_workers=0)
     done = launch("dist_train.sh", config, 2, "--work-dir", work_dir, *arguments, *more)
@@ -123,11 +124,12 @@ def test_metrics_are_gathered_over_the_frames_of_both_ranks(two, synthetic_root,
     more = ["--work-dir", tmp_path, *options(synthetic_root)]
     done = tool("test.py", CONFIG, work_dir / "epoch_2.pth", *more)
     assert done.returncode == 0, done.stderr[-3000:]
-    figures = json.loads((tmp_path / "test.json").read_text())["occ3d"]
+    figures = json.loads((tmp_path / "test.json").read_text())
     (line,) = re.findall(r"Epoch\(val\).*occ3d/miou.*", output)
-    found = {name: float(value) for name, value in re.findall(r"occ3d/(\w+): ([\d.]+)", line)}
-    for name in ("miou", "geometric_iou"):
-        assert found[name] == pytest.approx(figures[name], abs=1e-4)
+    found = {name: float(value) for name, value in re.findall(r"(\w+/[\w@]+): ([\d.]+)", line)}
+    for name in ("occ3d/miou", "occ3d/geometric_iou", "rayiou/rayiou", "rayiou/rayiou@1"):
+        protocol, figure = name.split("/")
+        assert found[name] == figures[protocol][figure]  # four decimals in both
 
 
 SRUN = """#!/usr/bin/env bash

@@ -200,3 +200,35 @@ def test_processes_give_exactly_the_figures_of_one(processes, alone, tmp_path, m
         draws = [number for rank in ranks for number in rank[name]["draws"]]
         assert (len(draws), set(draws)) == (count, set(range(FRAMES))), name
     assert not (tmp_path / ".dist_test").exists()
+
+
+def fail_in_one(rank, processes, folder):
+    """One process has a frame without ray origins: paper-repo's counts do not add up there."""
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+    own = OccupancyMetric(["paper-repo"])
+    frames = [sample(2 * rank), sample(2 * rank + 1)]
+    if rank == 1:
+        frames[0]["ray_origins"] = None
+    own.process(None, frames)
+    try:
+        own.evaluate(size=4)
+    except ValueError as error:
+        torch.save(str(error), f"{folder}/{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+def test_an_error_in_one_process_is_told_in_all(tmp_path):
+    mp.spawn(fail_in_one, (2, str(tmp_path)), nprocs=2)
+    for rank in range(2):
+        assert "give ray origins for all frames or for none" in torch.load(tmp_path / f"{rank}.pth")
+
+
+@pytest.mark.gpu
+def test_predictions_on_a_gpu_give_the_same_figures(alone):
+    one = metric()
+    frames = [sample(number) for number in range(FRAMES)]
+    for frame in frames:
+        frame["pred_semantics"] = frame["pred_semantics"].cuda()
+    one.process(None, frames)
+    assert one.evaluate(size=FRAMES) == alone[0]

@@ -1,4 +1,6 @@
 import json
+import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from minkocc.evaluation.prediction_folder import (
     read_prediction,
 )
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts
+from minkocc.info_file import read_infos
+from minkocc.structures.files import write_pickle
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume, write_folders
 
@@ -59,6 +63,15 @@ def test_infos_give_frames_scenes_and_origins(synthetic_root, tmp_path):
     assert found.not_asked == 6  # those of the training scenes
 
 
+def test_infos_without_a_label_are_refused(synthetic_root, tmp_path):
+    content = read_infos(synthetic_root / "minkocc_infos_val.pkl")
+    for frame in content["data_list"]:
+        frame["occ_path"] = None
+    write_pickle(tmp_path / "infos.pkl", content)
+    with pytest.raises(PredictionError, match=r"none of the 2 frames of .* has a dense label"):
+        frames_of_infos(tmp_path / "infos.pkl")
+
+
 def test_infos_of_another_world_are_refused(folders, synthetic_root):
     listed = frames_of_infos(synthetic_root / "minkocc_infos_val.pkl")
     with pytest.raises(PredictionError, match=r"2 of 2 frames of .* have no label in --gt"):
@@ -81,6 +94,8 @@ def test_a_label_in_another_scene_is_refused(folders):
         ('{"aa": [1, 2, 3]}', "frame aa: ray origins of shape"),
         ('{"aa": "here"}', "frame aa: could not convert"),
         ('{"aa": [[400, 0, 0]]}', "frame aa: none of 1 ray origins"),
+        ('{"aa": [[0, 0, 1e30]]}', "frame aa: .* under 1000000 m"),
+        ('{"aa": [[0, 0, 1' + 400 * "0" + "]]}", "frame aa: int too large"),
     ],
 )
 def test_bad_origins_are_named(tmp_path, content, words):
@@ -100,7 +115,9 @@ def test_empty_folders_are_named(folders, tmp_path):
     empty.mkdir()
     for pred, gt, words in (
         (empty, folders / "gts", "holds no .npz"),
-        (folders / "none", folders / "gts", "is not a folder"),
+        (folders / "none", folders / "gts", "--pred .* is not a folder"),
+        (folders / "pred", folders / "none", "--gt .* is not a folder"),
+        (folders / "pred", folders / "gts" / "scene-0", "did you mean .*gts"),
         (folders / "pred", empty, "holds no <scene>"),
         (folders / "pred", folders, "did you mean .*gts"),
     ):
@@ -149,13 +166,64 @@ def test_flipped_bytes_are_refused(folders):
         read_prediction(path)
 
 
+def test_a_single_array_under_the_name_of_an_npz_is_refused(tmp_path):
+    with open(tmp_path / "a.npz", "wb") as sink:
+        np.save(sink, GOOD)
+    with pytest.raises(PredictionError, match=r"a\.npz cannot be read \(it is a single array"):
+        read_prediction(tmp_path / "a.npz")
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("pred", "text")
+    with pytest.raises(PredictionError, match="pred is no array"):
+        read_prediction(tmp_path / "a.npz")
+
+
+def test_a_header_that_asks_for_too_much_is_refused(tmp_path):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        size = len(header).to_bytes(2, "little")
+        archive.writestr("pred.npy", b"\x93NUMPY\x01\x00" + size + header)
+    with pytest.raises(PredictionError, match=r"a\.npz cannot be read"):
+        read_prediction(tmp_path / "a.npz")
+
+
+def test_a_token_with_two_labels_is_refused(folders):
+    shutil.copytree(folders / "gts" / "scene-0" / "aa", folders / "gts" / "scene-1" / "aa")
+    with pytest.raises(PredictionError, match=r"two labels of one token: .*scene-0/aa.*scene-1/aa"):
+        matched(folders)
+
+
+def test_predictions_of_another_world_are_refused(folders):
+    for path in (folders / "pred").iterdir():
+        path.rename(path.with_name(f"sample_{path.name}"))
+    with pytest.raises(PredictionError, match=r"called sample_aa, .*, the frames aa, bb, cc"):
+        matched(folders)
+
+
+def test_no_frame_is_no_figure():
+    with pytest.raises(PredictionError, match="no frame to measure"):
+        evaluate_frames([], ["occ3d"])
+
+
+@pytest.mark.parametrize(
+    "mask", [np.full(OCC3D_GRID.shape, np.nan), GOOD, np.full(OCC3D_GRID.shape, "1")]
+)
+def test_a_mask_is_0_and_1(tmp_path, mask):
+    np.savez_compressed(tmp_path / "labels.npz", semantics=GOOD, mask_camera=mask)
+    with pytest.raises(PredictionError, match=r"mask_camera is .* expected 0 and 1"):
+        read_label(tmp_path / "labels.npz")
+
+
 def test_labels_lack_nothing(folders):
     path = folders / "gts" / "scene-0" / "aa" / "labels.npz"
     np.savez_compressed(path, semantics=GOOD)
     with pytest.raises(PredictionError, match="lacks mask_camera"):
         read_label(path)
     np.savez_compressed(path, semantics=GOOD, mask_camera=GOOD[0])
-    with pytest.raises(PredictionError, match="mask_camera has shape"):
+    with pytest.raises(PredictionError, match="mask_camera is uint8"):
         read_label(path)
 
 

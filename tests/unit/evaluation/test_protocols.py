@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minkocc.evaluation import protocols
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts, protocol_named
 from minkocc.evaluation.voxel_iou import RINGS, ring_of_voxels
 from minkocc.structures.taxonomy import CLASSES
@@ -49,7 +50,7 @@ def test_paper_repo_counts_the_unseen_as_wrong():
     assert whole["iou"]["driveable_surface"] == 85.0  # 170 of 200 rows
     assert whole["iou@1"]["car"] < 100.0
     assert whole["num_voxels"] == label.size
-    assert (whole["classes_averaged"], whole["ray_classes_averaged"]) == (3, 3)
+    assert whole["classes_averaged"]["miou"] == whole["classes_averaged"]["rayiou@4"] == 3
 
 
 def test_paper_repo_without_origins_measures_voxels():
@@ -76,7 +77,7 @@ def test_dynamic_classes_and_geometry():
     assert summary["iou"]["driveable_surface"] == 0.0
     assert summary["iou"]["sidewalk"] is None  # predicted, but in no label: in no mean
     assert summary["miou_dynamic"] == summary["iou"]["car"] == 50.0
-    assert summary["classes_averaged"] == 3
+    assert summary["classes_averaged"] == {"miou": 3, "miou_dynamic": 1}
     occupied = int(((label < FREE) & mask).sum())
     assert summary["geometric_iou"] == round(100 * (occupied - 75) / occupied, 4)
 
@@ -90,7 +91,8 @@ def test_selfsup15_leaves_two_classes_out_of_the_mean_alone():
     assert strict["miou"] == 60.0  # 3 of 5 classes
     assert lenient["miou"] == 100.0
     assert lenient["iou"]["others"] == 0.0
-    assert (strict["classes_averaged"], lenient["classes_averaged"]) == (5, 3)
+    averaged = [summary["classes_averaged"]["miou"] for summary in (strict, lenient)]
+    assert averaged == [5, 3]
 
 
 def test_rings_by_hand():
@@ -114,13 +116,21 @@ def test_rings_add_up_and_stand_alone():
     assert summary["rings"]["over 40 m"]["miou"] == 0.0
     assert summary["rings"]["over 40 m"]["iou"]["car"] is None
     assert summary["rings"]["0-20 m"]["miou"] == 100.0
-    assert summary["rings"]["0-20 m"]["classes_averaged"] == 2
+    assert summary["rings"]["0-20 m"]["classes_averaged"] == {"miou": 2}
 
 
 def test_rayiou_needs_origins():
     label, mask = scene()
     with pytest.raises(ValueError, match="needs the frame's ray origins"):
         PROTOCOLS["rayiou"].count(Frame(label, label, mask))
+
+
+def test_rays_are_cast_once_a_frame(monkeypatch):
+    label, mask = scene()
+    frame = Frame(label, label, mask, np.array([[0.9, 0.0, 1.8]]))
+    PROTOCOLS["rayiou"].count(frame)
+    monkeypatch.setattr(protocols, "hits_of_frame", lambda *_: pytest.fail("cast again"))
+    PROTOCOLS["raypq"].count(frame)
 
 
 def test_raypq_says_where_instances_came_from():
@@ -130,6 +140,19 @@ def test_raypq_says_where_instances_came_from():
     assert summary["frames_with_instance_ids"] == {"prediction": 1, "label": 1}
     summary = measure("raypq", label, label, mask)
     assert summary["frames_with_instance_ids"] == {"prediction": 0, "label": 0}
+    assert "instance ids are given in 0 of 1 predictions and 0 of 1 labels" in summary["notes"][0]
+
+
+def test_every_mean_says_how_many_classes_it_is_made_of():
+    label, mask = scene()
+    pred = label.copy()
+    pred[label == 15] = FREE
+    summary = measure("raypq", pred, label, mask)
+    assert summary["classes_averaged"].keys() == {"raypq@1", "raypq@2", "raypq@4"}
+    for t in (1, 2, 4):
+        defined = [value for value in summary[f"pq@{t}"].values() if value is not None]
+        assert summary["classes_averaged"][f"raypq@{t}"] == len(defined)
+        assert summary[f"raypq@{t}"] == pytest.approx(np.mean(defined), abs=1e-3)
 
 
 def test_rays_cross_the_mask():

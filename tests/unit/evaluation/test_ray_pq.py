@@ -68,10 +68,24 @@ def test_small_segments_that_match_count():
     assert panoptic_quality(count_segments(truth, truth, ones, ones))[0, CAR] == 1
 
 
-def test_stuff_is_one_segment_whatever_its_ids():
-    truth = hits([ROAD] * 20)
-    counts = count_segments(truth, truth, instances([]), instances(list(range(20))))
-    assert counts[0, ROAD].tolist() == [1, 0, 0, IOU_UNIT]
+def test_stuff_of_a_label_is_one_segment_and_that_of_a_prediction_one_for_each_id():
+    """As published: a prediction gives a class of stuff one id."""
+    truth, many = hits([ROAD] * 20), instances([1] * 12 + [2] * 8)
+    whole = count_segments(truth, truth, instances([]), many)
+    assert whole[0, ROAD].tolist() == [1, 0, 0, IOU_UNIT]
+    split = count_segments(truth, truth, many, instances([]))
+    right, wrong, missed, iou = split[0, ROAD]
+    assert (right, wrong, missed) == (1, 0, 0)  # 12 of 20; the other 8 rays are too few to be wrong
+    assert iou / IOU_UNIT == pytest.approx(12 / 20)
+
+
+@pytest.mark.parametrize("first", [1, 2**20, 2**40, 2**64 - 2])
+def test_ids_are_any_integers(first):
+    ids = np.array([first] * 20 + [first + 1] * 20, np.uint64)
+    ids = np.pad(ids, (0, CELLS - 40))
+    truth = hits([CAR] * 20 + [TRUCK] * 20)
+    counts = count_segments(truth, truth, ids, ids)
+    assert counts[0, CAR].tolist() == counts[0, TRUCK].tolist() == [1, 0, 0, IOU_UNIT]
 
 
 def test_a_label_id_of_two_classes_counts_as_none():

@@ -31,6 +31,7 @@ def test_columns_and_their_means(summaries):
     columns = class_columns(occ3d)
     assert [c.title for c in columns] == ["IoU", "0-20 m", "20-40 m", "over 40 m"]
     assert columns[0].mean == occ3d["miou"]
+    assert columns[0].classes == occ3d["classes_averaged"]["miou"]
     assert columns[2].mean == occ3d["rings"]["20-40 m"]["miou"]
     rays = class_columns(by_name(summaries, "rayiou"))
     assert [(c.title, c.mean) for c in rays] == [
@@ -49,7 +50,7 @@ def test_tables_are_markdown_that_aligns(summaries):
     for summary in summaries:
         text = table({**summary, "training": {"train_mask": None}})
         assert text.startswith(f"protocol {summary['protocol']}, 1 frames")
-        assert f"mean over {summary['classes_averaged']} classes" in text
+        assert all(note in text for note in summary.get("notes", []))
         assert summary["rule"] in text
         assert "train_mask none" in text
         for block in text.split("\n\n")[1:]:
@@ -64,8 +65,11 @@ def test_figures_are_single_numbers(summaries):
 
 
 def test_report_files(summaries, tmp_path):
-    context = {"pred": "somewhere", "missing": ["a", "b", "c", "d", "e"]}
+    context = {"pred": "somewhere \udcff", "extra": [], "missing": ["a", "b", "c", "d", "e"]}
+    former = tmp_path / "r_confusion_former.png"
+    former.touch()
     written = write_report(tmp_path / "r.json", summaries, context)
+    assert not former.exists()
     assert (
         sorted(path.name for path in written)
         == [
@@ -79,11 +83,12 @@ def test_report_files(summaries, tmp_path):
         or [path.name for path in written][-1] == "r_confusion_rendered2d.png"
     )
     content = json.loads((tmp_path / "r.json").read_text())
-    assert content["pred"] == "somewhere"
+    assert content["pred"] == "somewhere \udcff"  # a file's name that is no UTF-8
     assert content["occ3d"]["iou"]["car"] == 0.0
     assert content["rayiou"]["iou@2"]["car"] == 0.0
     markdown = (tmp_path / "r.md").read_text()
     assert "- missing: a, b, c, ... (5)" in markdown
+    assert "- extra" not in markdown
     for summary in summaries:
         assert f"## {summary['protocol']}" in markdown
         assert table(summary) in markdown

@@ -69,6 +69,15 @@ def test_wrong_shape_and_id_are_named():
         confusion_matrix(np.full(4, 18, np.uint8), np.zeros(4, np.uint8))
 
 
+def test_wrong_types_are_named():
+    """A mask of 0 and 1 would select rows, and -1 would become another class."""
+    ids = np.array([4, 4, 10, 10], np.uint8)
+    with pytest.raises(ValueError, match="mask is uint8, expected bool"):
+        confusion_matrix(ids, ids, np.array([0, 1, 1, 1], np.uint8))
+    with pytest.raises(ValueError, match="pred is int64, expected uint8"):
+        confusion_matrix(np.array([4, -1, 10, 10]), ids)
+
+
 def test_height_baseline_by_hand():
     grid = VoxelGrid((0, 0, 0, 2, 2, 3), 1.0)
     semantics = np.full(grid.shape, 17, np.uint8)

@@ -102,6 +102,19 @@ def test_a_tie_goes_to_the_later_axis(cast):
     assert voxel == (4, 4, 2)
 
 
+@pytest.mark.gpu
+def test_cuda_gives_the_same_bits():
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(20000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    rays = voxel_rays(GRID, [[0.1, 0.2, 0.3], [5.0, 5.0, 5.0]], directions.astype(np.float32))
+    occupied = rng.random(GRID.shape) < 0.05
+    index, distance = first_hits(rays, occupied)
+    cuda_index, cuda_distance = first_hits_torch(rays, torch.from_numpy(occupied).cuda())
+    np.testing.assert_array_equal(cuda_index.cpu().numpy(), index)
+    np.testing.assert_array_equal(cuda_distance.cpu().numpy(), distance)
+
+
 def test_voxel_rays_are_all_directions_from_each_origin():
     directions = np.array([[1, 0, 0], [0, 0, -1]], np.float32)
     rays = voxel_rays(GRID, [[0.0, 0.0, 0.0], [1.0, -2.0, 0.5]], directions)
