@@ -93,6 +93,21 @@ def test_unlabelled_frames_are_counted_apart(printed):
     assert "1 of 2 frames have no dense label" in "\n".join(printed)
 
 
+def test_unlabelled_frames_are_not_unseen_ones(printed):
+    one = metric()
+    one.process(None, [sample(0), sample(1, labelled=False)])
+    one.evaluate(size=2)
+    assert "reached no process" not in "\n".join(printed)
+
+
+def test_what_is_undefined_is_no_zero():
+    one = OccupancyMetric()
+    frame = sample(0)
+    frame["voxel_semantics"] = torch.full(OCC3D_GRID.shape, 11, dtype=torch.uint8)
+    one.process(None, [frame])
+    assert np.isnan(one.evaluate(size=1)["occ3d/miou_dynamic"])
+
+
 def test_without_any_label_nothing_is_reported():
     one = metric()
     one.process(None, [sample(1, labelled=False)])
@@ -125,7 +140,7 @@ def test_wrong_protocols_are_refused(protocols, words):
 def test_rendered_pixels_by_hand():
     # Two pixels of car (2D id 5): one right, one with nothing; a bus called car; sky; unlabelled.
     target = torch.tensor([[[5, 5, 4, 18, 0]]], dtype=torch.uint8)
-    tied = torch.tensor([[[5, 0, 5, 5, 5]]], dtype=torch.uint8)
+    tied = torch.tensor([[[5, 18, 5, 5, 5]]], dtype=torch.uint8)  # sky is nothing, too
     one = RenderedIoUMetric()
     frame = {
         "token": "a",
@@ -200,6 +215,23 @@ def test_processes_give_exactly_the_figures_of_one(processes, alone, tmp_path, m
         draws = [number for rank in ranks for number in rank[name]["draws"]]
         assert (len(draws), set(draws)) == (count, set(range(FRAMES))), name
     assert not (tmp_path / ".dist_test").exists()
+
+
+def label_in_one(rank, processes, folder):
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+    own = OccupancyMetric()
+    own.process(None, [sample(rank, labelled=rank == 1)])
+    torch.save(own.evaluate(size=2), f"{folder}/{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+def test_a_process_without_any_label(tmp_path):
+    mp.spawn(label_in_one, (2, str(tmp_path)), nprocs=2)
+    one = OccupancyMetric()
+    one.process(None, [sample(1)])
+    expected = one.evaluate(size=1)
+    assert [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)] == [expected] * 2
 
 
 def fail_in_one(rank, processes, folder):

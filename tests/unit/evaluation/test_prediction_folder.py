@@ -63,6 +63,14 @@ def test_infos_give_frames_scenes_and_origins(synthetic_root, tmp_path):
     assert found.not_asked == 6  # those of the training scenes
 
 
+def test_frames_without_a_label_are_left_out(synthetic_root, tmp_path):
+    content = read_infos(synthetic_root / "minkocc_infos_val.pkl")
+    content["data_list"][0]["occ_path"] = None
+    write_pickle(tmp_path / "infos.pkl", content)
+    expected = [frame["token"] for frame in content["data_list"][1:]]
+    assert list(frames_of_infos(tmp_path / "infos.pkl").origins) == expected
+
+
 def test_infos_without_a_label_are_refused(synthetic_root, tmp_path):
     content = read_infos(synthetic_root / "minkocc_infos_val.pkl")
     for frame in content["data_list"]:
@@ -136,6 +144,9 @@ GOOD = volume(0)
         ({"semantics": GOOD.astype(np.int64)}, "is int64, expected uint8: use .astype"),
         ({"pred": GOOD.astype(np.float32)}, "is float32, expected uint8"),
         ({"pred": np.where(GOOD == 17, 255, GOOD).astype(np.uint8)}, "holds id 255"),
+        ({"pred": np.where(GOOD == 17, 18, GOOD).astype(np.uint8)}, "holds id 18"),
+        ({"pred": GOOD, "instances": GOOD.astype(np.int16) - 20}, "key instances is int16"),
+        ({"pred": GOOD, "instances": GOOD.astype(np.float32)}, "key instances is float32"),
         ({"voxels": GOOD}, "holds none of the keys pred, semantics, arr_0"),
         ({"pred": GOOD, "arr_0": GOOD}, "holds pred, arr_0 of the keys"),
         ({"pred": GOOD, "instances": GOOD[:5]}, "key instances is uint8"),
@@ -234,6 +245,25 @@ def test_instances_are_read(tmp_path):
     semantics, found = read_prediction(tmp_path / "a.npz")
     assert np.array_equal(semantics, GOOD)
     assert np.array_equal(found, ids)
+
+
+@pytest.mark.parametrize("sides", [("pred",), ("label",), ("pred", "label")])
+def test_instances_of_each_side_reach_the_protocol(folders, sides):
+    """Each class is cut into slices by the ids of one side, or of both."""
+    slices = np.where(GOOD < 17, 1 + np.arange(200)[:, None, None] // 7 % 2, 0).astype(np.uint8)
+    ids = {side: {"instances": slices} for side in sides}
+    files = folders / "gts" / "scene-0" / "aa" / "labels.npz"
+    mask = np.ones(GOOD.shape, np.uint8)
+    np.savez_compressed(files, semantics=GOOD, mask_camera=mask, **ids.get("label", {}))
+    np.savez_compressed(folders / "pred" / "aa.npz", pred=GOOD, **ids.get("pred", {}))
+    frame = FrameFiles("aa", files, folders / "pred" / "aa.npz", np.array(ORIGINS))
+    (summary,) = evaluate_frames([frame], ["raypq"])
+    assert summary["frames_with_instance_ids"] == {
+        "prediction": "pred" in sides, "label": "label" in sides
+    }  # fmt: skip
+    # With ids on both sides things are found exactly; stuff is split in the prediction alone.
+    assert (summary["pq@1"]["car"] == 100.0) == (len(sides) == 2)
+    assert (summary["pq@1"]["driveable_surface"] == 100.0) == ("pred" not in sides)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -93,6 +93,9 @@ def test_selfsup15_leaves_two_classes_out_of_the_mean_alone():
     assert lenient["iou"]["others"] == 0.0
     averaged = [summary["classes_averaged"]["miou"] for summary in (strict, lenient)]
     assert averaged == [5, 3]
+    ring = lenient["rings"]["0-20 m"]
+    assert ring["iou"]["others"] == 0.0
+    assert ring["miou"] == 100.0
 
 
 def test_rings_by_hand():
@@ -102,6 +105,7 @@ def test_rings_by_hand():
     assert ring[150, 100, 15] == 1
     assert ring[199, 100, 0] == 1
     assert ring[0, 0, 0] == ring[199, 199, 15] == 2
+    assert ring[115, 147, 0] == 0  # 19.986 m away, 20.002 with its height
     share = np.bincount(ring.ravel()) / ring.size
     circle = np.pi / 16  # of the 80 m square
     np.testing.assert_allclose(share, [circle, 3 * circle, 1 - 4 * circle], atol=1e-3)
@@ -117,6 +121,61 @@ def test_rings_add_up_and_stand_alone():
     assert summary["rings"]["over 40 m"]["iou"]["car"] is None
     assert summary["rings"]["0-20 m"]["miou"] == 100.0
     assert summary["rings"]["0-20 m"]["classes_averaged"] == {"miou": 2}
+
+
+def test_every_dynamic_class_is_in_its_mean():
+    """A voxel of each class; those of mIoU_D are found, the others missed, and the reverse."""
+    names = "bicycle bus car construction_vehicle motorcycle pedestrian trailer truck".split()
+    label = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+    label[100, 100:117, 3] = np.arange(17)
+    mask = np.ones(label.shape, bool)
+    dynamic = np.isin(label, [CLASSES.index(name) for name in names])
+    found = measure("occ3d", np.where(dynamic, label, FREE).astype(np.uint8), label, mask)
+    missed = measure("occ3d", np.where(dynamic, FREE, label).astype(np.uint8), label, mask)
+    assert (found["miou_dynamic"], found["miou"]) == (100.0, round(100 * 8 / 17, 4))
+    assert (missed["miou_dynamic"], missed["miou"]) == (0.0, round(100 * 9 / 17, 4))
+    assert found["classes_averaged"] == {"miou": 17, "miou_dynamic": 8}
+
+
+def test_thresholds_and_their_mean():
+    """A wall moved 1.2 m back is right at 2 and 4 m, one moved 2.8 m at 4 m alone."""
+    label = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+    mask = np.ones(label.shape, bool)
+    label[150, 80:120] = 15
+    for back, right in ((3, (0, 1, 1)), (7, (0, 0, 1))):
+        pred = np.roll(label, back, axis=0)
+        summary = measure("rayiou", pred, label, mask)
+        for t, expected in zip((1, 2, 4), right):
+            assert (summary[f"rayiou@{t}"] > 60) == expected
+            assert summary[f"iou@{t}"]["manmade"] == summary[f"rayiou@{t}"]
+        mean = np.mean([summary[f"rayiou@{t}"] for t in (1, 2, 4)])
+        assert summary["rayiou"] == pytest.approx(mean, abs=1e-3)
+        quality = measure("raypq", pred, label, mask)
+        for t, expected in zip((1, 2, 4), right):
+            assert (quality[f"raypq@{t}"] > 60) == expected
+            assert quality[f"pq@{t}"]["manmade"] == quality[f"raypq@{t}"]
+        mean = np.mean([quality[f"raypq@{t}"] for t in (1, 2, 4)])
+        assert quality["raypq"] == pytest.approx(mean, abs=1e-3)
+
+
+def test_the_mean_of_raypq_is_over_all_that_is_defined():
+    """As published: three thresholds with 2, 1 and 1 classes are a mean of four."""
+    counts = np.zeros((3, 17, 4), np.int64)
+    counts[:, ROAD] = (1, 0, 0, 2**32)
+    counts[0, CAR] = (0, 1, 1, 0)
+    summary = PROTOCOLS["raypq"].summarise(
+        {"segments": counts, "instances_given": np.zeros(2, np.int64)}, 1
+    )
+    assert summary["raypq"] == 75.0
+    assert [summary[f"raypq@{t}"] for t in (1, 2, 4)] == [50.0, 100.0, 100.0]
+    assert summary["classes_averaged"] == {"raypq@1": 2, "raypq@2": 1, "raypq@4": 1}
+
+
+def test_rays_are_counted_in_the_label():
+    label, mask = scene()
+    empty = np.full_like(label, FREE)
+    assert measure("rayiou", empty, label, mask)["num_rays"] > 0
+    assert measure("rayiou", label, empty, mask)["num_rays"] == 0
 
 
 def test_rayiou_needs_origins():
@@ -138,9 +197,31 @@ def test_raypq_says_where_instances_came_from():
     given = np.zeros(label.shape, np.uint16)
     summary = measure("raypq", label, label, mask, instances=given, pred_instances=given)
     assert summary["frames_with_instance_ids"] == {"prediction": 1, "label": 1}
+    summary = measure("raypq", label, label, mask, pred_instances=given)
+    assert summary["frames_with_instance_ids"] == {"prediction": 1, "label": 0}
     summary = measure("raypq", label, label, mask)
     assert summary["frames_with_instance_ids"] == {"prediction": 0, "label": 0}
     assert "instance ids are given in 0 of 1 predictions and 0 of 1 labels" in summary["notes"][0]
+
+
+def test_given_instances_are_used_on_their_own_side():
+    """Two cars that touch: one component, told apart by ids where there are some."""
+    label, mask = scene()
+    ids = np.zeros(label.shape, np.uint16)
+    ids[120:130, 95:98, 2:5], ids[120:130, 98:100, 2:5] = 1, 2
+    ids[60:70, 95:100, 2:5] = 3
+    both = measure("raypq", label, label, mask, instances=ids, pred_instances=ids)
+    assert both["pq@1"]["car"] == 100.0
+    joined = measure("raypq", label, label, mask, instances=ids)
+    split = measure("raypq", label, label, mask, pred_instances=ids)
+    # Either way one of two cars in front is matched by the larger part, if at all; a label's
+    # smaller car is missed, a prediction's is wrong.
+    assert joined["pq@1"]["car"] == split["pq@1"]["car"] < 100.0
+    pred = label.copy()
+    pred[120:130, 95:100, 2:5] = FREE
+    found = PROTOCOLS["raypq"].count(Frame(pred, label, mask, np.array([[0.9, 0.0, 1.8]])))
+    right, wrong, missed, _ = found["segments"][0, CAR]
+    assert (right, wrong, missed) == (1, 0, 1)  # components of the prediction are its own
 
 
 def test_every_mean_says_how_many_classes_it_is_made_of():

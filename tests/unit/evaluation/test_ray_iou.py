@@ -60,6 +60,8 @@ def test_origins_near_the_vehicle_and_at_most_eight():
     kept = select_origins(track)
     # |x| < 39 leaves -36 .. 36, 25 places; linspace(0, 24, 8) = 0, 3.43, 6.86, ... rounded.
     np.testing.assert_array_equal(kept[:, 0], -36 + 3 * np.array([0, 3, 7, 10, 14, 17, 21, 24]))
+    corner = [[38.0, -38.0, 1.8]]  # 53.7 m away: the reach is a square
+    np.testing.assert_array_equal(select_origins(corner), corner)
     aside = [[0.0, 39.0, 1.8], [0.0, -38.9, 1.8], [38.9, 0.0, 9.0]]
     np.testing.assert_array_equal(select_origins(aside), aside[1:])  # 39 itself is out; z is free
 
@@ -175,4 +177,6 @@ def test_wrong_volumes_are_named():
     for bad in (good[:-1], good.astype(np.int64), np.where(good == FREE, 18, 0).astype(np.uint8)):
         with pytest.raises(ValueError, match=r"pred is .* expected uint8"):
             hits_of_frame(bad, good, ORIGIN)
+        with pytest.raises(ValueError, match=r"target is .* expected uint8"):
+            hits_of_frame(good, bad, ORIGIN)
     assert class_id("manmade") == WALL

@@ -63,6 +63,34 @@ def test_unmatched_segments_under_ten_rays_are_no_error():
     assert quality[0, TRUCK] == 0
 
 
+def test_predicted_segments_under_ten_rays_are_no_error():
+    nothing, truth = instances([]), hits([ROAD] * 30)
+    found = hits([CAR] * 9 + [TRUCK] * 10 + [ROAD] * 11)
+    counts = count_segments(found, truth, nothing, nothing)
+    assert counts[0, CAR].tolist() == [0, 0, 0, 0]
+    assert counts[0, TRUCK].tolist() == [0, 1, 0, 0]
+
+
+def test_quality_weighs_both_errors_by_half():
+    counts = np.zeros((3, 17, 4), np.int64)
+    counts[0, CAR] = (3, 2, 1, 2 * IOU_UNIT)
+    assert panoptic_quality(counts)[0, CAR] == pytest.approx(2.0 / (3 + 1.0 + 0.5))
+
+
+@pytest.mark.parametrize("thing", [2, 3, 4, 5, 6, 7, 9, 10])
+def test_things_are_told_apart(thing):
+    truth, ids = hits([thing] * 40), instances([1] * 20 + [2] * 20)
+    counts = count_segments(truth, truth, ids, ids)
+    assert counts[0, thing].tolist() == [2, 0, 0, 2 * IOU_UNIT]
+
+
+@pytest.mark.parametrize("stuff", [0, 1, 8, *range(11, 17)])
+def test_everything_else_is_one_segment(stuff):
+    truth = hits([stuff] * 40)
+    counts = count_segments(truth, truth, instances([]), instances([1] * 20 + [2] * 20))
+    assert counts[0, stuff].tolist() == [1, 0, 0, IOU_UNIT]
+
+
 def test_small_segments_that_match_count():
     truth, ones = hits([CAR] * 3), instances([1] * 3)
     assert panoptic_quality(count_segments(truth, truth, ones, ones))[0, CAR] == 1

@@ -65,6 +65,8 @@ def test_rings_split_the_matrix():
 def test_wrong_shape_and_id_are_named():
     with pytest.raises(ValueError, match="pred has shape"):
         confusion_matrix(np.zeros(3, np.uint8), np.zeros(4, np.uint8))
+    with pytest.raises(ValueError, match="ids up to 255"):
+        confusion_matrix(np.zeros(4, np.uint8), np.full(4, 255, np.uint8))
     with pytest.raises(ValueError, match="ids up to 18"):
         confusion_matrix(np.full(4, 18, np.uint8), np.zeros(4, np.uint8))
 

@@ -11,7 +11,7 @@ from minkocc.ops.first_hit import (
     first_hits_torch,
     voxel_rays,
 )
-from minkocc.structures.voxel_grid import VoxelGrid
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 GRID = VoxelGrid((-2.5, -2.0, -1.0, 2.5, 2.0, 2.0), 0.5)
 
@@ -86,8 +86,17 @@ def test_a_ray_from_above_enters_and_hits(cast):
 def test_the_start_is_truncated_towards_zero(cast):
     """Half a voxel below the grid counts as its lowest layer: as published, not as geometry."""
     occupied = empty()
-    occupied[:, :, 0] = True
-    assert cast(occupied, (4.5, 3.5, -0.5), (0, 0, 1)) == ((4, 3, 0), 1.5)
+    occupied[7, 3, 0] = True
+    assert cast(occupied, (4.5, 3.5, -0.5), (1, 0, 0)) == ((7, 3, 0), 3.5)
+    assert cast(occupied, (4.5, 3.5, -1.5), (1, 0, 0)) == ((0, 0, 0), NEVER_INSIDE)
+
+
+def test_a_thousand_steps_are_the_limit(cast):
+    tunnel = np.zeros((1100, 1, 1), bool)
+    tunnel[1000] = True  # the voxel before the thousandth step's end
+    assert cast(tunnel, (0.5, 0.5, 0.5), (1, 0, 0)) == ((1000, 0, 0), 1000.5)
+    tunnel[1000], tunnel[1001] = False, True
+    assert cast(tunnel, (0.5, 0.5, 0.5), (1, 0, 0)) == ((1000, 0, 0), 1000.5)
 
 
 def test_a_tie_goes_to_the_later_axis(cast):
@@ -100,6 +109,8 @@ def test_a_tie_goes_to_the_later_axis(cast):
     assert distance == pytest.approx(diagonal)  # and left at once, through y
     voxel, _ = cast(occupied, (4.5, 3.5, 2.5), (1, 1, 0))
     assert voxel == (4, 4, 2)
+    voxel, _ = cast(occupied, (4.5, 3.5, 2.5), (1, 0, 1))
+    assert voxel == (4, 3, 3)
 
 
 @pytest.mark.gpu
@@ -123,6 +134,17 @@ def test_voxel_rays_are_all_directions_from_each_origin():
     assert rays.starts.dtype == rays.ends.dtype == np.float32
     kept = rays.where(np.array([False, True, False, True]))
     np.testing.assert_array_equal(kept.ends, [[5, 4, 0], [7, 0, 1]])
+
+
+def test_positions_are_divided_in_double_by_a_voxel_of_single_precision():
+    """Of three plausible roundings the published one; they differ in the last bit of float32."""
+    x = 22.39366798
+    rays = voxel_rays(OCC3D_GRID, [[x, 0.0, 0.0]], np.array([[0, 0, 1]], np.float32))
+    in_double = np.float32((x + 40) / 0.4)
+    in_single = np.float32(x + 40) / np.float32(0.4)
+    published = np.float32((x + 40) / float(np.float32(0.4)))
+    assert published not in (in_double, in_single)
+    assert rays.starts[0, 0] == published
 
 
 @pytest.mark.parametrize("origins", [[0, 0, 0], [[0, 0]], [[0, 0, np.nan]]])
