@@ -250,7 +250,8 @@ def test_instances_are_read(tmp_path):
 @pytest.mark.parametrize("sides", [("pred",), ("label",), ("pred", "label")])
 def test_instances_of_each_side_reach_the_protocol(folders, sides):
     """Each class is cut into slices by the ids of one side, or of both."""
-    slices = np.where(GOOD < 17, 1 + np.arange(200)[:, None, None] // 7 % 2, 0).astype(np.uint8)
+    slices = np.arange(200)[:, None, None] // 7 % 2
+    slices = np.where(GOOD < 17, 1 + 2 * GOOD + slices, 0).astype(np.uint8)
     ids = {side: {"instances": slices} for side in sides}
     files = folders / "gts" / "scene-0" / "aa" / "labels.npz"
     mask = np.ones(GOOD.shape, np.uint8)
