@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
@@ -95,7 +95,7 @@ def read_pseudo_labels(dataset: Config) -> None:
             "LoadImages"
         )
     if "LoadPseudoLabels" not in steps:
-        dataset.pipeline.insert(steps.index("LoadImages") + 1, {"type": "LoadPseudoLabels"})
+        dataset.pipeline.insert(steps.index("LoadImages") + 1, ConfigDict(type="LoadPseudoLabels"))
 
 
 def _test(runner: Runner, added: list[FrameMetric]) -> list[dict[str, Any]]:

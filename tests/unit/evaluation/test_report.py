@@ -59,6 +59,44 @@ def test_tables_are_markdown_that_aligns(summaries):
     assert "| bus" in text
 
 
+def test_a_table_to_the_letter():
+    summary = {
+        "protocol": "occ3d",
+        "rule": "all of it",
+        "miou": 12.345,
+        "geometric_iou": None,
+        "iou": {"car": 12.345, "bus": None},
+        "rings": {
+            "near": {
+                "miou": 7.0,
+                "geometric_iou": 50.0,
+                "iou": {"car": 7.0, "bus": None},
+                "classes_averaged": {"miou": 1},
+            }
+        },
+        "num_frames": 2,
+        "classes_averaged": {"miou": 1},
+    }
+    assert table(summary) == "\n".join(
+        [
+            "protocol occ3d, 2 frames, percent",
+            "(all of it)",
+            "",
+            "| class               |    IoU |   near |",
+            "|---------------------|-------:|-------:|",
+            "| car                 |  12.35 |   7.00 |",
+            "| bus                 | absent | absent |",
+            "| mean                |  12.35 |   7.00 |",
+            "| classes in the mean |      1 |      1 |",
+            "",
+            "| figure        | percent | classes |",
+            "|---------------|--------:|--------:|",
+            "| miou          |   12.35 |       1 |",
+            "| geometric_iou |  absent |         |",
+        ]
+    )
+
+
 def test_figures_are_single_numbers(summaries):
     assert set(figures(by_name(summaries, "occ3d"))) == {"miou", "geometric_iou", "miou_dynamic"}
     assert "num_frames" not in figures(by_name(summaries, "rayiou"))
