@@ -261,3 +261,24 @@ def test_a_cloud_without_a_point_in_range_is_named():
     batch["inputs"]["points"][1][:, 0] += 100.0
     with pytest.raises(ValueError, match="sample 1 of the batch has no LiDAR point"):
         losses_of(model, batch)
+
+
+@pytest.mark.parametrize("voxel_size", [0.4, 0.2])
+def test_what_predict_hands_on(voxel_size, monkeypatch):
+    grid = VoxelGrid(FULL_RANGE, voxel_size)
+    model = build(FULL_RANGE, voxel_size=voxel_size, render_predictions=True).eval()
+    data = model.data_preprocessor(make_batch(None, size=2, grid=grid, labels=False))
+    given = []
+    monkeypatch.setattr(model.pulsar_head, "predict", lambda *spheres: given.append(spheres))
+    samples = model(**data, mode="predict")
+    with torch.no_grad():
+        voxels, _ = model.extract_feat(data["inputs"], data["data_samples"])
+        probs = model.semantic_head(voxels.feats).softmax(1)
+    for b, (sample, spheres) in enumerate(zip(samples, given, strict=True)):
+        rows = voxels.coords[:, 0] == b
+        coords = voxels.coords[rows, 1:]
+        assert torch.equal(sample.pred_semantics, to_occ3d(coords, probs[rows], grid))
+        expected = (voxels.feats[rows], probs[rows], grid.to_centre(coords))
+        for got, want in zip(spheres[:3], expected):
+            torch.testing.assert_close(got, want)
+        assert spheres[3] is sample
