@@ -30,19 +30,22 @@ def draw_class_bars(protocols: Mapping[str, Mapping[str, ClassFigures]], path: P
     _save(figure, path)
 
 
-def draw_confusion(matrix: Sequence[Sequence[int]], title: str, path: Path) -> None:
+def draw_confusion(
+    matrix: Sequence[Sequence[int]], title: str, path: Path, no_class: str = "free"
+) -> None:
     """The confusion matrix, each row in percent of its class in the label.
 
     Args:
         matrix: ``(18, 18)`` counts, rows = label.
         title: above it.
         path: the PNG.
+        no_class: what the last row and column stand for.
     """
     counts = np.asarray(matrix, np.float64)
     share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
     right = np.diag(counts)
     iou = 100.0 * right / np.maximum(counts.sum(0) + counts.sum(1) - right, 1.0)
-    names = [*CLASSES, "free"]
+    names = [*CLASSES, no_class]
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     axis = figure.subplots()
     picture = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)

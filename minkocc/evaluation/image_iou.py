@@ -51,6 +51,7 @@ def summarise_images(counts: Counts, num_frames: int) -> Summary:
         "num_pixels": int(counts[first].sum()),
         "classes_averaged": {f"miou_{path}": count_defined(v) for path, v in iou.items()},
         "confusion": counts[first].tolist(),
+        "no_class": "nothing",
     }
 
 

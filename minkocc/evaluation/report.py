@@ -101,7 +101,8 @@ def write_report(
             name = f"{path.stem}_confusion_{summary['protocol']}.png"
             written.append(path.with_name(name))
             title = f"{summary['protocol']}, {summary['num_frames']} frames"
-            draw_confusion(summary["confusion"], title, written[-1])
+            no_class = summary.get("no_class", "free")
+            draw_confusion(summary["confusion"], title, written[-1], no_class)
     return written
 
 

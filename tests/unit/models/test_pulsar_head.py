@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.models.pulsar_head import PulsarHead, RenderedViews
+from minkocc.models.pulsar_head import PulsarHead
 from minkocc.structures.occ_data_sample import OccDataSample
 
 VOXEL = 0.4
