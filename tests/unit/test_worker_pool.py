@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import numba
 import pytest
 
 from minkocc.structures.errors import UserError
@@ -28,6 +29,10 @@ def fail_at_two(task):
 def process_id(_):
     time.sleep(0.01)
     return os.getpid()
+
+
+def threads(_):
+    return numba.get_num_threads()
 
 
 def note_and_sleep(folder):
@@ -54,6 +59,10 @@ def test_the_same_processes_serve_all_lists():
         first, second = (set(pool.run(process_id, range(20))) for _ in range(2))
     assert os.getpid() not in first
     assert len(first | second) <= 2
+
+
+def test_a_process_uses_one_thread():
+    assert work(threads, range(4), 2) == [1] * 4
 
 
 def test_nothing_to_do():

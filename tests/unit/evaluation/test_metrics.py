@@ -77,6 +77,17 @@ def test_a_frame_counts_once(alone):
     assert again.summaries == alone[1]
 
 
+def test_the_first_of_two_predictions_counts():
+    first, second = sample(0), sample(0)
+    second["pred_semantics"] = second["voxel_semantics"]
+    figures = []
+    for frames in ([first], [first, second]):
+        one = OccupancyMetric()
+        one.process(None, frames)
+        figures.append(one.evaluate(size=1))
+    assert figures[0] == figures[1]
+
+
 def test_the_next_evaluation_starts_anew(alone):
     again = metric()
     again.process(None, [sample(50)])
@@ -156,6 +167,7 @@ def test_rendered_pixels_by_hand():
     assert figures["rendered2d/miou_tied"] == round(100 / 6, 4)
     assert figures["rendered2d/miou_shader"] == 100.0
     assert (summary["num_pixels"], summary["num_frames"]) == (3, 1)
+    assert np.diag(summary["confusion"]).sum() == 1  # of the tied path, the headline
 
 
 def test_dump_writes_one_file_a_frame(tmp_path):

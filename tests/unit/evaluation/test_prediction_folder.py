@@ -294,4 +294,4 @@ def test_a_bad_file_is_found_before_rays_are_cast(folders, workers, monkeypatch)
     listed = frames_of_origins(folders / "origins.json")
     monkeypatch.setattr(PROTOCOLS["rayiou"], "count", lambda frame: pytest.fail("a ray was cast"))
     with pytest.raises(PredictionError, match=r"cc\.npz, key pred has shape"):
-        evaluate_frames(matched(folders, listed).frames, ["rayiou"], workers)
+        evaluate_frames(matched(folders, listed).frames, ["occ3d", "rayiou"], workers)

@@ -135,6 +135,9 @@ def test_every_dynamic_class_is_in_its_mean():
     assert (found["miou_dynamic"], found["miou"]) == (100.0, round(100 * 8 / 17, 4))
     assert (missed["miou_dynamic"], missed["miou"]) == (0.0, round(100 * 9 / 17, 4))
     assert found["classes_averaged"] == {"miou": 17, "miou_dynamic": 8}
+    for name in names:
+        one = np.where(label == CLASSES.index(name), label, FREE).astype(np.uint8)
+        assert measure("occ3d", one, label, mask)["miou_dynamic"] == 12.5
 
 
 def test_thresholds_and_their_mean():
@@ -222,6 +225,18 @@ def test_given_instances_are_used_on_their_own_side():
     found = PROTOCOLS["raypq"].count(Frame(pred, label, mask, np.array([[0.9, 0.0, 1.8]])))
     right, wrong, missed, _ = found["segments"][0, CAR]
     assert (right, wrong, missed) == (1, 0, 1)  # components of the prediction are its own
+
+
+def test_connected_instances_are_those_of_each_side():
+    """A car of the label that the prediction breaks in three, and the other way round."""
+    whole = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+    whole[120, 88:112, 1:8] = CAR
+    broken = whole.copy()
+    broken[120, [96, 103]] = FREE
+    mask, origin = np.ones(whole.shape, bool), np.array([[0.9, 0.0, 1.8]])
+    for pred, label, expected in ((broken, whole, (0, 3, 1)), (whole, broken, (0, 1, 3))):
+        segments = PROTOCOLS["raypq"].count(Frame(pred, label, mask, origin))["segments"]
+        assert tuple(segments[0, CAR, :3]) == expected
 
 
 def test_every_mean_says_how_many_classes_it_is_made_of():

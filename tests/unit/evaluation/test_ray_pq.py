@@ -63,6 +63,14 @@ def test_unmatched_segments_under_ten_rays_are_no_error():
     assert quality[0, TRUCK] == 0
 
 
+@pytest.mark.parametrize(("row", "limit"), enumerate((1.0, 2.0, 4.0)))
+def test_the_threshold_itself_is_not_shared(row, limit):
+    ones = instances([1] * 20)
+    for off, right in ((limit, 0), (np.nextafter(np.float32(limit), np.float32(0)), 1)):
+        counts = count_segments(hits([CAR] * 20, 0.0), hits([CAR] * 20, off), ones, ones)
+        assert counts[row, CAR, 0] == right
+
+
 def test_predicted_segments_under_ten_rays_are_no_error():
     nothing, truth = instances([]), hits([ROAD] * 30)
     found = hits([CAR] * 9 + [TRUCK] * 10 + [ROAD] * 11)

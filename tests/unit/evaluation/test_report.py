@@ -153,3 +153,9 @@ def test_json_keeps_the_schema(summaries, tmp_path):
     ].keys()
     assert {"raypq", "raypq@1", "pq@1"} <= content["raypq"].keys()
     assert {"miou", "rayiou"} <= content["paper-repo"].keys()
+
+
+def test_protocols_of_one_matrix_share_a_picture(summaries, tmp_path):
+    same = [by_name(summaries, name) for name in ("occ3d", "selfsup15")]
+    names = [path.name for path in write_report(tmp_path / "r.json", same, {})]
+    assert names == ["r.json", "r.md", "r_classes.png", "r_confusion_occ3d.png"]

@@ -264,10 +264,14 @@ def test_a_cloud_without_a_point_in_range_is_named():
 
 
 @pytest.mark.parametrize("voxel_size", [0.4, 0.2])
-def test_what_predict_hands_on(voxel_size, monkeypatch):
+def test_what_the_render_head_is_given(voxel_size, monkeypatch):
+    """Rows of features, probabilities and centres belong together, sample by sample."""
     grid = VoxelGrid(FULL_RANGE, voxel_size)
     model = build(FULL_RANGE, voxel_size=voxel_size, render_predictions=True).eval()
     data = model.data_preprocessor(make_batch(None, size=2, grid=grid, labels=False))
+    model.genunet.threshold = 0.2  # of an untrained network one voxel a sample survives 0.5
+    for parameter in model.semantic_head.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)  # probabilities that differ between voxels
     given = []
     monkeypatch.setattr(model.pulsar_head, "predict", lambda *spheres: given.append(spheres))
     samples = model(**data, mode="predict")
@@ -277,6 +281,7 @@ def test_what_predict_hands_on(voxel_size, monkeypatch):
     for b, (sample, spheres) in enumerate(zip(samples, given, strict=True)):
         rows = voxels.coords[:, 0] == b
         coords = voxels.coords[rows, 1:]
+        assert rows.sum() > 100
         assert torch.equal(sample.pred_semantics, to_occ3d(coords, probs[rows], grid))
         expected = (voxels.feats[rows], probs[rows], grid.to_centre(coords))
         for got, want in zip(spheres[:3], expected):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.models.pulsar_head import PulsarHead
+from minkocc.models.pulsar_head import PulsarHead, RenderedViews
 from minkocc.structures.occ_data_sample import OccDataSample
 
 VOXEL = 0.4
@@ -136,6 +136,24 @@ def test_prediction_in_2d(head):
     assert shader.shape == tied.shape == (1, 8, 10)
     assert ((shader >= 1) & (shader <= 17)).all()  # the shader paints every pixel
     assert torch.equal(sample.rendered_target[0], labels[7::8, 0::8])
+
+
+def test_prediction_in_2d_reads_each_path_where_it_counts(head, monkeypatch):
+    sample = make_sample(torch.zeros((64, 80), dtype=torch.uint8), draw=(0.0, 0.9))
+    tied, shader = torch.zeros(2, 1, 17, 1, 4)
+    tied[:, 4] = shader[:, 15] = 1.0
+    coverage = torch.tensor([[[0.0, 0.4, 0.5, 0.6]]])
+    shifts = []
+
+    def render(feats, probs, centres, sample, shift):
+        shifts.append(shift.tolist())
+        return RenderedViews(shader, tied, coverage)
+
+    monkeypatch.setattr(head, "render", render)
+    head.predict(None, None, None, sample)
+    assert shifts == [[0, 7]]  # the lattice that the pseudo-labels are read at
+    assert sample.rendered_tied.tolist() == [[[0, 0, 0, 5]]]
+    assert sample.rendered_shader.tolist() == [[[16] * 4]]
 
 
 def test_prediction_in_2d_without_pseudo_labels(head):
