@@ -22,6 +22,7 @@ from tqdm import tqdm
 from minkocc.cli import add_debug, run_tool
 from minkocc.evaluation.prediction_folder import find_labels, read_label
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, Protocol, add_counts
+from minkocc.evaluation.report import percent_text
 from minkocc.provenance import provenance
 from minkocc.structures.files import write_json
 from minkocc.structures.taxonomy import FREE, class_id
@@ -160,13 +161,12 @@ def _print(report: dict[str, Any]) -> None:
     print(f"\npercent, {report['frames']} frames, one origin")
     print(f"{'':<26}" + "".join(f"{name:>15}" for name in changes))
     for figure in changes["unchanged"]:
-        print(f"{figure:<26}" + "".join(f"{_text(row[figure]):>15}" for row in changes.values()))
+        print(
+            f"{figure:<26}"
+            + "".join(f"{percent_text(row[figure]):>15}" for row in changes.values())
+        )
     if "folder" in report:
         print(f"\nfolder: {report['folder']}")
-
-
-def _text(value: float | None) -> str:
-    return "absent" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from minkocc.evaluation.prediction_folder import (
     frames_of_infos,
     frames_of_origins,
     match_frames,
+    some_of,
 )
 from minkocc.evaluation.protocols import PROTOCOLS
 from minkocc.evaluation.report import table, write_report
@@ -120,25 +121,22 @@ def _tell(matched: MatchedFrames, allow_missing: bool) -> None:
     if matched.extra:
         _warn(
             "predictions that belong to no frame that is measured: "
-            f"{len(matched.extra)} ({_some(matched.extra)})"
+            f"{len(matched.extra)} ({some_of(matched.extra, 5)})"
         )
     if not matched.missing:
         return
     words = f"frames without a prediction: {len(matched.missing)} of {len(matched.frames)}"
+    some = some_of(matched.missing, 5)
     if not allow_missing:
         raise PredictionError(
-            f"{words} ({_some(matched.missing)}). Predict them, name the frames to measure with "
+            f"{words} ({some}). Predict them, name the frames to measure with "
             "--infos or --origins, or count them as free with --allow-missing"
         )
-    _warn(f"{words}, counted as free ({_some(matched.missing)})")
+    _warn(f"{words}, counted as free ({some})")
 
 
 def _warn(words: str) -> None:
     print(f"warning: {words}", file=sys.stderr)
-
-
-def _some(tokens: list[str]) -> str:
-    return ", ".join(tokens[:5]) + (", ..." if len(tokens) > 5 else "")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 from minkocc.evaluation.height_baseline import class_by_height, predict_by_height
+from minkocc.evaluation.metrics import summaries_of
 from minkocc.registry import DATASETS
 from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -35,4 +36,4 @@ def measure_height_baseline(cfg: Config) -> list[dict[str, Any]]:
         sample["pred_semantics"] = predict_by_height(points, counts, OCC3D_GRID)
         evaluator.process([sample])
     evaluator.evaluate(len(val))
-    return [summary for metric in evaluator.metrics for summary in metric.summaries]
+    return summaries_of(evaluator.metrics)

@@ -12,7 +12,12 @@ from mmengine.runner import Runner
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.engine.launch import build_runner, load_weights, unwrapped
-from minkocc.evaluation.metrics import DumpPredictions, FrameMetric, RenderedIoUMetric
+from minkocc.evaluation.metrics import (
+    DumpPredictions,
+    FrameMetric,
+    RenderedIoUMetric,
+    summaries_of,
+)
 from minkocc.evaluation.report import write_report
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
@@ -105,4 +110,4 @@ def _test(runner: Runner, added: list[FrameMetric]) -> list[dict[str, Any]]:
         metric.dataset_meta = runner.test_dataloader.dataset.metainfo
         metrics.append(metric)
     runner.test()
-    return [summary for metric in metrics for summary in getattr(metric, "summaries", [])]
+    return summaries_of(metrics)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,13 @@ class FrameMetric(BaseMetric):
         self.summaries: list[Summary] = []
         """What the last evaluation found, one for each protocol."""
 
+    @abstractmethod
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """The integers of one frame, None where it has no target to be measured against."""
-        raise NotImplementedError
 
+    @abstractmethod
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
         """Figures of the sums over all processes."""
-        raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Count the frames of a batch."""
@@ -209,6 +210,11 @@ class DumpPredictions(FrameMetric):
         """Nothing is measured."""
         print_log(f"{num_frames} predictions are in {self.out_dir}", logger="current")
         return []
+
+
+def summaries_of(metrics: Iterable[BaseMetric]) -> list[Summary]:
+    """What all metrics found in the last evaluation; those of others keep no summaries."""
+    return [summary for metric in metrics for summary in getattr(metric, "summaries", [])]
 
 
 def _sum_or_problem(measured: list[Counts]) -> tuple[int, Counts, str | None]:

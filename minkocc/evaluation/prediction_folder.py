@@ -126,7 +126,7 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
     if not preds.keys() & wanted.keys():
         raise PredictionError(
             f"no prediction in --pred {pred} belongs to a frame: they are called "
-            f"{_some(sorted(preds))}, the frames {_some(sorted(wanted))}"
+            f"{some_of(sorted(preds))}, the frames {some_of(sorted(wanted))}"
         )
     frames = [
         FrameFiles(token, wanted[token], preds.get(token), origins.get(token))
@@ -237,7 +237,7 @@ def _listed_labels(labels: Mapping[str, Path], gt: Path, listed: FrameList) -> d
     if absent:
         raise PredictionError(
             f"{len(absent)} of {len(listed.origins)} frames of {listed.source} have no label in "
-            f"--gt {gt}: {_some(absent)}"
+            f"--gt {gt}: {some_of(absent)}"
         )
     for token, scene in listed.scenes.items():
         if labels[token].parent.parent.name != scene:
@@ -319,5 +319,6 @@ def _instances(arrays: Mapping[str, NDArray[Any]], what: str) -> NDArray[np.inte
     return ids
 
 
-def _some(tokens: Sequence[str]) -> str:
-    return ", ".join(tokens[:3]) + (", ..." if len(tokens) > 3 else "")
+def some_of(tokens: Sequence[str], most: int = 3) -> str:
+    """The first tokens of a list, for a message."""
+    return ", ".join(tokens[:most]) + (", ..." if len(tokens) > most else "")

@@ -162,12 +162,9 @@ class RayProtocol(Protocol):
         return {
             "protocol": self.name,
             "rule": self.rule,
-            "rayiou": percent(mean_of(iou)),
-            **{f"rayiou@{t}": percent(mean_of(row)) for t, row in zip(THRESHOLDS, iou)},
-            **{f"iou@{t}": by_class(row) for t, row in zip(THRESHOLDS, iou)},
+            **_by_threshold("rayiou", "iou", iou),
             "num_frames": num_frames,
             "num_rays": int(counts["rays"][0].sum()),
-            "classes_averaged": _per_threshold("rayiou", iou),
         }
 
 
@@ -200,9 +197,7 @@ class RayPQProtocol(Protocol):
         return {
             "protocol": self.name,
             "rule": self.rule,
-            "raypq": percent(mean_of(quality)),
-            **{f"raypq@{t}": percent(mean_of(row)) for t, row in zip(THRESHOLDS, quality)},
-            **{f"pq@{t}": by_class(row) for t, row in zip(THRESHOLDS, quality)},
+            **_by_threshold("raypq", "pq", quality),
             "num_frames": num_frames,
             "frames_with_instance_ids": given,
             "notes": [
@@ -210,7 +205,6 @@ class RayPQProtocol(Protocol):
                 f"{given['label']} of {num_frames} labels; elsewhere connected voxels of a class "
                 "stand for an instance"
             ],
-            "classes_averaged": _per_threshold("raypq", quality),
         }
 
 
@@ -329,6 +323,12 @@ def by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
     return {name: percent(value) for name, value in zip(CLASSES, values)}
 
 
-def _per_threshold(name: str, values: NDArray[np.float64]) -> dict[str, int]:
-    """How many classes the mean at each threshold is made of."""
-    return {f"{name}@{t}": count_defined(row) for t, row in zip(THRESHOLDS, values)}
+def _by_threshold(figure: str, of_class: str, values: NDArray[np.float64]) -> Summary:
+    """The mean of all ``(3, 17)`` values; at each threshold the mean, its classes, and each one."""
+    rows = list(zip(THRESHOLDS, values))
+    return {
+        figure: percent(mean_of(values)),
+        **{f"{figure}@{t}": percent(mean_of(row)) for t, row in rows},
+        **{f"{of_class}@{t}": by_class(row) for t, row in rows},
+        "classes_averaged": {f"{figure}@{t}": count_defined(row) for t, row in rows},
+    }

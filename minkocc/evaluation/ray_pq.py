@@ -5,7 +5,7 @@ After SparseOcc's panoptic evaluation; a segment is a class, or one instance of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ MIN_RAYS = 10
 
 IOU_UNIT = 2**32
 """Sums of IoU are kept as integers of this unit, so that no order of adding frames changes them."""
+
+
+class _Segments(NamedTuple):
+    classes: NDArray[np.int64]
+    """Of every segment."""
+    of_ray: NDArray[np.int64]
+    """The segment of every ray."""
+    size: NDArray[np.int64]
+    """The rays of every segment."""
 
 
 def connected_instances(semantics: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -72,22 +81,10 @@ def count_segments(
     """
     pred_ids = pred_instances.reshape(-1)[pred.voxels]
     target_ids = _own_class_only(target, target_instances.reshape(-1)[target.voxels])
-    found, pred_of_ray, pred_size = _segments(pred.classes, pred_ids)
-    truth, target_of_ray, target_size = _segments(target.classes, target_ids)
+    found, truth = _segments(pred.classes, pred_ids), _segments(target.classes, target_ids)
     error = np.abs(pred.depth - target.depth)
     same = pred.classes == target.classes
-    return np.stack(
-        [
-            _match(
-                found,
-                truth,
-                pred_size,
-                target_size,
-                _shared(pred_of_ray, target_of_ray, same & (error < limit), found, truth),
-            )
-            for limit in THRESHOLDS
-        ]
-    )
+    return np.stack([_match(found, truth, same & (error < limit)) for limit in THRESHOLDS])
 
 
 def panoptic_quality(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -105,46 +102,27 @@ def _own_class_only(hits: RayHits, ids: NDArray[np.integer[Any]]) -> NDArray[np.
     return np.where(keep, ids, ids.dtype.type(0))
 
 
-def _segments(
-    classes: NDArray[np.uint8], ids: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The class of every segment, the segment of every ray, the rays of every segment."""
+def _segments(classes: NDArray[np.uint8], ids: NDArray[np.integer[Any]]) -> _Segments:
     # Ids may be any integers: their rank takes their place.
     known, rank = np.unique(ids, return_inverse=True)
     names, of_ray, size = np.unique(
         classes.astype(np.int64) * len(known) + rank, return_inverse=True, return_counts=True
     )
-    return names // len(known), of_ray, size
+    return _Segments(names // len(known), of_ray, size)
 
 
-def _shared(
-    pred_of_ray: NDArray[np.int64],
-    target_of_ray: NDArray[np.int64],
-    near: NDArray[np.bool_],
-    found: NDArray[np.int64],
-    truth: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Rays that each pair of segments shares, ``(targets, predictions)``."""
-    pairs = target_of_ray[near] * len(found) + pred_of_ray[near]
-    counts = np.bincount(pairs, minlength=len(truth) * len(found))
-    return counts.reshape(len(truth), len(found))
-
-
-def _match(
-    found: NDArray[np.int64],
-    truth: NDArray[np.int64],
-    pred_size: NDArray[np.int64],
-    target_size: NDArray[np.int64],
-    shared: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """``(17, 4)`` of one threshold."""
-    union = target_size[:, None] + pred_size[None] - shared
+def _match(pred: _Segments, target: _Segments, near: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """``(17, 4)`` of one threshold; ``near`` says which rays two segments may share."""
+    pairs = target.of_ray[near] * len(pred.size) + pred.of_ray[near]
+    shared = np.bincount(pairs, minlength=len(target.size) * len(pred.size))
+    shared = shared.reshape(len(target.size), len(pred.size))
+    union = target.size[:, None] + pred.size[None] - shared
     matched = 2 * shared > union
     iou = np.rint(shared[matched] * (IOU_UNIT / union[matched])).astype(np.int64)
     out = np.zeros((NUM_CLASSES + 1, 4), np.int64)
-    rows = truth[np.nonzero(matched)[0]]
+    rows = target.classes[np.nonzero(matched)[0]]
     np.add.at(out[:, 0], rows, 1)
     np.add.at(out[:, 3], rows, iou)
-    np.add.at(out[:, 1], found[~matched.any(0) & (pred_size >= MIN_RAYS)], 1)
-    np.add.at(out[:, 2], truth[~matched.any(1) & (target_size >= MIN_RAYS)], 1)
+    np.add.at(out[:, 1], pred.classes[~matched.any(0) & (pred.size >= MIN_RAYS)], 1)
+    np.add.at(out[:, 2], target.classes[~matched.any(1) & (target.size >= MIN_RAYS)], 1)
     return out[:NUM_CLASSES]

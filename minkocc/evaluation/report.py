@@ -53,14 +53,15 @@ def table(summary: Summary) -> str:
     columns = class_columns(summary)
     rows = [["class", *(column.title for column in columns)]]
     rows += [
-        [name, *(_text(column.values[name]) for column in columns)] for name in columns[0].values
+        [name, *(percent_text(column.values[name]) for column in columns)]
+        for name in columns[0].values
     ]
-    rows.append(["mean", *(_text(column.mean) for column in columns)])
+    rows.append(["mean", *(percent_text(column.mean) for column in columns)])
     rows.append(["classes in the mean", *(str(column.classes) for column in columns)])
     averaged = summary["classes_averaged"]
     single = [["figure", "percent", "classes"]]
     single += [
-        [name, _text(value), str(averaged.get(name, ""))]
+        [name, percent_text(value), str(averaged.get(name, ""))]
         for name, value in figures(summary).items()
     ]
     head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
@@ -133,5 +134,6 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return [lines[0], rule, *lines[1:]]
 
 
-def _text(value: float | None) -> str:
+def percent_text(value: float | None) -> str:
+    """A figure for a table, two decimals."""
     return "absent" if value is None else f"{value:.2f}"

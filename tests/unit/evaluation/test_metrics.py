@@ -10,6 +10,7 @@ from minkocc.evaluation import metrics
 from minkocc.evaluation.metrics import DumpPredictions, OccupancyMetric, RenderedIoUMetric
 from minkocc.evaluation.report import table
 from minkocc.structures.voxel_grid import OCC3D_GRID
+from tests.unit.evaluation.prediction_folders import volume
 
 FRAMES = 7
 TRAINING = {"train_mask": "camera", "image_pretrained": None}
@@ -17,12 +18,7 @@ TRAINING = {"train_mask": "camera", "image_pretrained": None}
 
 def sample(number, labelled=True):
     """A frame of random boxes, its prediction with holes; the same for the same number."""
-    rng = np.random.default_rng(number)
-    label = np.full(OCC3D_GRID.shape, 17, np.uint8)
-    label[:, :, 0] = 11
-    for _ in range(20):
-        x, y = rng.integers(0, 190, 2)
-        label[x : x + 10, y : y + 10, 1:6] = rng.integers(0, 17)
+    rng, label = np.random.default_rng(number), volume(number)
     pred = np.where(rng.random(label.shape) < 0.2, 17, label).astype(np.uint8)
     out = {
         "token": f"frame-{number}",

@@ -147,18 +147,13 @@ def test_thresholds_and_their_mean():
     label[150, 80:120] = 15
     for back, right in ((3, (0, 1, 1)), (7, (0, 0, 1))):
         pred = np.roll(label, back, axis=0)
-        summary = measure("rayiou", pred, label, mask)
-        for t, expected in zip((1, 2, 4), right):
-            assert (summary[f"rayiou@{t}"] > 60) == expected
-            assert summary[f"iou@{t}"]["manmade"] == summary[f"rayiou@{t}"]
-        mean = np.mean([summary[f"rayiou@{t}"] for t in (1, 2, 4)])
-        assert summary["rayiou"] == pytest.approx(mean, abs=1e-3)
-        quality = measure("raypq", pred, label, mask)
-        for t, expected in zip((1, 2, 4), right):
-            assert (quality[f"raypq@{t}"] > 60) == expected
-            assert quality[f"pq@{t}"]["manmade"] == quality[f"raypq@{t}"]
-        mean = np.mean([quality[f"raypq@{t}"] for t in (1, 2, 4)])
-        assert quality["raypq"] == pytest.approx(mean, abs=1e-3)
+        for name, of_class in (("rayiou", "iou"), ("raypq", "pq")):
+            summary = measure(name, pred, label, mask)
+            for t, expected in zip((1, 2, 4), right):
+                assert (summary[f"{name}@{t}"] > 60) == expected
+                assert summary[f"{of_class}@{t}"]["manmade"] == summary[f"{name}@{t}"]
+            mean = np.mean([summary[f"{name}@{t}"] for t in (1, 2, 4)])
+            assert summary[name] == pytest.approx(mean, abs=1e-3)
 
 
 def test_the_mean_of_raypq_is_over_all_that_is_defined():
