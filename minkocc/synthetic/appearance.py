@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from minkocc.synthetic.mesh import ASPHALT, GRASS, LEAVES, WINDOWS, Mesh
-from minkocc.synthetic.tracer import Hits
+from minkocc.synthetic.mesh import ASPHALT, GRASS, LEAVES, WINDOWS
+from minkocc.synthetic.tracer import Hits, Tracer
 from minkocc.synthetic.world import Light
 
 Float32 = npt.NDArray[np.float32]
 _TILE = 512
+_OFF = np.float32(0.02)  # metres off a surface from which its shadow rays start
 
 
 def _noise_tile(seed: int) -> Float32:
@@ -36,24 +37,25 @@ assert len(_STRENGTH) == max(WINDOWS, LEAVES, ASPHALT, GRASS) + 1
 
 
 def shade(
-    mesh: Mesh,
+    tracer: Tracer,
     hits: Hits,
     origin: npt.ArrayLike,
     directions: Float32,
-    light: Light,
+    time: float,
 ) -> Float32:
     """Linear colours of traced rays.
 
     Args:
-        mesh: that was hit.
+        tracer: of the world.
         hits: of N rays.
         origin: ``(3,)`` global, metres.
         directions: ``(N, 3)`` global.
-        light: of the scene.
+        time: of the movers, seconds.
 
     Returns:
         ``(N, 3)`` RGB, about 0 to 1.
     """
+    mesh, light = tracer.mesh, tracer.world.light
     colour = np.empty_like(directions)
     missed = np.flatnonzero(hits.face < 0)
     sky = directions[missed]
@@ -64,6 +66,9 @@ def shade(
     points = (np.asarray(origin, np.float32) + ray * distance[:, None]).astype(np.float32)
     albedo = mesh.colour[face] * _texture(points, normal, mesh.texture[face])[:, None]
     sun = np.maximum(normal @ light.sun.astype(np.float32), 0.0)
+    turned = np.flatnonzero(sun > 0)
+    hidden = tracer.hidden(points[turned] + _OFF * normal[turned], light.sun, time)
+    sun[turned[hidden]] = 0.0
     # Faces that look up get more of the sky than walls, and walls more than undersides.
     above = 0.72 + 0.28 * normal[:, 2]
     direct = sun[:, None] * light.sun_colour.astype(np.float32)

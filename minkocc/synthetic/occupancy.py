@@ -14,7 +14,7 @@ from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.synthetic.categories import CATEGORY_CLASS, category_index
 from minkocc.synthetic.mesh import FloatArray, Mesh, sample_surface
-from minkocc.synthetic.rig import BEAM_ELEVATIONS, LIDAR, MOUNTS, camera_directions
+from minkocc.synthetic.rig import BEAM_ELEVATIONS, LIDAR, camera_directions
 from minkocc.synthetic.sensors import LidarSweep
 from minkocc.synthetic.tracer import Tracer
 from minkocc.synthetic.world import World
@@ -25,6 +25,7 @@ _ORIGINS = 8
 _MAX_RETURNS = 220_000
 _GROUND = tuple(class_id(n) for n in ("driveable_surface", "other_flat", "sidewalk", "terrain"))
 _VEGETATION = category_index("static.vegetation")
+_NO_SURFACE = (category_index("noise"), category_index("vehicle.ego"))
 _HASH = np.array([1, 1 << 20, 1 << 40], np.int64)  # global coordinates are positive and small
 # A single ray may only touch a voxel's corner: of so many rays, one more must cross it.
 _RAYS_PER_CROSSING = 12_000
@@ -82,9 +83,13 @@ class Sight:
     returns: tuple[npt.NDArray[np.float32], ...]
 
 
-def _fan() -> FloatArray:
-    """Directions within the LiDAR's field of view that strike level ground at even distances."""
-    down = -np.arctan(MOUNTS[LIDAR].translation[2] / np.arange(2.6, _SIGHT, 0.36))
+def _fan(height: float) -> FloatArray:
+    """Directions of the LiDAR's field of view that strike level ground at even distances.
+
+    Args:
+        height: of the LiDAR, metres.
+    """
+    down = -np.arctan(height / np.arange(2.6, _SIGHT, 0.36))
     up = np.arange(down[-1], BEAM_ELEVATIONS[-1], np.radians(0.5))[1:]
     elevation = np.concatenate([down[down > BEAM_ELEVATIONS[0]], up])[None]
     azimuth = np.arange(720)[:, None] * (2 * np.pi / 720)
@@ -109,8 +114,9 @@ def look_around(
         sweeps: of the keyframes.
     """
     still = len(world.static.faces)
-    fan, points, owners = _fan(), [], [s.owner for s in sweeps]
-    poses = [lidar_pose(world, time) for time in times]
+    owners = [s.owner for s in sweeps]
+    fan, points = _fan(world.rig.lidar.translation[2]), []
+    poses = [world.sensor_pose(LIDAR, time) for time in times]
     for i in np.unique(np.round(np.linspace(0, len(times) - 1, min(len(times), _ORIGINS)))):
         origin = poses[int(i)][:3, 3]
         hits = tracer.trace(origin, fan, times[int(i)])
@@ -126,7 +132,7 @@ def look_around(
         every[first],
         seen[np.isin(seen, np.concatenate([actors, plants]))].astype(np.int32),
         tuple(poses),
-        tuple(s.points[:, :3] for s in sweeps),
+        tuple(s.points[~np.isin(s.category, _NO_SURFACE), :3] for s in sweeps),
     )
 
 
@@ -220,7 +226,7 @@ def label_keyframe(
         camera_times: exposure time of each camera, seconds.
         depths: ``(H, W)`` metres along the optical axis of each camera.
     """
-    ego_pose = world.ego.pose(world.ground, time)
+    ego_pose = world.ego_pose(time)
     global2ego = np.linalg.inv(ego_pose)
     flat, points, inside = _flat(samples.points, global2ego)
     classes = samples.classes[inside]
@@ -282,8 +288,8 @@ def _traversed_by_cameras(
     """Voxels that camera rays reach before or at the first solid voxel."""
     seen = np.zeros_like(solid)
     for channel in CAMERAS:
-        cam2ego = global2ego @ _camera_pose(world, channel, camera_times[channel])
-        rays = camera_directions(channel, _CAMERA_GRID) @ cam2ego[:3, :3].T
+        cam2ego = global2ego @ world.sensor_pose(channel, camera_times[channel])
+        rays = camera_directions(world.rig.mounts[channel], _CAMERA_GRID) @ cam2ego[:3, :3].T
         seen |= visible_voxels(OCC3D_GRID, solid, cam2ego[None, :3, 3], rays, _SIGHT)
     return seen
 
@@ -301,12 +307,12 @@ def _in_view(
     """
     seen = np.zeros(len(points), np.bool_)
     for channel, depth in depths.items():
-        cam2ego = global2ego @ _camera_pose(world, channel, camera_times[channel])
+        cam2ego = global2ego @ world.sensor_pose(channel, camera_times[channel])
         ego2cam = np.linalg.inv(cam2ego)
         local = points @ ego2cam[:3, :3].T + ego2cam[:3, 3]
         height, width = depth.shape
         z = np.maximum(local[:, 2], 1e-3)
-        pixel = local @ MOUNTS[channel].intrinsics((width, height)).T
+        pixel = local @ world.rig.mounts[channel].intrinsics((width, height)).T
         u, v = pixel[:, 0] / z, pixel[:, 1] / z
         inside = (local[:, 2] > 0.3) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
         index = np.flatnonzero(inside)
@@ -314,13 +320,3 @@ def _in_view(
         # On the road, neighbouring rows of pixels lie metres apart far away.
         seen[index] |= z[index] < measured * 1.05 + 0.2
     return seen
-
-
-def _camera_pose(world: World, channel: str, time: float) -> FloatArray:
-    """4x4 camera-to-global."""
-    return world.ego.pose(world.ground, time) @ MOUNTS[channel].sensor2ego()
-
-
-def lidar_pose(world: World, time: float) -> FloatArray:
-    """4x4 LiDAR-to-global at ``time`` seconds."""
-    return world.ego.pose(world.ground, time) @ MOUNTS[LIDAR].sensor2ego()

@@ -1,4 +1,4 @@
-"""The ego vehicle's sensors: mounts of a real nuScenes car, HDL-32E, trigger times."""
+"""The ego vehicle's sensors: mounts of the real nuScenes cars, HDL-32E, trigger times."""
 
 from __future__ import annotations
 
@@ -63,7 +63,28 @@ def rotation_matrix(quaternion: Quaternion) -> npt.NDArray[np.float64]:
     )
 
 
-MOUNTS: dict[str, Mount] = {
+@dataclass(frozen=True)
+class Rig:
+    """The sensors of one vehicle.
+
+    Args:
+        vehicle: its name in the logs.
+        left_traffic: whether it drives where one keeps left.
+        mounts: by nuScenes channel.
+    """
+
+    vehicle: str
+    left_traffic: bool
+    mounts: dict[str, Mount]
+
+    @property
+    def lidar(self) -> Mount:
+        """The LiDAR's mount."""
+        return self.mounts[LIDAR]
+
+
+# The calibration of the two nuScenes vehicles: one drives in Singapore, the other in Boston.
+_SINGAPORE = {
     LIDAR: Mount(
         (0.943713, 0.0, 1.84023),
         (0.7077955119163518, -0.006492242056004365, 0.010646214713995808, -0.7063073142877817),
@@ -111,7 +132,56 @@ MOUNTS: dict[str, Mount] = {
         -0.0201,
     ),
 }
-"""Mounts by nuScenes channel."""
+_BOSTON = {
+    LIDAR: Mount(
+        (0.985793, 0.0, 1.84019),
+        (0.706749235646644, -0.015300993788500868, 0.01739745181256607, -0.7070846669051719),
+    ),
+    "CAM_FRONT": Mount(
+        (1.72200568478, 0.00475453292289, 1.49491291905),
+        (0.5077241387638071, -0.4973392230703816, 0.49837167536166627, -0.4964832014373754),
+        1252.8131021185304,
+        (826.588114781398, 469.9846626224581),
+        -0.0355,
+    ),
+    "CAM_FRONT_RIGHT": Mount(
+        (1.58082565783, -0.499078711449, 1.51749368405),
+        (0.20335173766558642, -0.19146333228946724, 0.6785710044972951, -0.6793609166212989),
+        1256.7485116440405,
+        (817.7887570959712, 451.9541780095127),
+        -0.0276,
+    ),
+    "CAM_FRONT_LEFT": Mount(
+        (1.5752559464, 0.500519383135, 1.50696032589),
+        (0.6812088525125634, -0.6687507165046241, 0.2101702448905517, -0.21108161122114324),
+        1257.8625342125129,
+        (827.2410631095686, 450.915498205774),
+        -0.0431,
+    ),
+    "CAM_BACK": Mount(
+        (0.05524611077, 0.0107882366898, 1.56794286957),
+        (0.5067997344989889, -0.4977567019405021, -0.4987849934090844, 0.496594225837321),
+        796.8910634503094,
+        (857.7774326863696, 476.8848988407415),
+        -0.0104,
+    ),
+    "CAM_BACK_LEFT": Mount(
+        (1.04852047718, 0.483058131052, 1.56210154484),
+        (0.7048620297871717, -0.6907306801461466, -0.11209091960167808, 0.11617345743327073),
+        1254.9860565800168,
+        (829.5769333630991, 467.1680561863987),
+        -0.0005,
+    ),
+    "CAM_BACK_RIGHT": Mount(
+        (1.05945173053, -0.46720294852, 1.55050857555),
+        (0.13819187705364147, -0.13796718183628456, -0.6893329941542625, 0.697630335509333),
+        1249.9629280788233,
+        (825.3768045375984, 462.54816385708756),
+        -0.0201,
+    ),
+}
+RIGS: tuple[Rig, ...] = (Rig("n015", True, _SINGAPORE), Rig("n008", False, _BOSTON))
+"""The rigs that scenes take in turn."""
 
 SENSORS: tuple[str, ...] = (LIDAR, *CAMERAS)
 """Every channel of the rig, LiDAR first."""
@@ -121,7 +191,7 @@ SWEEP_INTERVAL = 0.05
 SWEEPS_PER_KEYFRAME = 10
 BEAM_ELEVATIONS = np.radians(np.linspace(-30.67, 10.67, 32))
 """Elevation of each ring of the HDL-32E, radians, lowest first."""
-AZIMUTH_STEPS = 1085
+AZIMUTH_STEPS = 1084
 LIDAR_RANGE = 80.0
 """Metres beyond which the LiDAR returns nothing."""
 RANGE_NOISE = 0.02
@@ -144,16 +214,16 @@ def lidar_directions() -> npt.NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=32)
 def camera_directions(
-    channel: str, size: tuple[int, int], stride: int = 1
+    mount: Mount, size: tuple[int, int], stride: int = 1
 ) -> npt.NDArray[np.float64]:
     """Directions with unit depth through pixel centres, ``(rows * columns, 3)``, camera frame.
 
     Args:
-        channel: camera name.
+        mount: of the camera.
         size: image width and height in pixels.
         stride: use the centre of every block of this many pixels.
     """
-    intrinsics = MOUNTS[channel].intrinsics(size)
+    intrinsics = mount.intrinsics(size)
     u = np.arange(stride / 2, size[0], stride)
     v = np.arange(stride / 2, size[1], stride)
     x = (u - intrinsics[0, 2]) / intrinsics[0, 0]

@@ -1,11 +1,12 @@
 """The road's own coordinates and the ground around it.
 
 ``s`` runs along the road's centre line in the ego vehicle's driving direction, ``d`` across it,
-positive to the left; both in metres.
+positive to the side of oncoming traffic; both in metres.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,39 +29,81 @@ ROAD, SIDEWALK, OTHER_FLAT, TERRAIN = (
 )
 GROUND_STEP = 2.0
 """Length of a ground cell along the road, metres."""
+_LINE_STEP = 0.25
 _ANCHOR = 9.0  # metres from the road's edge before a slope may begin
 _MAX_RISE = 1.5
 
 
 @dataclass(frozen=True)
 class Road:
-    """A straight or gently curved line over gently waving land.
+    """A straight or winding line over gently waving land.
 
     Args:
         origin: global position of ``s = d = 0``, metres.
         heading: global direction at ``s = 0``, radians.
-        curvature: 1 / radius, positive to the left, 1/metres.
+        curvature: mean of 1 / radius, positive to the left, 1/metres.
+        bends: ``(B, 3)`` rows of amplitude (1/metres), wave number (1/metres) and phase, which
+            the curvature swings by along ``s``.
         waves: ``(W, 4)`` rows of amplitude (metres), x and y wave number, phase.
+        reach: first and last ``s`` that anything uses, metres.
+        left_traffic: whether one drives on the left; ``d`` is then positive to the right, so that
+            a town planned for driving on the right becomes its mirror image.
     """
 
     origin: tuple[float, float]
     heading: float
     curvature: float
+    bends: FloatArray
     waves: FloatArray
+    reach: tuple[float, float]
+    left_traffic: bool = False
+
+    @property
+    def sign(self) -> int:
+        """+1 where ``d`` grows to the left, -1 where it grows to the right."""
+        return -1 if self.left_traffic else 1
+
+    @functools.cached_property
+    def _line(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Tabulated ``s``, x and y of the centre line, by the midpoint rule."""
+        first, last = self.reach
+        s = np.arange(np.floor(first), np.ceil(last) + _LINE_STEP, _LINE_STEP)
+        yaw = self.yaw(s[:-1] + _LINE_STEP / 2)
+        x = np.concatenate([[0.0], np.cumsum(np.cos(yaw) * _LINE_STEP)])
+        y = np.concatenate([[0.0], np.cumsum(np.sin(yaw) * _LINE_STEP)])
+        x += self.origin[0] - np.interp(0.0, s, x)
+        y += self.origin[1] - np.interp(0.0, s, y)
+        return s, x, y
+
+    def yaw(self, s: npt.ArrayLike) -> FloatArray:
+        """Global direction of the centre line, radians."""
+        along = np.asarray(s, np.float64)
+        amplitude, number, phase = self.bends.T
+        swing = amplitude / number * (np.cos(phase) - np.cos(number * along[..., None] + phase))
+        return np.asarray(self.heading + self.curvature * along + swing.sum(-1))
 
     def frame(
         self, s: npt.ArrayLike, d: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Global x, y and heading of road positions, broadcast together."""
+        """Global x, y and heading of road positions, broadcast together.
+
+        Raises:
+            ValueError: a position lies beyond ``reach``.
+        """
         along, across = np.broadcast_arrays(np.asarray(s, np.float64), np.asarray(d, np.float64))
-        yaw = self.heading + self.curvature * along
-        if abs(self.curvature) < 1e-9:
-            x = self.origin[0] + along * np.cos(self.heading)
-            y = self.origin[1] + along * np.sin(self.heading)
-        else:
-            x = self.origin[0] + (np.sin(yaw) - np.sin(self.heading)) / self.curvature
-            y = self.origin[1] - (np.cos(yaw) - np.cos(self.heading)) / self.curvature
-        return x - across * np.sin(yaw), y + across * np.cos(yaw), yaw
+        line, x, y = self._line
+        if along.size and not (line[0] <= along.min() and along.max() <= line[-1]):
+            raise ValueError(
+                f"s from {along.min():.1f} to {along.max():.1f} m: the road's table ends at "
+                f"{line[0]:.1f} and {line[-1]:.1f} m; plan it longer"
+            )
+        yaw = self.yaw(along)
+        left = self.sign * across
+        return (
+            np.interp(along, line, x) - left * np.sin(yaw),
+            np.interp(along, line, y) + left * np.cos(yaw),
+            yaw,
+        )
 
     def land(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Height of the waving land, metres."""

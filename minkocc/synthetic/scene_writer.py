@@ -20,7 +20,7 @@ from minkocc.synthetic.occupancy import (
     sample_world,
 )
 from minkocc.synthetic.pseudo_labels import clean, degrade
-from minkocc.synthetic.rig import LIDAR, MOUNTS, SWEEP_INTERVAL, SWEEPS_PER_KEYFRAME
+from minkocc.synthetic.rig import LIDAR, SENSORS, SWEEP_INTERVAL, SWEEPS_PER_KEYFRAME
 from minkocc.synthetic.road import ROAD
 from minkocc.synthetic.sensors import CameraFrame, LidarSweep, sweep_lidar, take_picture
 from minkocc.synthetic.tracer import Tracer
@@ -106,7 +106,7 @@ class _Output:
 
     def link_measurements(self) -> None:
         """Chain the measurements of each sensor."""
-        for channel in MOUNTS:
+        for channel in SENSORS:
             calibrated = tables.token(self.spec.key, "calibrated_sensor", channel)
             chain = [
                 r for r in self.records["sample_data"] if r["calibrated_sensor_token"] == calibrated
@@ -145,7 +145,7 @@ class SceneWriter:
         return self.output.records
 
     def _pose(self, time: float) -> FloatArray:
-        return self.world.ego.pose(self.world.ground, time)
+        return self.world.ego_pose(time)
 
     def _stream(self, name: str, number: int) -> np.random.Generator:
         return stream(self.spec.seed, self.spec.index, name, number)
@@ -157,7 +157,7 @@ class SceneWriter:
         for i in range(last + 1):
             time, is_key = i * SWEEP_INTERVAL, i % SWEEPS_PER_KEYFRAME == 0
             pose = self._pose(time)
-            sweep = sweep_lidar(self.tracer, pose, time, self._stream(LIDAR, i))
+            sweep = sweep_lidar(self.tracer, time, self._stream(LIDAR, i))
             nearest = (i + SWEEPS_PER_KEYFRAME // 2 - 1) // SWEEPS_PER_KEYFRAME
             own, path = self.output.measurement(LIDAR, round(time * 1e6), pose, nearest, is_key)
             files.write_bytes(self.spec.out / path, sweep.points.tobytes())
@@ -174,16 +174,15 @@ class SceneWriter:
         """Write the pictures, pseudo-labels and dense label of one keyframe."""
         camera_times: dict[str, float] = {}
         depths: dict[str, npt.NDArray[np.float32]] = {}
+        mounts = self.world.rig.mounts
         # Cameras are rendered in the order of the moments they trigger.
-        for channel in sorted(CAMERAS, key=lambda name: MOUNTS[name].delay):
+        for channel in sorted(CAMERAS, key=lambda name: mounts[name].delay):
             rng = self._stream(channel, keyframe)
-            delay = MOUNTS[channel].delay + rng.uniform(-0.001, 0.001)
+            delay = mounts[channel].delay + rng.uniform(-0.001, 0.001)
             micros = round((keyframe * KEYFRAME_INTERVAL + delay) * 1e6)
             time = micros / 1e6
             pose = self._pose(time)
-            frame = take_picture(
-                self.tracer, self.world.light, channel, pose, time, self.spec.image_size, rng
-            )
+            frame = take_picture(self.tracer, channel, time, self.spec.image_size, rng)
             _, path = self.output.measurement(channel, micros, pose, keyframe, True)
             files.write_jpeg(self.spec.out / path, frame.image)
             self._pseudo_label(channel, Path(path).stem, frame, rng)
@@ -227,7 +226,9 @@ class SceneWriter:
         """Record what belongs to the scene as a whole, and draw its map."""
         spec, records = self.spec, self.output.records
         self.output.link_measurements()
-        records["calibrated_sensor"] = tables.calibration(spec.key, spec.image_size)
+        records["calibrated_sensor"] = tables.calibration(
+            spec.key, self.world.rig, spec.image_size
+        )
         records["instance"] = tables.instances(
             spec.key, self.world.actors, records["sample_annotation"]
         )
@@ -259,7 +260,7 @@ class SceneWriter:
             {
                 "token": log,
                 "logfile": spec.log,
-                "vehicle": "minkocc",
+                "vehicle": self.world.rig.vehicle,
                 "date_captured": "2020-09-13",
                 "location": "synthetic-town",
             }

@@ -128,18 +128,31 @@ def lamp(rng: np.random.Generator) -> Mesh:
     )
 
 
+def signal(rng: np.random.Generator) -> Mesh:
+    """A traffic light facing -x."""
+    pole = Paint(_MANMADE, (0.3, 0.3, 0.31), reflectance=0.4)
+    case = box((-0.1, 0, 3.2), (0.3, 0.35, 1.0), Paint(_MANMADE, (0.1, 0.1, 0.1)))
+    lit = int(rng.integers(3))
+    colours = ((0.9, 0.08, 0.05), (0.9, 0.6, 0.05), (0.1, 0.85, 0.35))
+    lamps = [
+        box(
+            (-0.27, 0, 3.5 - 0.3 * i),
+            (0.04, 0.2, 0.2),
+            Paint(_MANMADE, colour if i == lit else (0.12, 0.12, 0.12)),
+        )
+        for i, colour in enumerate(colours)
+    ]
+    return concatenate([cone((0, 0, 0), (0, 0, 3.7), (0.1, 0.08), pole), case, *lamps])
+
+
 def sign(rng: np.random.Generator) -> Mesh:
-    """A traffic sign or signal facing -x, or an advertising pillar."""
+    """A traffic sign facing -x or an advertising pillar."""
     pole = Paint(_MANMADE, (0.45, 0.45, 0.46), reflectance=0.4)
     plate = Paint(_MANMADE, any_colour(rng), reflectance=0.95)
-    kind = rng.integers(3)
-    if kind == 0:
+    if rng.random() < 0.7:
         height = rng.uniform(2.2, 3.0)
         top = box((-0.06, 0, height), (0.05, rng.uniform(0.6, 0.9), 0.7), plate)
         return concatenate([cone((0, 0, 0), (0, 0, height + 0.3), (0.05, 0.05), pole, 6), top])
-    if kind == 1:
-        signal = box((-0.1, 0, 3.2), (0.3, 0.35, 1.0), Paint(_MANMADE, (0.1, 0.1, 0.1)))
-        return concatenate([cone((0, 0, 0), (0, 0, 3.6), (0.1, 0.08), pole), signal])
     return concatenate([cone((0, 0, 0), (0, 0, 2.8), (0.6, 0.6), plate, 12)])
 
 

@@ -9,21 +9,22 @@ import numpy.typing as npt
 
 from minkocc.structures.taxonomy import SKY_2D, to_2d
 from minkocc.synthetic.appearance import expose, shade
-from minkocc.synthetic.categories import CATEGORY_CLASS
+from minkocc.synthetic.categories import CATEGORY_CLASS, category_index
 from minkocc.synthetic.mesh import SCENERY, FloatArray
 from minkocc.synthetic.rig import (
     BEAM_ELEVATIONS,
     LIDAR,
     LIDAR_RANGE,
-    MOUNTS,
     RANGE_NOISE,
+    Mount,
     camera_directions,
     lidar_directions,
 )
-from minkocc.synthetic.tracer import Tracer
-from minkocc.synthetic.world import Light
+from minkocc.synthetic.tracer import Tracer, embree_scene
+from minkocc.synthetic.vehicles import ego_body
 
-_BLIND = 1.0  # metres from the LiDAR within which it measures nothing
+_NO_ECHO = 0.5  # metres within which points without an echo lie
+_NOISE = category_index("noise")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LidarSweep:
     Args:
         points: ``(N, 5)`` float32: x, y, z in the LiDAR frame (metres), intensity 0..255, ring.
         category: ``(N,)`` nuScenes-lidarseg index.
-        owner: ``(N,)`` object number, -1 for ground.
+        owner: ``(N,)`` object number, -1 for ground, the ego vehicle and no echo.
     """
 
     points: npt.NDArray[np.float32]
@@ -60,9 +61,7 @@ class LidarSweep:
 
 def take_picture(
     tracer: Tracer,
-    light: Light,
     channel: str,
-    ego_pose: FloatArray,
     time: float,
     size: tuple[int, int],
     rng: np.random.Generator,
@@ -71,15 +70,14 @@ def take_picture(
 
     Args:
         tracer: of the world.
-        light: of the world.
         channel: camera name.
-        ego_pose: 4x4 ego-to-global at ``time``.
         time: of the exposure, seconds.
         size: width and height in pixels.
         rng: draws exposure and noise.
     """
-    cam2global = ego_pose @ MOUNTS[channel].sensor2ego()
-    rays = camera_directions(channel, size) @ cam2global[:3, :3].T
+    world = tracer.world
+    cam2global = world.sensor_pose(channel, time)
+    rays = camera_directions(world.rig.mounts[channel], size) @ cam2global[:3, :3].T
     directions = rays.astype(np.float32)
     hits = tracer.trace(cam2global[:3, 3], directions, time)
     mesh, seen = tracer.mesh, hits.face >= 0
@@ -87,7 +85,7 @@ def take_picture(
     semantics[seen] = to_2d(CATEGORY_CLASS)[mesh.category[hits.face[seen]]]
     owner = np.full(len(directions), SCENERY, np.int32)
     owner[seen] = mesh.owner[hits.face[seen]]
-    colour = shade(mesh, hits, cam2global[:3, 3], directions, light)
+    colour = shade(tracer, hits, cam2global[:3, 3], directions, time)
     shape = (size[1], size[0])
     return CameraFrame(
         expose(colour, size, rng),
@@ -97,43 +95,78 @@ def take_picture(
     )
 
 
-def sweep_lidar(
-    tracer: Tracer, ego_pose: FloatArray, time: float, rng: np.random.Generator
-) -> LidarSweep:
+def sweep_lidar(tracer: Tracer, time: float, rng: np.random.Generator) -> LidarSweep:
     """Measure one turn, all of it at one moment.
 
-    Intensity falls with the angle of incidence and weak returns are lost, as are some at random.
+    Every ray leaves a point, as in nuScenes' files: those without an echo lie close to the sensor
+    and are of category "noise". Intensity falls with the angle of incidence; weak echoes are lost,
+    as are some at random. The vehicle's own roof and bonnet echo too.
 
     Args:
         tracer: of the world.
-        ego_pose: 4x4 ego-to-global at ``time``.
         time: of the turn, seconds.
         rng: draws noise and drop-outs.
     """
-    lidar2global = ego_pose @ MOUNTS[LIDAR].sensor2ego()
-    local = lidar_directions()
-    # A turn never starts at the same angle.
-    angle = rng.uniform(0, 2 * np.pi)
-    turn = np.array(
-        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
-    )
-    local = local @ turn.T
+    rig = tracer.world.rig
+    lidar2global = tracer.world.sensor_pose(LIDAR, time)
+    local = _turned(rng.uniform(0, 2 * np.pi))
     directions = (local @ lidar2global[:3, :3].T).astype(np.float32)
     hits = tracer.trace(lidar2global[:3, 3], directions, time)
-    reach = (hits.face >= 0) & (hits.distance < LIDAR_RANGE) & (hits.distance > _BLIND)
-    index = np.flatnonzero(reach)
-    face, distance = hits.face[index], hits.distance[index].astype(np.float64)
-    cosine = np.abs(np.einsum("ij,ij->i", hits.normal[index], directions[index]))
-    reflectance = tracer.mesh.reflectance[face]
-    intensity = 90 * reflectance * np.sqrt(cosine) * rng.uniform(0.6, 1.4, len(index))
+    own = _own_body(rig.lidar, local)
+    mesh, found = tracer.mesh, hits.face >= 0
+    face = np.where(found, hits.face, 0)
+    cosine = np.abs(np.einsum("ij,ij->i", hits.normal, directions))
+    distance = np.where(found, hits.distance, np.float32(LIDAR_RANGE)).astype(np.float64)
+    kept, intensity = _echo(mesh.reflectance[face], cosine, distance, rng)
+    kept &= found & (distance < LIDAR_RANGE)
+    category = np.where(kept, mesh.category[face], _NOISE).astype(np.uint8)
+    owner = np.where(kept, mesh.owner[face], SCENERY).astype(np.int32)
+    # The sensor rides above its own vehicle: nothing of the world is nearer than that.
+    on_own = own < distance
+    category[on_own], owner[on_own] = category_index("vehicle.ego"), SCENERY
+    distance = np.where(kept, distance, rng.uniform(0.05, _NO_ECHO, len(local)))
+    distance = np.where(on_own, own, distance)
+    near = np.floor(rng.uniform(0, 12, len(local)))
+    intensity = np.where(kept & ~on_own, intensity, near)
+    measured = (distance + rng.normal(0, RANGE_NOISE, len(local)))[:, None] * local
+    ring = np.arange(len(local)) % len(BEAM_ELEVATIONS)
+    points = np.column_stack([measured, np.clip(np.floor(intensity), 0, 255), ring])
+    return LidarSweep(points.astype(np.float32), category, owner)
+
+
+def _turned(angle: float) -> FloatArray:
+    """The directions of a turn that starts at ``angle`` radians; no two start at the same."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    return np.asarray(lidar_directions() @ turn.T)
+
+
+def _echo(
+    reflectance: npt.NDArray[np.float32],
+    cosine: npt.NDArray[np.float32],
+    distance: FloatArray,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    """Whether each ray's echo is heard, and its intensity.
+
+    Args:
+        reflectance: ``(N,)`` of what was hit, in [0, 1].
+        cosine: ``(N,)`` of the angle of incidence.
+        distance: ``(N,)`` metres.
+        rng: draws both.
+    """
+    intensity = 90 * reflectance * np.sqrt(cosine) * rng.uniform(0.6, 1.4, len(cosine))
     # Retro-reflectors saturate the receiver.
     intensity = np.where(reflectance > 0.5, 2.2 * intensity, intensity)
     signal = reflectance * cosine / (distance / LIDAR_RANGE + 0.05) ** 2
-    kept = rng.random(len(index)) < 0.97 * (1 - np.exp(-30 * signal))
-    measured = (distance + rng.normal(0, RANGE_NOISE, len(index)))[:, None] * local[index]
-    ring = index % len(BEAM_ELEVATIONS)
-    points = np.column_stack([measured, np.clip(np.floor(intensity), 0, 255), ring])
-    mesh = tracer.mesh
-    return LidarSweep(
-        points[kept].astype(np.float32), mesh.category[face[kept]], mesh.owner[face[kept]]
-    )
+    return rng.random(len(cosine)) < 0.97 * (1 - np.exp(-30 * signal)), intensity
+
+
+def _own_body(mount: Mount, local: FloatArray) -> FloatArray:
+    """Distance at which rays of the LiDAR hit its own vehicle, ``(N,)`` metres, infinite if not."""
+    mesh = ego_body()
+    lidar2ego = mount.sensor2ego()
+    rays = (local @ lidar2ego[:3, :3].T).astype(np.float32)
+    start = np.ascontiguousarray(np.broadcast_to(lidar2ego[:3, 3].astype(np.float32), rays.shape))
+    hits = embree_scene(mesh).run(start, np.ascontiguousarray(rays), output=True)
+    return np.where(hits["primID"] >= 0, hits["tfar"], np.inf).astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from minkocc.synthetic.categories import CATEGORIES
 from minkocc.synthetic.mesh import FloatArray
-from minkocc.synthetic.rig import LIDAR, MOUNTS, SENSORS
+from minkocc.synthetic.rig import LIDAR, SENSORS, Rig
 from minkocc.synthetic.traffic import Actor
 
 Record = dict[str, Any]
@@ -44,8 +44,9 @@ _ATTRIBUTES = {
     "pedestrian.standing": "The human is standing.",
     "pedestrian.sitting_lying_down": "The human is sitting or lying.",
 }
+_BOX_MARGIN = 0.07  # metres between an object and each face of its box
 _VISIBILITY = ("v0-40", "v40-60", "v60-80", "v80-100")
-_BEAM_AREA = (2 * np.pi / 1085) * np.radians(41.34 / 31)  # steradians per LiDAR ray
+_BEAM_AREA = (2 * np.pi / 1084) * np.radians(41.34 / 31)  # steradians per LiDAR ray
 
 
 def token(*parts: object) -> str:
@@ -79,21 +80,22 @@ def constant_tables() -> Tables:
     }
 
 
-def calibration(key: str, size: tuple[int, int]) -> list[Record]:
+def calibration(key: str, rig: Rig, size: tuple[int, int]) -> list[Record]:
     """Calibrated sensors of one scene.
 
     Args:
         key: identifies the scene in tokens.
+        rig: of the ego vehicle.
         size: of the images, width and height.
     """
     return [
         {
             "token": token(key, "calibrated_sensor", channel),
             "sensor_token": token("sensor", channel),
-            "translation": list(MOUNTS[channel].translation),
-            "rotation": list(MOUNTS[channel].rotation),
+            "translation": list(rig.mounts[channel].translation),
+            "rotation": list(rig.mounts[channel].rotation),
             "camera_intrinsic": (
-                [] if channel == LIDAR else MOUNTS[channel].intrinsics(size).tolist()
+                [] if channel == LIDAR else rig.mounts[channel].intrinsics(size).tolist()
             ),
         }
         for channel in SENSORS
@@ -174,7 +176,8 @@ def annotation(
         "visibility_token": str(level + 1),
         "attribute_tokens": [token("attribute", actor.attribute)] if actor.attribute else [],
         "translation": [*pose[:2, 3].tolist(), float(pose[2, 3]) + height / 2],
-        "size": [width, length, height],
+        # As wide as an annotator draws them: range noise stays inside.
+        "size": [edge + 2 * _BOX_MARGIN for edge in (width, length, height)],
         "rotation": yaw_quaternion(pose),
         "prev": "",
         "next": "",

@@ -39,9 +39,9 @@ class Tracer:
     """
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.world = world
         self._still = concatenate([world.static, world.backdrop])
-        self._still_scene = _scene(self._still)
+        self._still_scene = embree_scene(self._still)
         # Faces keep their number and looks while they move, so only Embree's copy is rebuilt.
         self._mesh = concatenate([self._still, world.moving_mesh(0.0)])
         self._time: float | None = None
@@ -55,9 +55,9 @@ class Tracer:
     def _move_to(self, time: float) -> None:
         if time == self._time:
             return
-        moving = self._world.moving_mesh(time)
+        moving = self.world.moving_mesh(time)
         self._time = time
-        self._moving_scene = _scene(moving) if len(moving.faces) else None
+        self._moving_scene = embree_scene(moving) if len(moving.faces) else None
 
     def trace(self, origin: npt.ArrayLike, directions: npt.ArrayLike, time: float) -> Hits:
         """First hits of rays from one point.
@@ -86,7 +86,28 @@ class Tracer:
         return Hits(face, distance, normal)
 
 
-def _scene(mesh: Mesh) -> EmbreeScene:
+    def hidden(
+        self, points: Float32, direction: npt.ArrayLike, time: float
+    ) -> npt.NDArray[np.bool_]:
+        """Which points have anything in one direction, such as towards the sun.
+
+        Args:
+            points: ``(N, 3)`` global, metres, a little off their surfaces.
+            direction: ``(3,)`` global.
+            time: of the movers, seconds.
+        """
+        self._move_to(time)
+        start = np.ascontiguousarray(points, np.float32)
+        way = np.broadcast_to(np.asarray(direction, np.float32), start.shape)
+        rays = np.ascontiguousarray(way)
+        found = np.asarray(self._still_scene.run(start, rays, query="OCCLUDED") == 0)
+        if self._moving_scene is not None:
+            found |= self._moving_scene.run(start, rays, query="OCCLUDED") == 0
+        return found
+
+
+def embree_scene(mesh: Mesh) -> EmbreeScene:
+    """A mesh as Embree traces it."""
     scene = EmbreeScene()
     TriangleMesh(scene, mesh.vertices.astype(np.float32), mesh.faces)
     return scene

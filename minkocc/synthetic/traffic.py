@@ -1,4 +1,4 @@
-"""Who is where when: actors, their paths, and a ledger that keeps them apart."""
+"""Who is where when: routes, tracks along them, actors, and a ledger that keeps them apart."""
 
 from __future__ import annotations
 
@@ -12,30 +12,133 @@ from minkocc.synthetic.road import Ground
 
 MIN_TIME = -0.1
 """Start of a scene in seconds from its first LiDAR keyframe; cameras trigger a little earlier."""
+_STEP = 0.05  # seconds between the rows of a track
+_SLACK = 0.4  # seconds by which tracks outlast the scene at both ends
+
+
+def track_times(duration: float) -> FloatArray:
+    """The moments at which tracks are tabulated, seconds."""
+    count = round((duration - MIN_TIME + 2 * _SLACK) / _STEP)
+    return MIN_TIME - _SLACK + _STEP * np.arange(count + 1)
 
 
 @dataclass(frozen=True)
-class Motion:
-    """Constant velocity in road coordinates.
+class Route:
+    """A line in road coordinates.
 
     Args:
-        s: position along the road at time 0, metres.
-        d: position across, metres.
-        vs: velocity along, metres per second.
-        vd: velocity across, metres per second.
-        yaw: direction the object faces, relative to the road, radians.
+        length: ``(N,)`` metres from its start, rising.
+        s: ``(N,)`` metres along the road.
+        d: ``(N,)`` metres across.
+        yaw: ``(N,)`` its direction relative to the road, radians, without jumps.
     """
 
-    s: float
-    d: float
-    vs: float = 0.0
-    vd: float = 0.0
-    yaw: float = 0.0
+    length: FloatArray
+    s: FloatArray
+    d: FloatArray
+    yaw: FloatArray
+
+    @property
+    def end(self) -> float:
+        """Its length, metres."""
+        return float(self.length[-1])
+
+
+def route(points: npt.ArrayLike, radius: float) -> Route:
+    """A line through corner points, each rounded by an arc.
+
+    Args:
+        points: ``(P, 2)`` s and d, metres; at least two.
+        radius: of the arcs, metres; smaller where the legs are too short for it.
+    """
+    corners = np.asarray(points, np.float64)
+    pieces = [corners[0]]
+    for before, corner, after in zip(corners, corners[1:], corners[2:]):
+        into, out = corner - before, after - corner
+        legs = np.linalg.norm(into), np.linalg.norm(out)
+        into, out = into / legs[0], out / legs[1]
+        turn = np.arctan2(into[0] * out[1] - into[1] * out[0], into @ out)
+        half = np.tan(abs(turn) / 2)
+        cut = min(radius * half, 0.48 * legs[0], 0.48 * legs[1])
+        if cut < 1e-6:
+            continue
+        centre_side = np.array([-into[1], into[0]]) * np.sign(turn)
+        arc = cut / half
+        angle = np.linspace(0, abs(turn), 24)[:, None]
+        start = corner - cut * into
+        pieces += list(start + arc * (np.sin(angle) * into + (1 - np.cos(angle)) * centre_side))
+    line = np.array([*pieces, corners[-1]])
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    line = line[np.concatenate([[True], steps > 1e-9])]
+    steps = np.diff(line, axis=0)
+    size = np.linalg.norm(steps, axis=1)
+    yaw = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
+    # A vertex faces half-way between its two steps; ends have one.
+    at_vertex = np.concatenate([yaw[:1], (yaw[:-1] + yaw[1:]) / 2, yaw[-1:]])
+    return Route(np.concatenate([[0.0], np.cumsum(size)]), line[:, 0], line[:, 1], at_vertex)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where something is when, in road coordinates; between rows it moves evenly.
+
+    Args:
+        time: ``(T,)`` seconds, rising.
+        s: ``(T,)`` metres along the road.
+        d: ``(T,)`` metres across.
+        yaw: ``(T,)`` direction it faces relative to the road, radians, without jumps.
+    """
+
+    time: FloatArray
+    s: FloatArray
+    d: FloatArray
+    yaw: FloatArray
+
+    @classmethod
+    def still(cls, s: float, d: float, yaw: float = 0.0) -> Track:
+        """Something that never moves."""
+        return cls(*(np.array([value], np.float64) for value in (0.0, s, d, yaw)))
+
+    @classmethod
+    def along(cls, line: Route, time: FloatArray, travelled: FloatArray) -> Track:
+        """Something that follows a route.
+
+        Args:
+            line: the route.
+            time: ``(T,)`` seconds.
+            travelled: ``(T,)`` metres from the route's start; beyond its ends it goes straight on.
+        """
+        inside = np.clip(travelled, 0.0, line.end)
+        beyond = travelled - inside
+        yaw = np.interp(inside, line.length, line.yaw)
+        s = np.interp(inside, line.length, line.s) + beyond * np.cos(yaw)
+        d = np.interp(inside, line.length, line.d) + beyond * np.sin(yaw)
+        return cls(time, s, d, yaw)
 
     @property
     def moves(self) -> bool:
         """Whether the position ever changes."""
-        return self.vs != 0.0 or self.vd != 0.0
+        return bool(np.ptp(self.s) > 0 or np.ptp(self.d) > 0)
+
+    def at(self, time: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """``s`` and ``d`` in metres and yaw in radians at ``time`` seconds."""
+        when = np.asarray(time, np.float64)
+        s, d, yaw = (np.interp(when, self.time, row) for row in (self.s, self.d, self.yaw))
+        return s, d, yaw
+
+    def pose(self, ground: Ground, time: float, z: float | None = None) -> FloatArray:
+        """4x4 matrix to the global frame at ``time`` seconds.
+
+        Args:
+            ground: under it.
+            time: seconds.
+            z: global height in metres; None stands on the ground.
+        """
+        s, d, yaw = self.at(time)
+        x, y, heading = ground.road.frame(s, d)
+        height = float(ground.elevation(s, d)) if z is None else z
+        turned = float(heading) + ground.road.sign * float(yaw)
+        return pose_matrix(float(x), float(y), height, turned)
 
 
 @dataclass(frozen=True)
@@ -46,14 +149,14 @@ class Actor:
         number: identifies it within the scene; its faces are owned by this number.
         category: nuScenes category name.
         mesh: in its own frame, foot on z = 0, centred on the z axis.
-        motion: where it is when.
+        track: where it is when.
         attribute: nuScenes attribute name or "".
     """
 
     number: int
     category: str
     mesh: Mesh
-    motion: Motion
+    track: Track
     attribute: str
 
     @property
@@ -65,66 +168,7 @@ class Actor:
 
     def pose(self, ground: Ground, time: float) -> FloatArray:
         """4x4 matrix from the actor's frame to the global frame at ``time`` seconds."""
-        motion = self.motion
-        s, d = motion.s + motion.vs * time, motion.d + motion.vd * time
-        x, y, heading = ground.road.frame(s, d)
-        z = float(ground.elevation(s, d))
-        return pose_matrix(float(x), float(y), z, float(heading) + motion.yaw)
-
-
-@dataclass(frozen=True)
-class EgoDrive:
-    """The ego vehicle's path, tabulated.
-
-    Args:
-        time: ``(T,)`` seconds, rising.
-        s: ``(T,)`` metres along the road.
-        d: ``(T,)`` metres across.
-    """
-
-    time: FloatArray
-    s: FloatArray
-    d: FloatArray
-
-    def at(self, time: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """``s`` and ``d`` in metres at ``time`` seconds."""
-        when = np.asarray(time, np.float64)
-        return np.interp(when, self.time, self.s), np.interp(when, self.time, self.d)
-
-    def pose(self, ground: Ground, time: float) -> FloatArray:
-        """4x4 matrix from the ego frame to the global frame at ``time`` seconds."""
-        (s, d), step = self.at(time), 0.02
-        (s0, d0), (s1, d1) = self.at(time - step), self.at(time + step)
-        x, y, heading = ground.road.frame(s, d)
-        turn = np.arctan2(d1 - d0, max(float(s1 - s0), 0.02))
-        # The car's own ground, not the cell it is in: it must not jump at a cell's border.
-        z = float(ground.road.land(x, y))
-        return pose_matrix(float(x), float(y), z, float(heading + turn))
-
-
-def drive(rng: np.random.Generator, duration: float, lane: float) -> EgoDrive:
-    """A drive of 3 to 10 m/s that may brake, stop, pull away or change its place in the lane.
-
-    Args:
-        rng: draws it.
-        duration: seconds.
-        lane: centre of its lane, metres across.
-    """
-    time = np.arange(MIN_TIME - 0.4, duration + 0.5, 0.02)
-    cruise = rng.uniform(4.0, 10.0)
-    phase = (time - MIN_TIME) / max(duration, 1.0)
-    kind = rng.choice(4, p=[0.55, 0.2, 0.15, 0.1])
-    factor = (
-        np.ones_like(time),
-        1 - 0.7 * np.clip(phase, 0, 1),
-        0.35 + 0.65 * np.clip(phase, 0, 1),
-        np.clip(1 - 1.8 * phase, 0, 1),
-    )[kind]
-    s = np.concatenate([[0.0], np.cumsum(cruise * factor[:-1] * 0.02)])
-    s -= np.interp(0.0, time, s)
-    drift = rng.uniform(-0.4, 0.4)
-    d = lane + drift * 0.5 * (1 - np.cos(np.pi * np.clip(phase, 0, 1)))
-    return EgoDrive(time, s, d)
+        return self.track.pose(ground, time)
 
 
 class Ledger:
@@ -137,31 +181,27 @@ class Ledger:
     def __init__(self, times: FloatArray) -> None:
         self.times = times
         self._centre: list[FloatArray] = []  # each (T, 2)
-        self._half: list[FloatArray] = []  # each (2,)
+        self._half: list[FloatArray] = []  # each (T, 2)
 
-    def book(self, path: FloatArray, half: tuple[float, float], margin: float = 0.3) -> bool:
-        """Reserve a box along a path if it is free at all times.
+    def book(self, track: Track, half: tuple[float, float], margin: float = 0.3) -> bool:
+        """Reserve the box around something on its track if it is free at all times.
 
         Args:
-            path: ``(T, 2)`` s and d in metres.
-            half: half extents along s and d, metres.
+            track: where it is when.
+            half: half its length and half its width, metres.
             margin: gap to keep, metres.
 
         Returns:
             Whether the place was free and is now taken.
         """
-        extent = np.asarray(half, np.float64)
+        s, d, yaw = track.at(self.times)
+        cos, sin = np.abs(np.cos(yaw)), np.abs(np.sin(yaw))
+        extent = np.stack([cos * half[0] + sin * half[1], sin * half[0] + cos * half[1]], 1)
+        centre = np.stack([s, d], 1)
         if self._centre:
-            gap = np.abs(np.stack(self._centre) - path)
-            reach = np.stack(self._half)[:, None] + extent + margin
-            if (gap < reach).all(-1).any():
+            gap = np.abs(np.stack(self._centre) - centre)
+            if (gap < np.stack(self._half) + extent + margin).all(-1).any():
                 return False
-        self._centre.append(path)
+        self._centre.append(centre)
         self._half.append(extent)
         return True
-
-    def path(self, motion: Motion) -> FloatArray:
-        """``(T, 2)`` s and d of a motion at the ledger's times."""
-        s = motion.s + motion.vs * self.times
-        d = motion.d + motion.vd * self.times
-        return np.stack([s, d], 1)

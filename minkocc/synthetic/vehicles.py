@@ -91,6 +91,17 @@ def car(rng: np.random.Generator) -> Mesh:
     return centred(concatenate(parts))
 
 
+def ego_body() -> Mesh:
+    """The recording vehicle below its LiDAR, in the ego frame: roof, windscreen, bonnet."""
+    paint = Paint("vehicle.ego", (0.9, 0.9, 0.9))
+    return concatenate(
+        [
+            frustum((-0.6, 2.45, 0.75), (-0.1, 1.45, 0.56), (0.95, 1.47), paint),
+            frustum((-0.75, 3.35, 0.86), (-0.7, 3.2, 0.84), (0.3, 0.95), paint),
+        ]
+    )
+
+
 def truck(rng: np.random.Generator) -> Mesh:
     """A lorry with a box, a tipper or a flat bed behind its cab."""
     name = "vehicle.truck"

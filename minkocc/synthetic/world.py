@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minkocc.synthetic.layout import Layout, rare_classes
+from minkocc.synthetic.drive import along_road, ego_route, follow, junction_centre, plan_drive
+from minkocc.synthetic.layout import furnish, rare_classes
 from minkocc.synthetic.mesh import FloatArray, Mesh, Paint, concatenate
 from minkocc.synthetic.road import TERRAIN, Ground, Road, ground_paints
-from minkocc.synthetic.town_plan import REACH, TownPlan, plan_town
-from minkocc.synthetic.traffic import Actor, EgoDrive, drive
+from minkocc.synthetic.rig import RIGS, Rig
+from minkocc.synthetic.site import Site
+from minkocc.synthetic.town_plan import TownPlan, plan_town
+from minkocc.synthetic.traffic import Actor, Track
 
 KEYFRAME_INTERVAL = 0.5
 """Seconds between keyframes."""
+
+
+_BEYOND = 400.0  # metres of road before and behind the ground, where traffic comes from
 
 
 def stream(seed: int, scene: int, name: str, *numbers: int) -> np.random.Generator:
@@ -50,7 +56,8 @@ class World:
     Args:
         plan: of the town.
         ground: its surface.
-        ego: the ego vehicle's drive.
+        rig: the ego vehicle's sensors.
+        ego: where the ego vehicle is when.
         actors: every annotated object, moving or not.
         static: mesh of everything that never moves, parked actors included, global frame.
         backdrop: land beyond the modelled ground, global frame.
@@ -60,7 +67,8 @@ class World:
 
     plan: TownPlan
     ground: Ground
-    ego: EgoDrive
+    rig: Rig
+    ego: Track
     actors: tuple[Actor, ...]
     static: Mesh
     backdrop: Mesh
@@ -70,7 +78,21 @@ class World:
     @property
     def movers(self) -> tuple[Actor, ...]:
         """The actors whose pose changes."""
-        return tuple(actor for actor in self.actors if actor.motion.moves)
+        return tuple(actor for actor in self.actors if actor.track.moves)
+
+    def ego_pose(self, time: float) -> FloatArray:
+        """4x4 ego-to-global at ``time`` seconds.
+
+        The vehicle stands on the waving land, not on the ground's cells: it must not jump where
+        one cell ends.
+        """
+        s, d, _ = self.ego.at(time)
+        x, y, _ = self.ground.road.frame(s, d)
+        return self.ego.pose(self.ground, time, float(self.ground.road.land(x, y)))
+
+    def sensor_pose(self, channel: str, time: float) -> FloatArray:
+        """4x4 sensor-to-global at ``time`` seconds."""
+        return self.ego_pose(time) @ self.rig.mounts[channel].sensor2ego()
 
     def moving_mesh(self, time: float) -> Mesh:
         """All movers at ``time`` seconds, global frame."""
@@ -91,31 +113,33 @@ def build_world(seed: int, scene: int, keyframes: int) -> World:
         keyframes: number of keyframes, which sets how far the ego vehicle drives.
     """
     rng = stream(seed, scene, "world")
-    rare = rare_classes(scene)
+    rare, rig = rare_classes(scene), RIGS[scene % len(RIGS)]
     duration = scene_duration(keyframes)
-    ego = drive(rng, duration, 0.0)
-    plan = plan_town(rng, float(ego.at(duration)[0]), "other_flat" in rare)
-    lane = plan.lane_centre(-1, int(rng.integers(plan.lanes[-1])))
-    ego = EgoDrive(ego.time, ego.s, ego.d + lane)
-    road, extent = _place_road(rng, plan)
+    drive = plan_drive(rng, scene, duration)
+    junction = junction_centre(drive)
+    islands = "other_flat" in rare
+    plan = plan_town(rng, along_road(drive), islands, drive.turn, junction)
+    road, extent = _place_road(rng, plan, drive.manoeuvre == "bend", rig.left_traffic)
     ground = plan.ground(road)
     paints = ground_paints(rng)
-    layout = Layout(plan, ground, ego, duration, stream(seed, scene, "layout"))
-    layout.furnish(rare)
-    parked = [a for a in layout.actors if not a.motion.moves]
+    line = ego_route(rng, plan, drive)
+    site = Site(plan, ground, drive, line, duration, stream(seed, scene, "layout"))
+    furnish(site, rare)
+    parked = [a for a in site.actors if not a.track.moves]
     static = concatenate(
         [
             ground.mesh(paints, rng),
             plan.markings(road, float(rng.uniform(0.55, 0.85))),
-            *layout.scenery,
+            *site.scenery,
             *(a.mesh.transformed(a.pose(ground, 0.0)) for a in parked),
         ]
     )
     return World(
         plan,
         ground,
-        ego,
-        tuple(layout.actors),
+        rig,
+        follow(line, drive),
+        tuple(site.actors),
         static,
         _backdrop(extent, paints[TERRAIN]),
         _draw_light(rng),
@@ -123,18 +147,28 @@ def build_world(seed: int, scene: int, keyframes: int) -> World:
     )
 
 
-def _place_road(rng: np.random.Generator, plan: TownPlan) -> tuple[Road, tuple[float, float]]:
+def _place_road(
+    rng: np.random.Generator, plan: TownPlan, winding: bool, left_traffic: bool
+) -> tuple[Road, tuple[float, float]]:
     """A road of random shape and direction, shifted so that all coordinates are positive."""
-    bend = 0.0 if rng.random() < 0.5 else float(rng.choice([1, -1]) * rng.uniform(1 / 500, 1 / 220))
+    bend = float(rng.choice([0.0, 1.0, -1.0]) * rng.uniform(1 / 900, 1 / 400))
+    bends = np.array([[0.0, 1.0, 0.0]])
+    if winding:
+        bend = float(rng.choice([1, -1]) * rng.uniform(1 / 500, 1 / 350))
+        length = rng.uniform(140.0, 220.0)
+        bends = np.array([[rng.uniform(1 / 420, 1 / 330), 2 * np.pi / length, rng.uniform(0, 6.28)]])
     heading = float(rng.uniform(0, 2 * np.pi))
     number = rng.normal(0, 2 * np.pi / 90, (3, 2))
     waves = np.column_stack([rng.uniform(0.04, 0.16, 3), number, rng.uniform(0, 6.28, 3)])
-    probe = Road((0.0, 0.0), heading, bend, waves)
-    s, d = np.meshgrid(np.linspace(plan.start, plan.end, 40), (-REACH, 0.0, REACH))
+    beyond = (plan.start - _BEYOND, plan.end + _BEYOND)
+    probe = Road((0.0, 0.0), heading, bend, bends, waves, beyond, left_traffic)
+    s, d = np.meshgrid(
+        np.linspace(plan.start, plan.end, 60), (-plan.reach[-1], 0.0, plan.reach[1])
+    )
     x, y, _ = probe.frame(s, d)
     origin = (10.0 - float(x.min()), 10.0 - float(y.min()))
     extent = (float(np.ceil(np.ptp(x))) + 20.0, float(np.ceil(np.ptp(y))) + 20.0)
-    return Road(origin, heading, bend, waves), extent
+    return replace(probe, origin=origin), extent
 
 
 def _backdrop(extent: tuple[float, float], paint: Paint) -> Mesh:

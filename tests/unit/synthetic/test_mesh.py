@@ -14,7 +14,7 @@ from minkocc.synthetic.mesh import (
     pose_matrix,
     sample_surface,
 )
-from minkocc.synthetic.rig import LIDAR, MOUNTS, camera_directions, lidar_directions
+from minkocc.synthetic.rig import LIDAR, RIGS, Rig, camera_directions, lidar_directions
 from minkocc.synthetic.street_objects import barrier, clutter, pedestrian, traffic_cone
 from minkocc.synthetic.vehicles import VEHICLES
 
@@ -83,16 +83,17 @@ def test_small_objects_have_plausible_heights() -> None:
 
 def test_lidar_directions_follow_the_rings() -> None:
     rays = lidar_directions()
-    assert rays.shape == (1085 * 32, 3)
+    assert rays.shape == (1084 * 32, 3)
     np.testing.assert_allclose(np.linalg.norm(rays, axis=1), 1)
     elevation = np.degrees(np.arcsin(rays[:32, 2]))
     assert elevation[0] == pytest.approx(-30.67)
     assert elevation[-1] == pytest.approx(10.67)
 
 
-def test_cameras_look_where_their_names_say() -> None:
+@pytest.mark.parametrize("rig", RIGS)
+def test_cameras_look_where_their_names_say(rig: Rig) -> None:
     yaw = {}
-    for channel, mount in MOUNTS.items():
+    for channel, mount in rig.mounts.items():
         if channel != LIDAR:
             forward = mount.sensor2ego()[:3, 2]
             yaw[channel] = np.degrees(np.arctan2(forward[1], forward[0]))
@@ -105,7 +106,8 @@ def test_cameras_look_where_their_names_say() -> None:
 
 
 def test_camera_directions_pass_through_pixel_centres() -> None:
-    rays = camera_directions("CAM_FRONT", (800, 450))
+    mount = RIGS[0].mounts["CAM_FRONT"]
+    rays = camera_directions(mount, (800, 450))
     assert rays.shape == (800 * 450, 3)
-    pixel = rays[[0, 800, -1]] @ MOUNTS["CAM_FRONT"].intrinsics((800, 450)).T
+    pixel = rays[[0, 800, -1]] @ mount.intrinsics((800, 450)).T
     np.testing.assert_allclose(pixel[:, :2], [(0.5, 0.5), (0.5, 1.5), (799.5, 449.5)])

@@ -11,7 +11,7 @@ from minkocc.structures.taxonomy import CAMERAS, FREE, SKY_2D, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.synthetic.mesh import Paint, box, concatenate
 from minkocc.synthetic.occupancy import label_keyframe, look_around, sample_world
-from minkocc.synthetic.rig import LIDAR, LIDAR_RANGE, MOUNTS
+from minkocc.synthetic.rig import LIDAR_RANGE
 from minkocc.synthetic.sensors import sweep_lidar, take_picture
 from minkocc.synthetic.tracer import Tracer
 from minkocc.synthetic.world import World, build_world
@@ -25,7 +25,7 @@ def walled() -> World:
     world = build_world(0, 0, 1)
     still = dataclasses.replace(world.ground.road, waves=np.zeros((1, 4)))
     ground = dataclasses.replace(world.ground, road=still)
-    pose = world.ego.pose(ground, 0.0)
+    pose = dataclasses.replace(world, ground=ground).ego_pose(0.0)
     floor = box((0, 0, -0.05), (150, 150, 0.1), Paint("flat.driveable_surface", (0.3, 0.3, 0.3)))
     wall = box((WALL + 0.5, 0, 2), (1.0, 30, 4), Paint("static.manmade", (0.5, 0.5, 0.5)))
     static = concatenate([floor, wall]).transformed(pose)
@@ -33,9 +33,9 @@ def walled() -> World:
 
 
 def test_lidar_measures_the_wall(walled: World) -> None:
-    pose = walled.ego.pose(walled.ground, 0.0)
-    sweep = sweep_lidar(Tracer(walled), pose, 0.0, np.random.default_rng(0))
-    lidar2ego = MOUNTS[LIDAR].sensor2ego()
+    pose = walled.ego_pose(0.0)
+    sweep = sweep_lidar(Tracer(walled), 0.0, np.random.default_rng(0))
+    lidar2ego = walled.rig.lidar.sensor2ego()
     points = sweep.points[:, :3] @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
     ahead = (points[:, 0] > 5) & (np.abs(points[:, 1]) < 10) & (points[:, 2] > 0.5)
     assert ahead.sum() > 500
@@ -45,26 +45,26 @@ def test_lidar_measures_the_wall(walled: World) -> None:
 
 
 def test_camera_sees_wall_over_road_under_sky(walled: World) -> None:
-    pose = walled.ego.pose(walled.ground, 0.0)
+    pose = walled.ego_pose(0.0)
     frame = take_picture(
-        Tracer(walled), walled.light, "CAM_FRONT", pose, 0.0, (160, 90), np.random.default_rng(0)
+        Tracer(walled), "CAM_FRONT", 0.0, (160, 90), np.random.default_rng(0)
     )
     middle = frame.semantics[:, 80]
     assert middle[0] == SKY_2D
     assert middle[-1] == class_id("driveable_surface") + 1
     assert middle[50] == class_id("manmade") + 1
-    mount = MOUNTS["CAM_FRONT"].translation[0]
+    mount = walled.rig.mounts["CAM_FRONT"].translation[0]
     assert frame.distance[50, 80] == pytest.approx(WALL - mount, abs=0.1)
 
 
 def test_label_of_the_wall(walled: World) -> None:
-    tracer, pose = Tracer(walled), walled.ego.pose(walled.ground, 0.0)
+    tracer, pose = Tracer(walled), walled.ego_pose(0.0)
     rng = np.random.default_rng(0)
-    sweep = sweep_lidar(tracer, pose, 0.0, rng)
+    sweep = sweep_lidar(tracer, 0.0, rng)
     samples = sample_world(walled, pose[None, :3, 3], rng)
     sight = look_around(walled, tracer, [0.0], [sweep])
     depths = {
-        c: take_picture(tracer, walled.light, c, pose, 0.0, (160, 90), rng).distance
+        c: take_picture(tracer, c, 0.0, (160, 90), rng).distance
         for c in CAMERAS
     }
     label = label_keyframe(walled, samples, sight, 0.0, dict.fromkeys(CAMERAS, 0.0), depths)

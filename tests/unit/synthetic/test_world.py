@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from shapely import Polygon, STRtree
 
 from minkocc.structures.taxonomy import CLASSES
 from minkocc.synthetic.categories import CATEGORIES, CATEGORY_CLASS, category_index
+from minkocc.synthetic.drive import MANOEUVRES
 from minkocc.synthetic.layout import RARE, rare_classes
+from minkocc.synthetic.traffic import Track
 from minkocc.synthetic.world import World, build_world
+
+DURATION = 4.5
 
 
 @pytest.fixture(scope="module")
 def worlds() -> list[World]:
-    return [build_world(seed=0, scene=i, keyframes=6) for i in range(6)]
+    return [build_world(seed=0, scene=i, keyframes=10) for i in range(6)]
 
 
 def near_classes(world: World) -> set[str]:
     """Classes with a surface inside the grid at some keyframe, roughly: 35 m from the path."""
-    positions = np.stack([world.ego.pose(world.ground, t)[:2, 3] for t in np.arange(6) * 0.5])
+    positions = np.stack([world.ego_pose(t)[:2, 3] for t in np.arange(10) * 0.5])
 
     def near(points: np.ndarray) -> np.ndarray:
         return np.linalg.norm(points[:, None, :2] - positions[None], axis=-1).min(1) < 35
@@ -51,25 +56,97 @@ def test_worlds_are_reproducible_and_differ() -> None:
     assert first.static.vertices.shape != other.static.vertices.shape
 
 
-def test_ego_drives_forward_and_stays_on_the_road(worlds: list[World]) -> None:
-    times = np.arange(0, 2.5, 0.1)
+def heading(matrix: np.ndarray) -> float:
+    return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
+
+
+def swing(track: Track) -> float:
+    """By how much a track turns relative to the road, degrees."""
+    return float(np.degrees(np.ptp(track.yaw)))
+
+
+def test_ego_drives_on_the_road_and_never_backwards(worlds: list[World]) -> None:
+    times = np.arange(0, DURATION, 0.1)
     for world in worlds:
-        s, d = world.ego.at(times)
-        speed = np.diff(s) / 0.1
-        assert (speed >= 0).all()
-        assert (speed <= 10.5).all()
+        s, d, yaw = world.ego.at(times)
+        forward = np.diff(s) * np.cos(yaw[:-1]) + np.diff(d) * np.sin(yaw[:-1])
+        assert (forward >= 0).all()
+        assert (forward / 0.1 <= 11).all()
         assert (world.ground.category_at(s, d) == category_index("flat.driveable_surface")).all()
 
 
-def test_movers_do_not_run_into_the_ego(worlds: list[World]) -> None:
+def test_ego_cruises_turns_both_ways_stops_and_starts(worlds: list[World]) -> None:
+    assert len(MANOEUVRES) == len(worlds) == 6
+    turned = [np.degrees(world.ego.at(DURATION)[2] - world.ego.at(0.0)[2]) for world in worlds]
+    by_manoeuvre = dict(zip(MANOEUVRES, turned))
+    assert by_manoeuvre["turn_left"] > 45
+    assert by_manoeuvre["turn_right"] < -45
+    speed = {
+        name: [np.hypot(*np.diff(world.ego.at([t, t + 0.1])[:2], axis=1)[:, 0]) / 0.1 for t in ends]
+        for name, world, ends in zip(MANOEUVRES, worlds, [(0.0, DURATION - 0.1)] * 6)
+    }
+    assert speed["stop"][0] > 2
+    assert speed["stop"][1] == 0
+    assert speed["start"][0] == 0
+    assert speed["start"][1] > 2
+
+
+def test_ego_pose_turns_with_its_path(worlds: list[World]) -> None:
     for world in worlds:
-        for time in np.arange(0, 2.5, 0.25):
-            s, d = world.ego.at(time)
-            for actor in world.actors:
-                motion = actor.motion
-                gap_s = abs(motion.s + motion.vs * time - s)
-                gap_d = abs(motion.d + motion.vd * time - d)
-                assert gap_s > 2.0 or gap_d > 0.9, actor.category
+        before, now, after = (world.ego_pose(t) for t in (1.0, 1.25, 1.5))
+        way = after[:2, 3] - before[:2, 3]
+        if np.linalg.norm(way) > 0.5:
+            off = np.arctan2(way[1], way[0]) - heading(now)
+            assert abs((off + np.pi) % (2 * np.pi) - np.pi) < np.radians(12)
+
+
+def test_both_vehicles_and_both_sides_of_traffic_take_part(worlds: list[World]) -> None:
+    assert {world.rig.vehicle for world in worlds} == {"n008", "n015"}
+    for world in worlds:
+        assert world.ground.road.left_traffic == world.rig.left_traffic
+        # The oncoming lanes lie to the left of where one keeps right.
+        pose = world.ego_pose(0.0)
+        s, _, _ = world.ego.at(0.0)
+        x, y, _ = world.ground.road.frame(s, 3.0)
+        left = (np.linalg.inv(pose) @ [float(x), float(y), 0, 1])[1]
+        assert (left > 0) != world.rig.left_traffic
+
+
+def test_actors_move_plausibly_and_some_turn(worlds: list[World]) -> None:
+    turning = 0
+    for world in worlds:
+        for actor in world.movers:
+            times = np.arange(-0.1, DURATION, 0.1)
+            poses = np.stack([actor.pose(world.ground, t) for t in times])
+            velocity = np.diff(poses[:, :2, 3], axis=0) / 0.1
+            limit = 2.2 if actor.category.startswith("human") else 16.0
+            assert np.linalg.norm(velocity, axis=1).max() < limit, actor.category
+            assert np.linalg.norm(np.diff(velocity, axis=0), axis=1).max() / 0.1 < 9.0
+            turning += actor.category.startswith("vehicle") and swing(actor.track) > 60
+    assert turning >= 3
+
+
+def outline(low: np.ndarray, high: np.ndarray, pose: np.ndarray) -> Polygon:
+    """The ground that a box covers, shrunk by 5 cm."""
+    corners = [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
+    return Polygon([(pose @ [x, y, 0, 1])[:2] for x, y in corners]).buffer(-0.05)
+
+
+def test_nothing_that_moves_runs_into_anything(worlds: list[World]) -> None:
+    ego = np.array([-1.0, -0.9]), np.array([3.7, 0.9])
+    for world in worlds:
+        for time in np.arange(0, DURATION, 0.25):
+            shapes = [
+                outline(*(corner[:2] for corner in a.mesh.bounds()), a.pose(world.ground, time))
+                for a in world.actors
+            ]
+            moving = {i for i, a in enumerate(world.actors) if a.track.moves}
+            shapes.append(outline(*ego, world.ego_pose(time)))
+            names = [*(a.category for a in world.actors), "ego"]
+            tree = STRtree(shapes)
+            for i in (*moving, len(shapes) - 1):
+                hit = [names[j] for j in tree.query(shapes[i], "intersects") if j != i]
+                assert not hit, (world.rig.vehicle, float(time), names[i], hit)
 
 
 def test_everything_lies_within_the_map(worlds: list[World]) -> None:

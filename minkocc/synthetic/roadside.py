@@ -1,0 +1,143 @@
+"""Puts buildings, street furniture, plants and works beside the roads of a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minkocc.synthetic import scenery, street_objects
+from minkocc.synthetic.mesh import Mesh
+from minkocc.synthetic.site import Site
+from minkocc.synthetic.town_plan import SIDE_ROAD, Zone
+from minkocc.synthetic.traffic import Track
+
+_TREE_LINE = 50.0  # metres from the road beyond which nothing is planted
+
+
+def add_buildings(site: Site) -> None:
+    """Rows of houses along the main road, behind its lots and along its side roads."""
+    for zone in site.plan.zones:
+        if zone.kind in ("houses", "lot"):
+            yard = 25.0 if zone.kind == "lot" else float(site.rng.uniform(1.0, 7.0))
+            _row_of_houses(site, zone, yard)
+        elif zone.kind == "side_road":
+            for way in (1, -1):
+                _side_street(site, zone, way)
+
+
+def _row_of_houses(site: Site, zone: Zone, yard: float) -> None:
+    """Houses along one zone, some of them wall to wall."""
+    rng, at = site.rng, zone.start + 0.5
+    while at + 6 < zone.end:
+        length = float(min(rng.uniform(8, 18), zone.end - at - 0.5))
+        depth = float(rng.uniform(8, 14))
+        d = zone.side * (site.plan.walk(zone.side)[1] + yard + depth / 2 + 1)
+        mesh = scenery.building(rng, length, depth)
+        site.add_scenery(mesh, at + length / 2, d, site.facing(zone.side), 0.05)
+        at += length + float(rng.choice([0.3, rng.uniform(1.5, 5.0)]))
+
+
+def _side_street(site: Site, zone: Zone, way: int) -> None:
+    """Houses along a side road, behind the main road's own."""
+    rng, plan = site.rng, site.plan
+    at = plan.walk(zone.side)[1] + rng.uniform(2.0, 10.0)
+    while at + 6 < plan.reach[zone.side] - 2:
+        length, depth = float(rng.uniform(8, 16)), float(rng.uniform(8, 12))
+        s = zone.middle + way * (SIDE_ROAD / 2 + rng.uniform(0.5, 3.0) + depth / 2 + 1)
+        # A house's front faces -y: turned by a quarter it looks along the road.
+        yaw = site.ground.road.sign * way * -np.pi / 2
+        if at + length < plan.reach[zone.side] - 2:
+            mesh = scenery.building(rng, length, depth)
+            site.add_scenery(mesh, s, zone.side * (at + length / 2), yaw, 0.3)
+        at += length + float(rng.choice([0.4, rng.uniform(2.0, 12.0)]))
+
+
+def add_furniture(site: Site) -> None:
+    """Lamps, signs, traffic lights, fences, hedges and shelters."""
+    rng, plan = site.rng, site.plan
+    for zone in plan.side_roads:
+        for way in (1, -1):
+            s, d = zone.middle + way * 6.2, zone.side * (plan.kerb(zone.side) + 0.8)
+            site.add_scenery(scenery.signal(rng), s, d, site.along(way), -0.2)
+    for side in (1, -1):
+        edge = plan.kerb(side) + 0.45
+        for s in np.arange(plan.start + rng.uniform(2, 20), plan.end, rng.uniform(18, 32)):
+            site.add_scenery(scenery.lamp(rng), s, side * edge, site.facing(side), -0.2)
+        for _ in range(int(rng.integers(4, 9))):
+            yaw = site.along(side)
+            site.add_scenery(scenery.sign(rng), site.some_s(), side * edge, yaw, 0.0)
+        outer = plan.walk(side)[1] + 0.35
+        for _ in range(int(rng.integers(8, 18))):
+            length = float(rng.uniform(4, 16))
+            build = scenery.fence if rng.random() < 0.45 else scenery.hedge
+            site.add_scenery(build(rng, length), site.some_s(-70, 70), side * outer, 0.0, 0.0)
+        if rng.random() < 0.4:
+            place = side * (plan.walk(side)[1] + 0.9)
+            site.add_scenery(scenery.shelter(rng), site.near_s(), place, site.facing(side), 0.0)
+
+
+def add_plants(site: Site) -> None:
+    """Trees and bushes in parks, gardens and verges."""
+    rng, plan = site.rng, site.plan
+
+    def plant(s: float, d: float) -> None:
+        build = scenery.tree if rng.random() < 0.6 else scenery.bush
+        site.add_scenery(build(rng), s, d, float(rng.uniform(0, 6.28)), -1.0)
+
+    for zone in plan.zones:
+        if zone.kind == "side_road":
+            continue
+        walk = plan.walk(zone.side)[1]
+        dense = 0.07 if zone.kind == "park" else 0.03
+        depth = _TREE_LINE - walk
+        for _ in range(int(dense * depth * (zone.end - zone.start))):
+            s = float(rng.uniform(zone.start, zone.end))
+            plant(s, zone.side * (walk + 1.0 + depth * rng.random() ** 1.5))
+    for side in (1, -1):
+        if plan.verge[side] > 1.0:
+            d = side * (plan.kerb(side) + plan.verge[side] / 2)
+            for s in np.arange(plan.start + 5, plan.end, rng.uniform(7, 14)):
+                plant(float(s), d)
+
+
+def _row(
+    site: Site, build: Callable[[], Mesh], count: int, step: float, inset: float
+) -> bool:
+    """Static objects in a line beside the lanes, some metres of it slanting."""
+    side, s = site.some_side(), site.near_s()
+    d = side * (site.plan.lanes_edge(side) + inset)
+    slant = -side * site.rng.uniform(0.0, 0.12)
+    yaw = np.pi / 2 + np.arctan(slant)
+    placed = 0
+    for i in range(count):
+        at = s + i * step
+        if not site.plan.near_side_road(at, 2.0):
+            track = Track.still(at, d + slant * i * step, yaw)
+            placed += site.add_actor(build(), track, margin=-0.15)
+    return placed > 1
+
+
+def barrier_row(site: Site) -> bool:
+    """Concrete or striped barriers along the edge of the lanes."""
+    rng = site.rng
+    striped = bool(rng.random() < 0.5)
+    count, inset = int(rng.integers(4, 9)), float(rng.uniform(0.2, 0.5))
+    return _row(site, lambda: street_objects.barrier(rng, striped), count, 2.15, inset)
+
+
+def cone_row(site: Site) -> bool:
+    """Cones along the edge of the lanes."""
+    rng = site.rng
+    count, step = int(rng.integers(5, 10)), float(rng.uniform(1.5, 3.0))
+    return _row(site, lambda: street_objects.traffic_cone(rng), count, step, 0.1)
+
+
+def clutter(site: Site, s: float) -> bool:
+    """Something of class 'others' behind the kerb; ``s`` in metres."""
+    side = site.some_side()
+    d = side * (site.plan.kerb(side) + site.rng.uniform(0.5, 2.0))
+    track = Track.still(s, d, float(site.rng.uniform(0, 2 * np.pi)))
+    if site.plan.near_side_road(s, 1.0, side):
+        return False
+    return site.add_actor(street_objects.clutter(site.rng), track)
