@@ -50,10 +50,12 @@ def _place_rare(site: Site, name: str) -> None:
         wanted = int(rng.integers(2, 4))
         site.retry(lambda: road_users.two_wheeler(site, build, site.near_s()), wanted)
     else:
-        mesh = vehicles.VEHICLES[name](rng)
-        places = [road_users.park, road_users.drive_by]
+        places = [road_users.park, road_users.drive_by, road_users.park_off_road]
         if name in ("truck", "bus") and rng.random() < 0.5:
-            places.reverse()
+            places = [road_users.drive_by, road_users.park, road_users.park_off_road]
+        elif name in ("trailer", "construction_vehicle"):
+            places.remove(road_users.drive_by)
+        mesh = vehicles.VEHICLES[name](rng)
         for place in places:
-            if site.retry(lambda: place(site, mesh, site.near_s()), 1, 30):  # noqa: B023
+            if site.retry(lambda: place(site, mesh, site.near_s()), 1, 40):  # noqa: B023
                 break

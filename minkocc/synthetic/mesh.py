@@ -14,7 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 Vector = Sequence[float] | FloatArray
 """x, y, z in metres."""
 
-PLAIN, WINDOWS, LEAVES, ASPHALT, GRASS = range(5)
+PLAIN, WINDOWS, LEAVES, ASPHALT, GRASS, SLABS, LAMP = range(7)
 """How a face is textured, see ``appearance``."""
 
 SCENERY = -1

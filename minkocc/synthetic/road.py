@@ -18,6 +18,7 @@ from minkocc.synthetic.mesh import (
     ASPHALT,
     GRASS,
     PLAIN,
+    SLABS,
     FloatArray,
     Mesh,
     Paint,
@@ -239,7 +240,7 @@ def ground_paints(rng: np.random.Generator) -> dict[int, Paint]:
     warm = rng.uniform(0.0, 0.12, 2)
     return {
         ROAD: _flat(ROAD, (asphalt, asphalt, asphalt * 1.03), ASPHALT, 0.12),
-        SIDEWALK: _flat(SIDEWALK, (slabs + warm[0], slabs, slabs - warm[0] * 0.5), PLAIN, 0.25),
+        SIDEWALK: _flat(SIDEWALK, (slabs + warm[0], slabs, slabs - warm[0] * 0.5), SLABS, 0.25),
         OTHER_FLAT: _flat(OTHER_FLAT, (plaza + warm[1], plaza, plaza - warm[1]), PLAIN, 0.22),
         TERRAIN: _flat(TERRAIN, (grass[0], grass[1], grass[2]), GRASS, 0.4),
     }

@@ -22,7 +22,7 @@ def add_road_users(site: Site) -> None:
     """Moving and parked vehicles, then pedestrians, in the number of a busy street."""
     rng = site.rng
     site.retry(lambda: _behind(site), int(rng.integers(0, 3)), 6)
-    site.retry(lambda: _through_junction(site), int(rng.integers(1, 4)), 25)
+    site.retry(lambda: _through_junction(site), int(rng.integers(2, 6)), 60)
     site.retry(lambda: drive_by(site, _some_vehicle(rng), site.some_s(-60, 70)), _count(rng, 5, 12))
     site.retry(lambda: _park_some(site), _count(rng, 10, 24), 90)
     site.retry(lambda: _cross(site), int(rng.integers(1, 4)), 12)
@@ -159,6 +159,17 @@ def park(site: Site, mesh: Mesh, s: float) -> bool:
     else:
         return False
     return site.add_actor(mesh, Track.still(s, d, yaw), "vehicle.parked")
+
+
+def park_off_road(site: Site, mesh: Mesh, s: float) -> bool:
+    """A vehicle left on the ground behind the sidewalk; ``s`` in metres along the road."""
+    low, high = mesh.bounds()
+    length, width, _ = high - low
+    side = site.some_side()
+    if site.plan.near_side_road(s, length / 2 + 1, side):
+        return False
+    d = side * (site.plan.walk(side)[1] + width / 2 + site.rng.uniform(0.5, 8.0))
+    return site.add_actor(mesh, Track.still(s, d, site.along(side)), "vehicle.parked")
 
 
 def two_wheeler(site: Site, build: Callable[..., Mesh], s: float) -> bool:

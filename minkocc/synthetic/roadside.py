@@ -101,9 +101,7 @@ def add_plants(site: Site) -> None:
                 plant(float(s), d)
 
 
-def _row(
-    site: Site, build: Callable[[], Mesh], count: int, step: float, inset: float
-) -> bool:
+def _row(site: Site, build: Callable[[], Mesh], count: int, step: float, inset: float) -> bool:
     """Static objects in a line beside the lanes, some metres of it slanting."""
     side, s = site.some_side(), site.near_s()
     d = side * (site.plan.lanes_edge(side) + inset)
@@ -114,7 +112,7 @@ def _row(
         at = s + i * step
         if not site.plan.near_side_road(at, 2.0):
             track = Track.still(at, d + slant * i * step, yaw)
-            placed += site.add_actor(build(), track, margin=-0.15)
+            placed += site.add_actor(build(), track, margin=0.0)
     return placed > 1
 
 

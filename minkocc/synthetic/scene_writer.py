@@ -226,9 +226,7 @@ class SceneWriter:
         """Record what belongs to the scene as a whole, and draw its map."""
         spec, records = self.spec, self.output.records
         self.output.link_measurements()
-        records["calibrated_sensor"] = tables.calibration(
-            spec.key, self.world.rig, spec.image_size
-        )
+        records["calibrated_sensor"] = tables.calibration(spec.key, self.world.rig, spec.image_size)
         records["instance"] = tables.instances(
             spec.key, self.world.actors, records["sample_annotation"]
         )

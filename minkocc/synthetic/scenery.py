@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minkocc.synthetic.mesh import (
+    LAMP,
     LEAVES,
     WINDOWS,
     Mesh,
@@ -14,6 +15,7 @@ from minkocc.synthetic.mesh import (
     concatenate,
     cone,
     frustum,
+    pose_matrix,
 )
 from minkocc.synthetic.vehicles import any_colour
 
@@ -21,41 +23,101 @@ _MANMADE = "static.manmade"
 _PLANT = "static.vegetation"
 
 
+def wall_colour(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Plaster, brick, stone or concrete."""
+    shades = (
+        (0.62, 0.58, 0.5), (0.42, 0.24, 0.17), (0.5, 0.5, 0.5), (0.72, 0.7, 0.66),
+        (0.55, 0.42, 0.3), (0.35, 0.36, 0.38), (0.33, 0.36, 0.28), (0.3, 0.25, 0.2),
+    )  # fmt: skip
+    colour = np.array(shades[rng.integers(len(shades))]) * rng.uniform(0.75, 1.2)
+    red, green, blue = np.clip(colour + rng.normal(0, 0.02, 3), 0.05, 0.9)
+    return float(red), float(green), float(blue)
+
+
 def building(rng: np.random.Generator, length: float, depth: float) -> Mesh:
-    """A house whose front faces -y: walls, base, roof, perhaps an annexe and a porch.
+    """A house whose front faces -y: walls, plinth, roof, and some of wing, door, balconies, shop.
 
     Args:
         rng: draws shape and colours.
         length: along x, metres.
         depth: along y, metres.
     """
-    height = rng.uniform(3.5, 7.0) if rng.random() < 0.4 else rng.uniform(7.0, 20.0)
-    tint = rng.choice([0.05, 0.16]) * np.array([1.0, 0.0, -0.6]) * rng.uniform(0.3, 1)
-    red, green, blue = np.clip(rng.uniform(0.25, 0.75) + tint, 0.05, 0.95)
-    wall = Paint(_MANMADE, (red, green, blue), WINDOWS, 0.3)
-    trim, roof = Paint(_MANMADE, any_colour(rng)), Paint(_MANMADE, any_colour(rng))
-    half = depth / 2
+    low = rng.random() < 0.4
+    height = float(rng.uniform(3.6, 7.0) if low else rng.uniform(8.0, 22.0))
+    wall = Paint(_MANMADE, wall_colour(rng), WINDOWS, 0.3)
+    trim = Paint(_MANMADE, wall_colour(rng), reflectance=0.3)
     parts = [
         box((0, 0, height / 2 + 0.3), (length, depth, height - 0.6), wall),
-        box((0, 0, 0.35), (length + 0.1, depth + 0.1, 0.9), trim),
+        box((0, 0, 0.1), (length + 0.12, depth + 0.12, 0.7), trim),
+        *_roof(rng, length, depth, height),
+        *_entrance(rng, length, depth, trim),
     ]
-    if height < 8 and rng.random() < 0.7:
-        ridge = rng.uniform(1.2, 2.8)
-        parts.append(
-            frustum(
-                (-length / 2 - 0.4, length / 2 + 0.4, half + 0.4),
-                (-length / 2 + 0.2, length / 2 - 0.2, 0.1),
-                (height, height + ridge),
-                roof,
-            )
-        )
-    else:
-        parts.append(box((0, 0, height + 0.25), (length + 0.3, depth + 0.3, 0.5), roof))
-    for _ in range(rng.integers(0, 4)):
-        x, width = rng.uniform(-0.4, 0.4) * length, rng.uniform(1.5, 3.5)
-        bay = rng.uniform(2.4, min(height, 6.0))
-        parts.append(box((x, -half - 0.5, bay / 2), (width, 1.2, bay), trim))
+    if rng.random() < 0.3:
+        wing, tall = length * rng.uniform(0.3, 0.5), height * rng.uniform(0.5, 0.9)
+        x = rng.choice([-1, 1]) * (length - wing) / 2
+        parts.append(box((x, -depth / 2 - 0.5, tall / 2), (wing, 1.2, tall), wall))
+    if not low and rng.random() < 0.5:
+        parts += _balconies(rng, length, depth, height, trim)
     return concatenate(parts)
+
+
+def _roof(rng: np.random.Generator, length: float, depth: float, height: float) -> list[Mesh]:
+    """A hipped roof on a low house, else a flat one with a parapet and what stands on it."""
+    tile = (0.4, 0.17, 0.1) if rng.random() < 0.4 else wall_colour(rng)
+    paint = Paint(_MANMADE, tile, reflectance=0.3)
+    half = depth / 2
+    if height < 9 and rng.random() < 0.75:
+        eaves = (-length / 2 - 0.4, length / 2 + 0.4, half + 0.4)
+        inset = rng.choice([0.2, rng.uniform(1.0, 3.0)])
+        ridge = (-length / 2 + inset, length / 2 - inset, 0.1)
+        roof = [frustum(eaves, ridge, (height, height + rng.uniform(1.4, 3.0)), paint)]
+        if rng.random() < 0.6:
+            x, y = rng.uniform(-0.3, 0.3) * length, rng.uniform(-0.2, 0.2) * depth
+            roof.append(box((x, y, height + 1.4), (0.6, 0.6, 2.8), paint))
+        return roof
+    parts = [box((0, 0, height + 0.25), (length + 0.3, depth + 0.3, 0.5), paint)]
+    for _ in range(rng.integers(0, 4)):
+        x, y = rng.uniform(-0.35, 0.35) * length, rng.uniform(-0.3, 0.3) * depth
+        size = rng.uniform(0.8, 3.0, 2)
+        parts.append(box((x, y, height + 1.2), (*size, rng.uniform(1.0, 2.2)), paint))
+    return parts
+
+
+def _entrance(rng: np.random.Generator, length: float, depth: float, trim: Paint) -> list[Mesh]:
+    """A door under a canopy, or a shop window under an awning."""
+    front, dark = -depth / 2, Paint(_MANMADE, (0.13, 0.1, 0.08))
+    x = float(rng.uniform(-0.3, 0.3)) * length
+    door = [
+        box((x, front - 0.05, 1.1), (1.3, 0.16, 2.2), dark),
+        box((x, front - 0.5, 2.4), (2.0, 1.0, 0.14), trim),
+    ]
+    if rng.random() < 0.6:
+        return door
+    glass = Paint(_MANMADE, (0.2, 0.22, 0.25), reflectance=0.1)
+    cloth = Paint(_MANMADE, any_colour(rng), reflectance=0.3)
+    wide = 0.86 * length
+    awning = frustum((-wide / 2, wide / 2, 0.06), (-wide / 2, wide / 2, 0.75), (2.5, 2.95), cloth)
+    return [
+        box((0, front - 0.06, 1.55), (wide, 0.2, 1.9), glass),
+        awning.transformed(pose_matrix(0, front - 0.7, 0, 0)),
+        box((x, front - 0.12, 1.15), (1.2, 0.24, 2.3), dark),
+    ]
+
+
+def _balconies(
+    rng: np.random.Generator, length: float, depth: float, height: float, trim: Paint
+) -> list[Mesh]:
+    """Slabs with parapets in columns on the front."""
+    columns = np.linspace(-0.35, 0.35, int(rng.integers(2, 4))) * length
+    return [
+        part
+        for x in columns
+        for z in np.arange(3.4, height - 2.0, 3.1)
+        for part in (
+            box((x, -depth / 2 - 0.6, z), (2.4, 1.2, 0.16), trim),
+            box((x, -depth / 2 - 1.17, z + 0.5), (2.4, 0.06, 0.9), trim),
+        )
+    ]
 
 
 def _leaf_paint(rng: np.random.Generator) -> Paint:
@@ -116,13 +178,17 @@ def hedge(rng: np.random.Generator, length: float) -> Mesh:
 
 def lamp(rng: np.random.Generator) -> Mesh:
     """A street lamp whose arm reaches towards -y."""
-    paint = Paint(_MANMADE, any_colour(rng), reflectance=0.4)
+    grey = float(rng.uniform(0.12, 0.55))
+    paint = Paint(_MANMADE, (grey, grey, grey), reflectance=0.4)
     height = rng.uniform(5.0, 8.0)
     return concatenate(
         [
             cone((0, 0, 0), (0, 0, height), (0.13, 0.08), paint),
             cone((0, 0, height), (0, -1.8, height + 0.3), (0.06, 0.05), paint, 5),
             box((0, -1.9, height + 0.28), (0.3, 0.7, 0.14), paint),
+            box(
+                (0, -1.9, height + 0.19), (0.24, 0.6, 0.05), Paint(_MANMADE, (0.9, 0.85, 0.7), LAMP)
+            ),
             cone((0, 0, 0), (0, 0, 0.8), (0.2, 0.2), paint),
         ]
     )
@@ -138,7 +204,7 @@ def signal(rng: np.random.Generator) -> Mesh:
         box(
             (-0.27, 0, 3.5 - 0.3 * i),
             (0.04, 0.2, 0.2),
-            Paint(_MANMADE, colour if i == lit else (0.12, 0.12, 0.12)),
+            Paint(_MANMADE, colour, LAMP) if i == lit else Paint(_MANMADE, (0.12, 0.12, 0.12)),
         )
         for i, colour in enumerate(colours)
     ]

@@ -85,7 +85,7 @@ def take_picture(
     semantics[seen] = to_2d(CATEGORY_CLASS)[mesh.category[hits.face[seen]]]
     owner = np.full(len(directions), SCENERY, np.int32)
     owner[seen] = mesh.owner[hits.face[seen]]
-    colour = shade(tracer, hits, cam2global[:3, 3], directions, time)
+    colour = shade(tracer, hits, cam2global[:3, 3], directions, time, size, rng)
     shape = (size[1], size[0])
     return CameraFrame(
         expose(colour, size, rng),

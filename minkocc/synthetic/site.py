@@ -17,7 +17,7 @@ EGO_HALF = (2.5, 1.1)
 """Half the length and half the width that the ego vehicle needs, metres."""
 EGO_MIDDLE = 1.4
 """The ego vehicle's middle lies so far ahead of its rear axle, metres."""
-_CHECKS = 5  # moments a second at which places are compared
+_CHECKS = 10  # moments a second at which places are compared
 
 
 class Site:

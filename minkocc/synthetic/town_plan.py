@@ -37,7 +37,7 @@ GIVE_WAY = 15.0
 """Distance from the middle of a junction at which the ego vehicle's rear axle waits, metres."""
 _SIDE_HALF = 4.0  # half the width of a side road's asphalt, metres
 _CORNER = 4.5  # radius of the kerb at a junction, metres
-_FINE = 0.45  # cell size that draws that radius, metres
+_FINE = 0.3  # cell size that draws that radius, metres
 _LOT_DEPTH = 24.0
 _HEIGHTS = {ROAD: 0.0, SIDEWALK: 0.16, OTHER_FLAT: 0.13, TERRAIN: 0.14}
 

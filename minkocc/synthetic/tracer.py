@@ -85,21 +85,17 @@ class Tracer:
         normal /= (np.maximum(length, 1e-12) * np.where(away, -1, 1))[:, None]
         return Hits(face, distance, normal)
 
-
-    def hidden(
-        self, points: Float32, direction: npt.ArrayLike, time: float
-    ) -> npt.NDArray[np.bool_]:
-        """Which points have anything in one direction, such as towards the sun.
+    def hidden(self, points: Float32, directions: Float32, time: float) -> npt.NDArray[np.bool_]:
+        """Which points have anything in a direction, such as towards the sun, ``(N,)``.
 
         Args:
             points: ``(N, 3)`` global, metres, a little off their surfaces.
-            direction: ``(3,)`` global.
+            directions: ``(N, 3)`` global, any length.
             time: of the movers, seconds.
         """
         self._move_to(time)
         start = np.ascontiguousarray(points, np.float32)
-        way = np.broadcast_to(np.asarray(direction, np.float32), start.shape)
-        rays = np.ascontiguousarray(way)
+        rays = np.ascontiguousarray(directions, np.float32)
         found = np.asarray(self._still_scene.run(start, rays, query="OCCLUDED") == 0)
         if self._moving_scene is not None:
             found |= self._moving_scene.run(start, rays, query="OCCLUDED") == 0

@@ -180,8 +180,8 @@ class Ledger:
 
     def __init__(self, times: FloatArray) -> None:
         self.times = times
-        self._centre: list[FloatArray] = []  # each (T, 2)
-        self._half: list[FloatArray] = []  # each (T, 2)
+        self._centre, self._half = np.empty((2, 64, len(times), 2))  # 64: room, doubled when full
+        self._count = 0
 
     def book(self, track: Track, half: tuple[float, float], margin: float = 0.3) -> bool:
         """Reserve the box around something on its track if it is free at all times.
@@ -198,10 +198,12 @@ class Ledger:
         cos, sin = np.abs(np.cos(yaw)), np.abs(np.sin(yaw))
         extent = np.stack([cos * half[0] + sin * half[1], sin * half[0] + cos * half[1]], 1)
         centre = np.stack([s, d], 1)
-        if self._centre:
-            gap = np.abs(np.stack(self._centre) - centre)
-            if (gap < np.stack(self._half) + extent + margin).all(-1).any():
-                return False
-        self._centre.append(centre)
-        self._half.append(extent)
+        used = slice(0, self._count)
+        gap = np.abs(self._centre[used] - centre)
+        if (gap < self._half[used] + extent + margin).all(-1).any():
+            return False
+        if self._count == len(self._centre):
+            self._centre, self._half = (np.concatenate([a, a]) for a in (self._centre, self._half))
+        self._centre[self._count], self._half[self._count] = centre, extent
+        self._count += 1
         return True

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minkocc.synthetic.mesh import (
+    LAMP,
     Mesh,
     Paint,
     blob,
@@ -31,9 +32,21 @@ def centred(mesh: Mesh, yaw: float = 0.0) -> Mesh:
 def any_colour(rng: np.random.Generator) -> RGB:
     """A colour that tells nothing about what wears it: mostly greys, some muted hues."""
     grey = rng.uniform(0.06, 0.85)
-    spread = rng.choice([0.03, 0.25]) * rng.uniform(0.4, 1.0, 3) * rng.choice([-1, 1], 3)
+    spread = rng.choice([0.03, 0.14]) * rng.uniform(0.4, 1.0, 3) * rng.choice([-1, 1], 3)
     red, green, blue = np.clip(grey + spread, 0.04, 0.92)
     return float(red), float(green), float(blue)
+
+
+def body_colour(rng: np.random.Generator) -> RGB:
+    """A vehicle's paint: mostly white to black, some blues, reds and others."""
+    value = float(rng.choice([0.04, 0.1, 0.3, 0.55, 0.8], p=[0.2, 0.15, 0.2, 0.2, 0.25]))
+    red = green = blue = value * float(rng.uniform(0.8, 1.15))
+    if rng.random() < 0.35:
+        tints = ((0.05, 0.12, 0.4), (0.45, 0.05, 0.05), (0.08, 0.25, 0.16), (0.5, 0.4, 0.12))
+        red, green, blue = tints[rng.choice(len(tints), p=[0.45, 0.3, 0.1, 0.15])]
+        scale = float(rng.uniform(0.7, 1.5))
+        red, green, blue = red * scale, green * scale, blue * scale
+    return min(red, 0.9), min(green, 0.9), min(blue, 0.9)
 
 
 def signal_colour(rng: np.random.Generator) -> RGB:
@@ -60,8 +73,8 @@ def _wheels(
 
 def _lights(category: str, length: float, half: float, z: float) -> list[Mesh]:
     """Head and tail lights, the latter retro-reflecting."""
-    head = Paint(category, (0.9, 0.9, 0.85), reflectance=0.7)
-    tail = Paint(category, (0.6, 0.05, 0.05), reflectance=0.9)
+    head = Paint(category, (0.9, 0.9, 0.85), LAMP, 0.7)
+    tail = Paint(category, (0.6, 0.05, 0.05), LAMP, 0.9)
     size = (0.06, 0.3, 0.14)
     return [
         box((sign * (length / 2 + 0.01), y, z), size, paint)
@@ -77,7 +90,7 @@ def car(rng: np.random.Generator) -> Mesh:
     waist, roof = rng.uniform(0.82, 0.95), rng.uniform(1.42, 1.75)
     bonnet, boot = rng.uniform(0.24, 0.32), rng.choice([0.02, 0.08, 0.18])
     front, back = length / 2, -length / 2
-    paint = Paint(name, any_colour(rng), reflectance=0.35)
+    paint = Paint(name, body_colour(rng), reflectance=0.35)
     cabin = (back + boot * length, front - bonnet * length)
     top = (cabin[0] + 0.15 + boot * 2, cabin[1] - 0.6, half - 0.2)
     parts = [
@@ -108,7 +121,7 @@ def truck(rng: np.random.Generator) -> Mesh:
     length, half = rng.uniform(6.0, 8.5), rng.uniform(1.1, 1.25)
     cab_height, cab = rng.uniform(2.3, 2.9), rng.uniform(1.7, 2.1)
     front, back = length / 2, -length / 2
-    paint, cargo = Paint(name, any_colour(rng), reflectance=0.35), Paint(name, any_colour(rng))
+    paint, cargo = Paint(name, body_colour(rng), reflectance=0.35), Paint(name, any_colour(rng))
     dark = Paint(name, (0.12, 0.12, 0.13), reflectance=0.15)
     parts = [
         frustum((front - cab, front, half), (front - cab, front - 0.1, half), (0.5, 1.6), paint),
@@ -133,8 +146,8 @@ def bus(rng: np.random.Generator) -> Mesh:
     """A city bus with a band of windows."""
     name = "vehicle.bus.rigid"
     length, half, height = rng.uniform(9.5, 12.5), 1.28, rng.uniform(2.9, 3.3)
-    paint = Paint(name, any_colour(rng), reflectance=0.35)
-    upper = Paint(name, any_colour(rng), reflectance=0.35)
+    paint = Paint(name, body_colour(rng), reflectance=0.35)
+    upper = Paint(name, body_colour(rng), reflectance=0.35)
     window = 1.35
     parts = [
         box((0, 0, 0.3 + (window - 0.3) / 2), (length, 2 * half, window - 0.3), paint),
@@ -220,7 +233,7 @@ def _rider(name: str, rng: np.random.Generator, seat: float, lean: float) -> lis
 def motorcycle(rng: np.random.Generator, rider: bool = True) -> Mesh:
     """A motorcycle or scooter: fat wheels, a closed body."""
     name = "vehicle.motorcycle"
-    paint = Paint(name, any_colour(rng), reflectance=0.35)
+    paint = Paint(name, body_colour(rng), reflectance=0.35)
     tyre = Paint(name, (0.06, 0.06, 0.06), reflectance=0.08)
     wheel = rng.uniform(0.27, 0.33)
     rubber = (wheel, wheel)

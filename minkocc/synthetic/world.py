@@ -9,9 +9,10 @@ import numpy as np
 
 from minkocc.synthetic.drive import along_road, ego_route, follow, junction_centre, plan_drive
 from minkocc.synthetic.layout import furnish, rare_classes
+from minkocc.synthetic.light import Light, draw_light
 from minkocc.synthetic.mesh import FloatArray, Mesh, Paint, concatenate
-from minkocc.synthetic.road import TERRAIN, Ground, Road, ground_paints
 from minkocc.synthetic.rig import RIGS, Rig
+from minkocc.synthetic.road import TERRAIN, Ground, Road, ground_paints
 from minkocc.synthetic.site import Site
 from minkocc.synthetic.town_plan import TownPlan, plan_town
 from minkocc.synthetic.traffic import Actor, Track
@@ -20,33 +21,13 @@ KEYFRAME_INTERVAL = 0.5
 """Seconds between keyframes."""
 
 
+_DUSK_EVERY = 4  # the last of so many scenes is set at dusk
 _BEYOND = 400.0  # metres of road before and behind the ground, where traffic comes from
 
 
 def stream(seed: int, scene: int, name: str, *numbers: int) -> np.random.Generator:
     """An independent random stream for one purpose within one scene."""
     return np.random.default_rng([seed, scene, zlib.crc32(name.encode()), *numbers])
-
-
-@dataclass(frozen=True)
-class Light:
-    """The light of a scene.
-
-    Args:
-        sun: unit direction towards the sun.
-        sun_colour: RGB strength of direct light.
-        sky_light: RGB strength of diffuse light.
-        zenith: RGB of the sky overhead.
-        horizon: RGB of the sky at the horizon, and of haze.
-        haze: distance in metres at which haze hides 63 %.
-    """
-
-    sun: FloatArray
-    sun_colour: FloatArray
-    sky_light: FloatArray
-    zenith: FloatArray
-    horizon: FloatArray
-    haze: float
 
 
 @dataclass(frozen=True)
@@ -142,7 +123,7 @@ def build_world(seed: int, scene: int, keyframes: int) -> World:
         tuple(site.actors),
         static,
         _backdrop(extent, paints[TERRAIN]),
-        _draw_light(rng),
+        draw_light(rng, dusk=scene % _DUSK_EVERY == _DUSK_EVERY - 1),
         extent,
     )
 
@@ -156,15 +137,15 @@ def _place_road(
     if winding:
         bend = float(rng.choice([1, -1]) * rng.uniform(1 / 500, 1 / 350))
         length = rng.uniform(140.0, 220.0)
-        bends = np.array([[rng.uniform(1 / 420, 1 / 330), 2 * np.pi / length, rng.uniform(0, 6.28)]])
+        bends = np.array(
+            [[rng.uniform(1 / 420, 1 / 330), 2 * np.pi / length, rng.uniform(0, 6.28)]]
+        )
     heading = float(rng.uniform(0, 2 * np.pi))
     number = rng.normal(0, 2 * np.pi / 90, (3, 2))
     waves = np.column_stack([rng.uniform(0.04, 0.16, 3), number, rng.uniform(0, 6.28, 3)])
     beyond = (plan.start - _BEYOND, plan.end + _BEYOND)
     probe = Road((0.0, 0.0), heading, bend, bends, waves, beyond, left_traffic)
-    s, d = np.meshgrid(
-        np.linspace(plan.start, plan.end, 60), (-plan.reach[-1], 0.0, plan.reach[1])
-    )
+    s, d = np.meshgrid(np.linspace(plan.start, plan.end, 60), (-plan.reach[-1], 0.0, plan.reach[1]))
     x, y, _ = probe.frame(s, d)
     origin = (10.0 - float(x.min()), 10.0 - float(y.min()))
     extent = (float(np.ceil(np.ptp(x))) + 20.0, float(np.ceil(np.ptp(y))) + 20.0)
@@ -176,26 +157,3 @@ def _backdrop(extent: tuple[float, float], paint: Paint) -> Mesh:
     far, (x, y) = 2000.0, extent
     corners = [(-far, -far), (x + far, -far), (x + far, y + far), (-far, y + far)]
     return Mesh.painted([(*corner, -1.6) for corner in corners], [[0, 1, 2], [0, 2, 3]], paint)
-
-
-def _draw_light(rng: np.random.Generator) -> Light:
-    """Sunny, overcast or low evening light."""
-    kind = rng.choice(["sunny", "overcast", "evening"], p=[0.5, 0.3, 0.2])
-    elevation = {"sunny": rng.uniform(0.6, 1.2), "overcast": 1.0, "evening": rng.uniform(0.15, 0.4)}
-    azimuth, up = rng.uniform(0, 2 * np.pi), elevation[kind]
-    sun = np.array([np.cos(azimuth) * np.cos(up), np.sin(azimuth) * np.cos(up), np.sin(up)])
-    strength = {"sunny": 1.0, "overcast": 0.15, "evening": 0.7}[kind]
-    diffuse = {"sunny": 0.55, "overcast": 0.85, "evening": 0.4}[kind]
-    warm = {"sunny": 0.05, "overcast": 0.0, "evening": 0.3}[kind]
-    grey = {"sunny": 0.0, "overcast": 0.7, "evening": 0.2}[kind]
-    blue, white = np.array([0.35, 0.55, 0.85]), np.array([0.72, 0.74, 0.76])
-    horizon = (1 - warm) * np.array([0.78, 0.84, 0.9]) + warm * np.array([0.95, 0.7, 0.5])
-    bright = 0.75 if kind == "evening" else 1.0
-    return Light(
-        sun,
-        strength * np.array([1.0, 1.0 - 0.4 * warm, 1.0 - 0.9 * warm]),
-        diffuse * np.array([0.95, 1.0, 1.08]),
-        bright * ((1 - grey) * blue + grey * white),
-        bright * ((1 - grey) * horizon + grey * white),
-        float(rng.uniform(200, 700)),
-    )

@@ -33,7 +33,6 @@ def walled() -> World:
 
 
 def test_lidar_measures_the_wall(walled: World) -> None:
-    pose = walled.ego_pose(0.0)
     sweep = sweep_lidar(Tracer(walled), 0.0, np.random.default_rng(0))
     lidar2ego = walled.rig.lidar.sensor2ego()
     points = sweep.points[:, :3] @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
@@ -45,10 +44,7 @@ def test_lidar_measures_the_wall(walled: World) -> None:
 
 
 def test_camera_sees_wall_over_road_under_sky(walled: World) -> None:
-    pose = walled.ego_pose(0.0)
-    frame = take_picture(
-        Tracer(walled), "CAM_FRONT", 0.0, (160, 90), np.random.default_rng(0)
-    )
+    frame = take_picture(Tracer(walled), "CAM_FRONT", 0.0, (160, 90), np.random.default_rng(0))
     middle = frame.semantics[:, 80]
     assert middle[0] == SKY_2D
     assert middle[-1] == class_id("driveable_surface") + 1
@@ -63,10 +59,7 @@ def test_label_of_the_wall(walled: World) -> None:
     sweep = sweep_lidar(tracer, 0.0, rng)
     samples = sample_world(walled, pose[None, :3, 3], rng)
     sight = look_around(walled, tracer, [0.0], [sweep])
-    depths = {
-        c: take_picture(tracer, c, 0.0, (160, 90), rng).distance
-        for c in CAMERAS
-    }
+    depths = {c: take_picture(tracer, c, 0.0, (160, 90), rng).distance for c in CAMERAS}
     label = label_keyframe(walled, samples, sight, 0.0, dict.fromkeys(CAMERAS, 0.0), depths)
 
     def at(x: float, y: float, z: float) -> tuple[int, ...]:
