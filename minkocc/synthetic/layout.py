@@ -40,14 +40,14 @@ def _place_rare(site: Site, name: str) -> None:
     """At least one object of a rare class near the ego vehicle's path."""
     rng = site.rng
     if name == "barrier":
-        site.retry(lambda: roadside.barrier_row(site), int(rng.integers(1, 3)))
+        site.retry(lambda: roadside.barrier_row(site), int(rng.integers(2, 5)))
     elif name == "traffic_cone":
         site.retry(lambda: roadside.cone_row(site), int(rng.integers(1, 3)))
     elif name == "others":
-        site.retry(lambda: roadside.clutter(site, site.near_s()), int(rng.integers(3, 6)))
+        site.retry(lambda: roadside.clutter(site, site.near_s()), int(rng.integers(4, 8)))
     elif name in ("motorcycle", "bicycle"):
         build = vehicles.motorcycle if name == "motorcycle" else vehicles.bicycle
-        wanted = int(rng.integers(2, 4))
+        wanted = int(rng.integers(1, 3))
         site.retry(lambda: road_users.two_wheeler(site, build, site.near_s()), wanted)
     else:
         places = [road_users.park, road_users.drive_by, road_users.park_off_road]

@@ -13,7 +13,7 @@ from minkocc.synthetic.site import Site
 from minkocc.synthetic.town_plan import SIDE_LANE
 from minkocc.synthetic.traffic import Route, Track, route
 
-_LANE_MIX = {"car": 0.74, "truck": 0.13, "bus": 0.05, "motorcycle": 0.08}
+_LANE_MIX = {"car": 0.78, "truck": 0.16, "bus": 0.02, "motorcycle": 0.04}
 _FAR = 130.0  # metres from the junction at which routes through it begin and end
 _RIGHT_RADIUS, _LEFT_RADIUS = 6.0, 9.0
 
@@ -123,7 +123,7 @@ def _junction_route(site: Site) -> Route | None:
 
 
 def _park_some(site: Site) -> bool:
-    name = "car" if site.rng.random() < 0.94 else "truck"
+    name = "car" if site.rng.random() < 0.9 else "truck"
     return park(site, vehicles.VEHICLES[name](site.rng), site.some_s())
 
 

@@ -19,7 +19,7 @@ def add_buildings(site: Site) -> None:
     """Rows of houses along the main road, behind its lots and along its side roads."""
     for zone in site.plan.zones:
         if zone.kind in ("houses", "lot"):
-            yard = 25.0 if zone.kind == "lot" else float(site.rng.uniform(1.0, 7.0))
+            yard = 25.0 if zone.kind == "lot" else float(site.rng.uniform(0.4, 4.5))
             _row_of_houses(site, zone, yard)
         elif zone.kind == "side_road":
             for way in (1, -1):
@@ -30,7 +30,7 @@ def _row_of_houses(site: Site, zone: Zone, yard: float) -> None:
     """Houses along one zone, some of them wall to wall."""
     rng, at = site.rng, zone.start + 0.5
     while at + 6 < zone.end:
-        length = float(min(rng.uniform(8, 18), zone.end - at - 0.5))
+        length = float(min(rng.uniform(8, 22), zone.end - at - 0.5))
         depth = float(rng.uniform(8, 14))
         d = zone.side * (site.plan.walk(zone.side)[1] + yard + depth / 2 + 1)
         mesh = scenery.building(rng, length, depth)
@@ -68,9 +68,9 @@ def add_furniture(site: Site) -> None:
             yaw = site.along(side)
             site.add_scenery(scenery.sign(rng), site.some_s(), side * edge, yaw, 0.0)
         outer = plan.walk(side)[1] + 0.35
-        for _ in range(int(rng.integers(8, 18))):
+        for _ in range(int(rng.integers(14, 26))):
             length = float(rng.uniform(4, 16))
-            build = scenery.fence if rng.random() < 0.45 else scenery.hedge
+            build = scenery.fence if rng.random() < 0.5 else scenery.hedge
             site.add_scenery(build(rng, length), site.some_s(-70, 70), side * outer, 0.0, 0.0)
         if rng.random() < 0.4:
             place = side * (plan.walk(side)[1] + 0.9)
@@ -89,7 +89,7 @@ def add_plants(site: Site) -> None:
         if zone.kind == "side_road":
             continue
         walk = plan.walk(zone.side)[1]
-        dense = 0.07 if zone.kind == "park" else 0.03
+        dense = 0.085 if zone.kind == "park" else 0.045
         depth = _TREE_LINE - walk
         for _ in range(int(dense * depth * (zone.end - zone.start))):
             s = float(rng.uniform(zone.start, zone.end))
@@ -120,7 +120,7 @@ def barrier_row(site: Site) -> bool:
     """Concrete or striped barriers along the edge of the lanes."""
     rng = site.rng
     striped = bool(rng.random() < 0.5)
-    count, inset = int(rng.integers(4, 9)), float(rng.uniform(0.2, 0.5))
+    count, inset = int(rng.integers(5, 12)), float(rng.uniform(0.2, 0.5))
     return _row(site, lambda: street_objects.barrier(rng, striped), count, 2.15, inset)
 
 

@@ -155,7 +155,7 @@ def _echo(
         distance: ``(N,)`` metres.
         rng: draws both.
     """
-    intensity = 90 * reflectance * np.sqrt(cosine) * rng.uniform(0.6, 1.4, len(cosine))
+    intensity = 120 * reflectance * np.sqrt(cosine) * rng.uniform(0.6, 1.4, len(cosine))
     # Retro-reflectors saturate the receiver.
     intensity = np.where(reflectance > 0.5, 2.2 * intensity, intensity)
     signal = reflectance * cosine / (distance / LIDAR_RANGE + 0.05) ** 2

@@ -282,7 +282,7 @@ def plan_town(
         lanes={1: int(rng.integers(1, 3)), -1: int(rng.integers(1, 3))},
         parking={one_sided: PARKING, -one_sided: PARKING * float(rng.random() < 0.5)},
         verge={side: float(rng.choice([0.0, rng.uniform(1.2, 2.2)])) for side in (1, -1)},
-        verge_kind=OTHER_FLAT if islands and rng.random() < 0.3 else TERRAIN,
+        verge_kind=OTHER_FLAT if islands and rng.random() < 0.2 else TERRAIN,
         sidewalk={side: float(rng.uniform(1.8, 4.0)) for side in (1, -1)},
         zones=tuple(
             zone
@@ -309,7 +309,7 @@ def _zones(
     """Cut one side into zones; with ``lot``, one of them lies beside the ego's path."""
     zones: list[Zone] = []
     at, end = span
-    weights = {"houses": rng.uniform(0.35, 0.7), "park": rng.uniform(0.1, 0.45), "side_road": 0.08}
+    weights = {"houses": rng.uniform(0.5, 0.8), "park": rng.uniform(0.1, 0.35), "side_road": 0.06}
     lot_at = rng.uniform(-5.0, ego_end + 15.0)
     mouth = np.inf if junction is None else junction - SIDE_ROAD / 2
     while at < end:
