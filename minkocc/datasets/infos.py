@@ -51,7 +51,14 @@ def split_scenes(
     )
 
 
-def _open(root: Path, version: str) -> NuScenes:
+def open_root(root: Path, version: str) -> NuScenes:
+    """The tables of a nuScenes root.
+
+    Raises:
+        InfoError: the root has no such version, or its tables are broken.
+    """
+    if not (root / version / "scene.json").is_file():
+        raise InfoError(f"{root / version} holds no nuScenes tables: check --root and --version")
     try:
         return NuScenes(version=version, dataroot=str(root), verbose=False)
     except (OSError, ValueError, KeyError, AssertionError) as error:
@@ -86,9 +93,7 @@ def create_infos(
             unknown.
     """
     root = Path(root)
-    if not (root / version / "scene.json").is_file():
-        raise InfoError(f"{root / version} holds no nuScenes tables: check --root and --version")
-    nusc = _open(root, version)
+    nusc = open_root(root, version)
     names = [scene["name"] for scene in nusc.scene]
     splits = split_scenes(root, version, names, val_scenes)
     frames: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
@@ -105,18 +110,29 @@ def create_infos(
 
 
 def _scene_frames(nusc: NuScenes, scene: dict[str, Any], root: Path) -> list[dict[str, Any]]:
-    samples = []
-    token = scene["first_sample_token"]
-    while token:
-        samples.append(nusc.get("sample", token))
-        token = samples[-1]["next"]
-    frames = [_frame(nusc, sample, scene["name"], root) for sample in samples]
+    samples = scene_samples(nusc, scene)
+    frames = [sample_frame(nusc, sample, scene["name"], root) for sample in samples]
     for frame in frames:
         frame["ray_origins"] = _ray_origins(frame, frames)
     return frames
 
 
-def _frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> dict[str, Any]:
+def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]:
+    """The keyframes' records of a scene's record, in order."""
+    samples = []
+    token = scene["first_sample_token"]
+    while token:
+        samples.append(nusc.get("sample", token))
+        token = samples[-1]["next"]
+    return samples
+
+
+def sample_frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> dict[str, Any]:
+    """What an info file says of a keyframe by itself: all but ``ray_origins``.
+
+    Raises:
+        InfoError: the keyframe lacks a sensor.
+    """
     missing = sorted({"LIDAR_TOP", *CAMERAS} - sample["data"].keys())
     if missing:
         raise InfoError(f"sample {sample['token']} ({scene}) lacks {', '.join(missing)}")

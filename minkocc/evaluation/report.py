@@ -67,7 +67,7 @@ def table(summary: Summary) -> str:
     head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
     training = [f"{key} {value or 'none'}" for key, value in summary.get("training", {}).items()]
     notes = [head, f"({summary['rule']})", *summary.get("notes", []), *training]
-    return "\n".join([*notes, "", *_aligned(rows), "", *_aligned(single)])
+    return "\n".join([*notes, "", *aligned(rows), "", *aligned(single)])
 
 
 def write_report(
@@ -121,8 +121,8 @@ def _short(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """A Markdown table with padded cells."""
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The lines of a Markdown table with padded cells; the first row is its head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
