@@ -30,23 +30,16 @@ CLOSE, OWN_RADIUS = 1.0, 2.5
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
-PUBLISHED_SHARES: dict[str, float] = dict(
-    zip(
-        CLASSES,
-        # Occupied voxels of each class over the 28,130 training frames of Occ3D-nuScenes, as public
-        # code bases weight their losses (`nusc_class_nums` of RenderOcc's NeRF head).
-        (
-            np.array(
-                [
-                    2854504, 7291443, 141614, 4239939, 32248552, 1583610, 364372, 2346381, 582961,
-                    4829021, 14073691, 191019309, 6249651, 55095657, 58484771, 193834360, 131378779,
-                ]
-            )
-            / 706_618_619
-        ).tolist(),
-    )
+# `nusc_class_nums` of RenderOcc (mmdet3d/datasets/nuscenes_dataset_occ.py) and of the code bases
+# that took it over. None says how it was counted: inside which mask, or whether in voxels at all.
+_PUBLISHED = np.array(
+    [
+        2854504, 7291443, 141614, 4239939, 32248552, 1583610, 364372, 2346381, 582961, 4829021,
+        14073691, 191019309, 6249651, 55095657, 58484771, 193834360, 131378779,
+    ]
 )  # fmt: skip
-"""Share of each class in the occupied voxels of Occ3D-nuScenes' training set."""
+PUBLISHED_SHARES: dict[str, float] = dict(zip(CLASSES, (_PUBLISHED / _PUBLISHED.sum()).tolist()))
+"""Share of each class in Occ3D-nuScenes' training set, as public code bases weigh classes."""
 
 _RINGS = 32  # of nuScenes' HDL-32E
 _BYTE = 256
