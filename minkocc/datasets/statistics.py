@@ -225,8 +225,9 @@ def percentiles(histogram: NDArray[np.int64], step: float) -> dict[str, float | 
     total = np.cumsum(histogram)
     if not total[-1]:
         return {str(percent): None for percent in PERCENTILES}
-    # Half a count less, so that a share that is met exactly is not missed by rounding.
-    bins = np.searchsorted(total, np.array(PERCENTILES) / 100 * total[-1] - 0.5)
+    # Integers: a share that is met exactly must not be missed by rounding.
+    ranks = np.maximum(1, -(-np.array(PERCENTILES) * total[-1] // 100))
+    bins = np.searchsorted(total, ranks)
     return {str(percent): round(step * int(i), 6) for percent, i in zip(PERCENTILES, bins)}
 
 

@@ -115,7 +115,8 @@ class Root:
         jobs = [(frame, seed, number) for number, frame in enumerate(frames)]
         with WorkerPool(workers) as pool:
             done = pool.run(partial(_figures, self.path, quota), jobs)
-            figures = list(tqdm(done, total=len(jobs), desc="figures", unit="frame"))
+            with tqdm(done, total=len(jobs), desc="figures", unit="frame") as results:
+                figures = list(results)
         labelled = [f for f in figures if f.label is not None]
         clouds = [f.cloud for f in figures if f.cloud is not None]
         shares = [f.unlabelled for f in figures if f.unlabelled is not None]
@@ -137,7 +138,8 @@ class Root:
             UserError: a file is missing or damaged.
         """
         indices = spread_indices(len(self._samples), keyframes)
-        bands = [self._band(i) for i in tqdm(indices, desc="pictures", unit="frame")]
+        with tqdm(indices, desc="pictures", unit="frame") as places:
+            bands = [self._band(i) for i in places]
         return contact_sheet(bands, f"{self.path.resolve().name}, {self.version}")
 
     def _frame(self, index: int) -> dict[str, Any]:
@@ -163,7 +165,9 @@ class Root:
         classes = point_classes(self._nusc, self._samples[index][1], self.path, len(points))
         colours = height_colours(ego[:, 2]) if classes is None else PALETTE[classes]
         by = "height" if classes is None else "class"
-        return f"LiDAR sweep by {by}, frame 40 m", birds_eye_points(ego, colours, EGO_BOX)
+        return f"LiDAR sweep by {by}, forward up, frame 40 m", birds_eye_points(
+            ego, colours, EGO_BOX
+        )
 
 
 def spread_indices(total: int, count: int | None) -> list[int]:
@@ -179,7 +183,8 @@ def reference_statistics(references: References) -> dict[str, Any]:
         UserError: a file is missing or damaged.
     """
     labels = _label_files(references.gts)
-    histograms = [label_histogram(read_label(path)) for path in tqdm(labels, desc="reference gts")]
+    with tqdm(labels, desc="reference labels", unit="frame", disable=not labels) as files:
+        histograms = [label_histogram(read_label(path)) for path in files]
     scenes = [path.parents[1].name for path in labels]
     return {
         "labels": label_statistics(histograms, scenes) if labels else None,

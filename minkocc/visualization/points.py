@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-BACKGROUND = (24, 24, 28)
-_FRAME, _RING, _VEHICLE = (235, 235, 235), (70, 70, 76), (255, 255, 255)
+BACKGROUND = (96, 98, 104)  # neither the black of others nor the near white of manmade
+_FRAME, _RING, _VEHICLE = (235, 235, 235), (116, 118, 124), (255, 255, 255)
+_DOT = 2  # pixels
 
 
 def height_colours(z: NDArray[np.floating], low: float = -1.0, high: float = 5.4) -> NDArray:
@@ -49,7 +50,9 @@ def birds_eye_points(
     inside = (np.abs(points[:, :2]) < extent).all(1)
     order = np.argsort(points[inside, 2], kind="stable")
     row, column = np.floor((extent - points[inside, :2][order]) * scale).astype(int).T
-    canvas[row, column] = colours[inside][order]
+    for down, right in np.ndindex(_DOT, _DOT):
+        place = np.minimum(row + down, size - 1), np.minimum(column + right, size - 1)
+        canvas[place] = colours[inside][order]
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     draw.rectangle(_pixels(_square(frame), extent, scale), outline=_FRAME)
