@@ -40,6 +40,7 @@ from minkocc.datasets.transforms.loading import (
     LoadPseudoLabels,
     read_lidar,
 )
+from minkocc.info_file import InfoError
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import Keyframe, contact_sheet
@@ -95,7 +96,7 @@ class Root:
             for sample in scene_samples(self._nusc, scene)
         ]
         if not self._samples:
-            raise InputError(f"{root / version} holds no keyframe: check --root and --version")
+            raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
 
     def statistics(
         self, max_frames: int | None = None, seed: int = 0, workers: int = 1

@@ -129,6 +129,13 @@ def test_wrong_places_are_told_in_a_line(describe, synthetic_root, tmp_path):
     expect_error(empty, "holds no labels.npz")
 
 
+def test_a_root_without_keyframes(describe, linked_root):
+    scenes = linked_root / VERSION / "scene.json"
+    scenes.unlink()
+    scenes.write_text("[]")
+    expect_error(describe(linked_root, VERSION), "holds no keyframe", "--version")
+
+
 def test_impossible_numbers_are_refused(describe, synthetic_root):
     done = describe(synthetic_root, VERSION, "--max-frames", 0)
     assert done.returncode == 2
@@ -158,7 +165,7 @@ def references():
 @pytest.mark.data
 @absent
 def test_beside_real_files(describe, synthetic_root, references, tmp_path):
-    few = ("--max-frames", 2, "--keyframes-on-sheet", 0)
+    few = ("--keyframes-on-sheet", 0)
     done = describe(synthetic_root, VERSION, *few, *references)
     assert done.returncode == 0, done.stderr
     found = statistics(tmp_path)["references"]
