@@ -144,10 +144,12 @@ def _distribution_rows(sweep: Mapping[str, Any], real: Part) -> Iterator[Row]:
 
 
 def _probe_title(probe: Mapping[str, Any]) -> str:
-    accuracy = probe["with_sky"]["accuracy"]
-    verdict = "under" if accuracy < _TARGET else "NOT under"
+    said = []
+    for side, words in (("with_sky", "with sky"), ("without_sky", "without")):
+        accuracy = probe[side]["accuracy"]
+        said.append(f"{accuracy:.3f} {words} ({'under' if accuracy < _TARGET else 'NOT under'})")
     return (
-        f"Colour probe: accuracy {accuracy:.3f}, {verdict} the synthetic world's target of "
+        f"Colour probe: accuracy {', '.join(said)}; the synthetic world's target is under "
         f"{_TARGET} (logistic regression from RGB, {len(probe['train_scenes'])} scenes to fit, "
         f"{len(probe['test_scenes'])} to test)"
     )
