@@ -22,11 +22,11 @@ from minkocc.synthetic.world import World
 _SPACING = 0.13  # metres between surface samples: about ten to a voxel's face
 _SIGHT = 60.0  # metres; beyond the grid's farthest corner from its middle
 _ORIGINS = 8
+_ACTOR_STRIDE = 7  # one of so many samples stands for an actor
+_SKIN = 0.05  # metres before a sample within which its own surface hides nothing
 _MAX_RETURNS = 220_000
 _GROUND = tuple(class_id(n) for n in ("driveable_surface", "other_flat", "sidewalk", "terrain"))
-_VEGETATION = category_index("static.vegetation")
 _NO_SURFACE = (category_index("noise"), category_index("vehicle.ego"))
-_HASH = np.array([1, 1 << 20, 1 << 40], np.int64)  # global coordinates are positive and small
 # A single ray may only touch a voxel's corner: of so many rays, one more must cross it.
 _RAYS_PER_CROSSING = 12_000
 _CAMERA_GRID = (200, 112)  # rays across and down a view
@@ -71,69 +71,70 @@ class Sight:
     """What the LiDAR could see from the scene's keyframes.
 
     Args:
-        points: ``(N, 3)`` points of static surfaces in its line of sight, global frame, metres.
+        samples: ``(N,)`` which surface samples of scenery and ground were in its line of sight.
         whole: numbers of seen objects that count as seen all over.
         lidar_poses: LiDAR-to-global at every keyframe.
         returns: ``(N, 3)`` points of every keyframe, LiDAR frame, metres.
     """
 
-    points: FloatArray
+    samples: npt.NDArray[np.bool_]
     whole: npt.NDArray[np.int32]
     lidar_poses: tuple[FloatArray, ...]
     returns: tuple[npt.NDArray[np.float32], ...]
 
 
-def _fan(height: float) -> FloatArray:
-    """Directions of the LiDAR's field of view that strike level ground at even distances.
-
-    Args:
-        height: of the LiDAR, metres.
-    """
-    down = -np.arctan(height / np.arange(2.6, _SIGHT, 0.36))
-    up = np.arange(down[-1], BEAM_ELEVATIONS[-1], np.radians(0.5))[1:]
-    elevation = np.concatenate([down[down > BEAM_ELEVATIONS[0]], up])[None]
-    azimuth = np.arange(720)[:, None] * (2 * np.pi / 720)
-    shape = (azimuth.size, elevation.size)
-    x, y = np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation)
-    rays: FloatArray = np.stack([x, y, np.broadcast_to(np.sin(elevation), shape)], -1)
-    return rays.reshape(-1, 3)
-
-
 def look_around(
-    world: World,
     tracer: Tracer,
+    samples: SurfaceSamples,
     times: Sequence[float],
     sweeps: Sequence[LidarSweep],
 ) -> Sight:
-    """Look from every keyframe's LiDAR position, far more densely than its beams do.
+    """Look at every surface sample from the LiDAR's positions at the keyframes.
 
     Args:
-        world: the scene.
         tracer: of the world.
+        samples: of its surfaces.
         times: of the keyframes, seconds.
         sweeps: of the keyframes.
     """
-    still = len(world.static.faces)
-    owners = [s.owner for s in sweeps]
-    fan, points = _fan(world.rig.lidar.translation[2]), []
+    world = tracer.world
     poses = [world.sensor_pose(LIDAR, time) for time in times]
+    seen = np.zeros(len(samples.points), np.bool_)
+    whole = set(np.unique(np.concatenate([s.owner for s in sweeps])).tolist())
     for i in np.unique(np.round(np.linspace(0, len(times) - 1, min(len(times), _ORIGINS)))):
-        origin = poses[int(i)][:3, 3]
-        hits = tracer.trace(origin, fan, times[int(i)])
-        hit = (hits.face >= 0) & (hits.face < still) & (hits.distance < _SIGHT)
-        points.append(origin + fan[hit] * hits.distance[hit, None])
-        owners.append(world.static.owner[hits.face[hit]])
-    every = np.concatenate(points)
-    _, first = np.unique(np.round(every * 8).astype(np.int32) @ _HASH, return_index=True)
-    plants = np.unique(world.static.owner[world.static.category == _VEGETATION])
-    actors = np.array([actor.number for actor in world.actors], np.int32)
-    seen = np.unique(np.concatenate(owners))
+        pose, time = poses[int(i)], times[int(i)]
+        open_ = np.flatnonzero(~seen)
+        seen[open_] = _in_sight(tracer, pose, samples.points[open_], time)
+        for actor, points in zip(world.actors, samples.actors):
+            if actor.number not in whole:
+                here = actor.pose(world.ground, time)
+                posed = points[::_ACTOR_STRIDE] @ here[:3, :3].T + here[:3, 3]
+                if _in_sight(tracer, pose, posed.astype(np.float32), time).any():
+                    whole.add(actor.number)
+    plants = samples.owner[seen & (samples.classes == class_id("vegetation"))]
+    actors = {actor.number for actor in world.actors}
     return Sight(
-        every[first],
-        seen[np.isin(seen, np.concatenate([actors, plants]))].astype(np.int32),
+        seen,
+        np.array(sorted((whole & actors) | set(plants.tolist())), np.int32),
         tuple(poses),
         tuple(s.points[~np.isin(s.category, _NO_SURFACE), :3] for s in sweeps),
     )
+
+
+def _in_sight(
+    tracer: Tracer, lidar2global: FloatArray, points: npt.NDArray[np.float32], time: float
+) -> npt.NDArray[np.bool_]:
+    """Which global points the LiDAR's field of view holds and nothing hides, ``(N,)``."""
+    local = (points - lidar2global[:3, 3].astype(np.float32)) @ lidar2global[:3, :3].astype(
+        np.float32
+    )
+    flat = np.hypot(local[:, 0], local[:, 1])
+    elevation = np.arctan2(local[:, 2], flat)
+    within = (elevation > BEAM_ELEVATIONS[0]) & (elevation < BEAM_ELEVATIONS[-1])
+    index = np.flatnonzero(within & (flat < _SIGHT))
+    seen = np.zeros(len(points), np.bool_)
+    seen[index] = ~tracer.blocked(lidar2global[:3, 3], points[index], time, _SKIN)
+    return seen
 
 
 def sample_world(world: World, positions: FloatArray, rng: np.random.Generator) -> SurfaceSamples:
@@ -242,7 +243,7 @@ def label_keyframe(
     solid = (semantics != FREE).reshape(OCC3D_GRID.shape)
 
     seen = np.zeros(OCC3D_GRID.num_voxels, np.bool_)
-    seen[_flat(sight.points, global2ego)[0]] = True
+    seen[flat[sight.samples[inside]]] = True
     seen[flat[np.isin(samples.owner[inside], sight.whole)]] = True
     for actor, voxels, kind in zip(world.actors, actor_voxels, samples.actor_classes):
         if actor.number in sight.whole:

@@ -137,7 +137,7 @@ class SceneWriter:
         sweeps = self._lidar()
         positions = np.stack([self._pose(time)[:3, 3] for time in times])
         samples = sample_world(self.world, positions, stream(spec.seed, spec.index, "surface"))
-        sight = look_around(self.world, self.tracer, times, sweeps)
+        sight = look_around(self.tracer, samples, times, sweeps)
         for keyframe, sweep in enumerate(sweeps):
             self._keyframe(keyframe, samples, sight)
             self._annotate(keyframe, sweep)

@@ -101,6 +101,30 @@ class Tracer:
             found |= self._moving_scene.run(start, rays, query="OCCLUDED") == 0
         return found
 
+    def blocked(
+        self, origin: npt.ArrayLike, points: Float32, time: float, skin: float
+    ) -> npt.NDArray[np.bool_]:
+        """Which points something hides from another point, ``(N,)``.
+
+        Args:
+            origin: ``(3,)`` global, metres.
+            points: ``(N, 3)`` global, metres.
+            time: of the movers, seconds.
+            skin: metres before each point that count as the point itself.
+        """
+        self._move_to(time)
+        start = np.ascontiguousarray(np.broadcast_to(np.asarray(origin, np.float32), points.shape))
+        rays = np.ascontiguousarray(points - start)
+        length = np.sqrt(np.einsum("ij,ij->i", rays, rays))
+        rays /= length[:, None]
+        limit = np.ascontiguousarray(np.maximum(length - np.float32(skin), np.float32(1e-3)))
+        found = np.asarray(
+            self._still_scene.run(start, rays, dists=limit.copy(), query="OCCLUDED") == 0
+        )
+        if self._moving_scene is not None:
+            found |= self._moving_scene.run(start, rays, dists=limit, query="OCCLUDED") == 0
+        return found
+
 
 def embree_scene(mesh: Mesh) -> EmbreeScene:
     """A mesh as Embree traces it."""

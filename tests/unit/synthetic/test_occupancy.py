@@ -58,7 +58,7 @@ def test_label_of_the_wall(walled: World) -> None:
     rng = np.random.default_rng(0)
     sweep = sweep_lidar(tracer, 0.0, rng)
     samples = sample_world(walled, pose[None, :3, 3], rng)
-    sight = look_around(walled, tracer, [0.0], [sweep])
+    sight = look_around(tracer, samples, [0.0], [sweep])
     depths = {c: take_picture(tracer, c, 0.0, (160, 90), rng).distance for c in CAMERAS}
     label = label_keyframe(walled, samples, sight, 0.0, dict.fromkeys(CAMERAS, 0.0), depths)
 
