@@ -15,6 +15,7 @@ from minkocc.synthetic.mesh import (
     PLAIN,
     SLABS,
     WINDOWS,
+    FloatArray,
     Mesh,
 )
 from minkocc.synthetic.tracer import Hits, Tracer
@@ -194,19 +195,20 @@ def _windows(
 
 
 def expose(
-    colour: Float32, size: tuple[int, int], rng: np.random.Generator
+    colour: Float32, size: tuple[int, int], tint: FloatArray, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
     """An 8-bit image of linear colours.
 
     Args:
         colour: ``(H * W, 3)`` linear RGB.
         size: width and height.
-        rng: draws exposure, white balance and sensor noise.
+        tint: ``(3,)`` factors of the white balance.
+        rng: draws exposure and sensor noise.
 
     Returns:
         ``(H, W, 3)`` RGB.
     """
-    gain = rng.uniform(0.85, 1.15) * rng.uniform(0.97, 1.03, 3).astype(np.float32)
+    gain = rng.uniform(0.8, 1.25) * rng.uniform(0.98, 1.02, 3) * tint
     # Automatic exposure follows the picture half-way.
     gain *= (0.34 / max(float(colour.mean()), 0.02)) ** 0.5
     image = colour.reshape(size[1], size[0], 3) * gain.astype(np.float32)

@@ -21,6 +21,7 @@ class Light:
         horizon: RGB of the sky at the horizon, and of haze.
         haze: distance in metres at which haze hides 63 %.
         clouds: from -1 for a clear sky to 1 for a covered one.
+        tint: RGB factors of the cameras' white balance.
         lamps: how strongly lamps and lit windows shine, 0 by day.
     """
 
@@ -31,6 +32,7 @@ class Light:
     horizon: FloatArray
     haze: float
     clouds: float
+    tint: FloatArray
     lamps: float
 
 
@@ -64,5 +66,6 @@ def draw_light(rng: np.random.Generator, dusk: bool) -> Light:
         bright * ((1 - 0.7 * grey) * horizon + 0.7 * grey * white),
         float(rng.uniform(250, 800)),
         float(rng.uniform(0.3, 0.8) if grey else rng.uniform(-0.6, 0.25)),
+        rng.uniform(0.9, 1.1, 3),
         0.9 if dusk else 0.0,
     )

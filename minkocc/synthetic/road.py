@@ -231,15 +231,16 @@ def strip(
 
 def ground_paints(rng: np.random.Generator) -> dict[int, Paint]:
     """Materials of the four ground categories; their colours overlap from scene to scene."""
-    asphalt = rng.uniform(0.16, 0.38)
-    slabs = rng.uniform(0.28, 0.55)
-    plaza = rng.uniform(0.22, 0.5)
+    asphalt = rng.uniform(0.1, 0.42)
+    slabs = rng.uniform(0.18, 0.55)
+    plaza = rng.uniform(0.18, 0.5)
     dry = rng.random()
-    grass = np.array([0.17 + 0.22 * dry, 0.27 + 0.04 * dry, 0.1 + 0.11 * dry])
-    grass *= rng.uniform(0.75, 1.25)
+    grass = np.array([0.15 + 0.24 * dry, 0.23 + 0.07 * dry, 0.09 + 0.12 * dry])
+    grass *= rng.uniform(0.7, 1.3)
     warm = rng.uniform(0.0, 0.12, 2)
+    tint = rng.uniform(-0.04, 0.08) * asphalt / 0.3
     return {
-        ROAD: _flat(ROAD, (asphalt, asphalt, asphalt * 1.03), ASPHALT, 0.12),
+        ROAD: _flat(ROAD, (asphalt + tint, asphalt, asphalt - tint), ASPHALT, 0.12),
         SIDEWALK: _flat(SIDEWALK, (slabs + warm[0], slabs, slabs - warm[0] * 0.5), SLABS, 0.25),
         OTHER_FLAT: _flat(OTHER_FLAT, (plaza + warm[1], plaza, plaza - warm[1]), PLAIN, 0.22),
         TERRAIN: _flat(TERRAIN, (grass[0], grass[1], grass[2]), GRASS, 0.4),

@@ -123,9 +123,9 @@ def _balconies(
 def _leaf_paint(rng: np.random.Generator) -> Paint:
     """Greens that reach into olive and brown, as terrain's do."""
     dry = rng.random() ** 2
-    colour = np.array([0.12 + 0.3 * dry, 0.26 + 0.06 * dry, 0.1 + 0.03 * dry]) * rng.uniform(
-        0.7, 1.4
-    )
+    fresh, faded = np.array([0.13, 0.22, 0.09]), np.array([0.4, 0.29, 0.16])
+    colour = ((1 - dry) * fresh + dry * faded) * rng.uniform(0.5, 1.5)
+    colour += rng.uniform(0.0, 0.5) * (colour.mean() - colour)
     red, green, blue = (float(c) for c in np.clip(colour, 0.02, 0.9))
     return Paint(_PLANT, (red, green, blue), LEAVES, 0.45)
 

@@ -88,7 +88,7 @@ def take_picture(
     colour = shade(tracer, hits, cam2global[:3, 3], directions, time, size, rng)
     shape = (size[1], size[0])
     return CameraFrame(
-        expose(colour, size, rng),
+        expose(colour, size, world.light.tint, rng),
         semantics.reshape(shape),
         owner.reshape(shape),
         hits.distance.reshape(shape),
