@@ -87,8 +87,9 @@ def colour_probe(train: Pixels, test: Pixels) -> dict[str, Any] | None:
 
     Returns:
         ``with_sky`` and ``without_sky``, JSON-ready, or None where the pixels to fit on are of one
-        class or there is none to test on. Each holds the numbers of pixels; ``accuracy`` over
-        pixels; ``majority_share``, what the most frequent class as a constant answer reaches;
+        class or there is none to test on. Each holds the numbers of pixels; ``accuracy`` over the
+        pixels of unknown scenes; ``familiar_accuracy``, between two halves of all pixels, so that
+        every scene's light is known; ``majority_share``, what the most frequent class as a constant answer reaches;
         ``balanced_accuracy``, the mean recall of a fit that weighs classes alike; ``chance``, what
         a constant answer reaches there; and per class its share of the tested pixels and its recall
         under either fit.
@@ -102,6 +103,8 @@ def colour_probe(train: Pixels, test: Pixels) -> dict[str, Any] | None:
 def _probe(train: Pixels, test: Pixels) -> dict[str, Any] | None:
     if not test.ids.size or len(np.unique(train.ids)) < 2:
         return None
+    whole = Pixels.joined([train, test])
+    familiar = _fit(Pixels(whole.rgb[::2], whole.ids[::2]), None).predict(whole.rgb[1::2])
     plain, balanced = (_fit(train, weight).predict(test.rgb) for weight in (None, "balanced"))
     present, counts = np.unique(test.ids, return_counts=True)
     classes = {}
@@ -116,6 +119,7 @@ def _probe(train: Pixels, test: Pixels) -> dict[str, Any] | None:
         "train_pixels": int(train.ids.size),
         "test_pixels": int(test.ids.size),
         "accuracy": float((plain == test.ids).mean()),
+        "familiar_accuracy": float((familiar == whole.ids[1::2]).mean()),
         "majority_share": float(counts.max() / test.ids.size),
         "balanced_accuracy": float(np.mean([c["balanced_recall"] for c in classes.values()])),
         "chance": 1 / len(present),

@@ -53,8 +53,8 @@ def draw_light(rng: np.random.Generator, dusk: bool) -> Light:
         ]
     )
     warm = rng.uniform(0.25, 0.5) if dusk else rng.uniform(0.02, 0.12)
-    direct = (0.12 if grey else 1.15) * (0.45 if dusk else 1.0)
-    diffuse = (0.75 if grey else 0.5) * (0.3 if dusk else 1.0)
+    direct = (0.12 if grey else 1.15) * (0.55 if dusk else 1.0)
+    diffuse = (0.75 if grey else 0.5) * (0.42 if dusk else 1.0)
     bright = 0.4 if dusk else 1.0
     blue, white = np.array([0.3, 0.5, 0.85]), np.array([0.72, 0.74, 0.76])
     horizon = (1 - warm) * np.array([0.78, 0.84, 0.9]) + warm * np.array([1.0, 0.66, 0.42])
@@ -66,6 +66,6 @@ def draw_light(rng: np.random.Generator, dusk: bool) -> Light:
         bright * ((1 - 0.7 * grey) * horizon + 0.7 * grey * white),
         float(rng.uniform(250, 800)),
         float(rng.uniform(0.3, 0.8) if grey else rng.uniform(-0.6, 0.25)),
-        rng.uniform(0.9, 1.1, 3),
+        rng.uniform(0.94, 1.06, 3),
         0.9 if dusk else 0.0,
     )

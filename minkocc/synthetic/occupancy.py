@@ -29,7 +29,7 @@ _GROUND = tuple(class_id(n) for n in ("driveable_surface", "other_flat", "sidewa
 _NO_SURFACE = (category_index("noise"), category_index("vehicle.ego"))
 # How often a free voxel must be crossed to count as observed: once per so many rays of the scene.
 # A single ray may only touch a corner. A genuine Occ3D label has 20,491 free voxels in mask_camera,
-# as one crossing per 3,300 rays gives here; another is known to hold some 75,000. This lies between.
+# as one crossing per 3,300 rays gives here; others are known to hold 75,000. This lies between.
 _RAYS_PER_CROSSING = 5_000
 _CAMERA_GRID = (200, 112)  # rays across and down a view
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from minkocc.structures.taxonomy import CLASSES, NUM_IDS_2D, SKY_2D, UNLABELLED_2D, class_id
+from minkocc.structures.taxonomy import CLASSES, NUM_IDS_2D, UNLABELLED_2D, class_id
 from minkocc.synthetic.sensors import CameraFrame
 
 UInt8 = npt.NDArray[np.uint8]
@@ -44,6 +44,7 @@ _CONFUSIONS: dict[str, tuple[tuple[str, float], ...]] = {
 # Share of objects missed however large they are; 'others' has no prompt that works.
 _MISSED = {"others": 0.85, "trailer": 0.15, "construction_vehicle": 0.12, "barrier": 0.12}
 _USUALLY_MISSED = 0.04
+_SHARP, _BLURRED = 20.0, 50.0  # metres to where nothing is missed for distance, and to the most
 
 # Which ground is taken for which, in patches, and how often.
 _GROUND_CONFUSIONS = (
@@ -96,6 +97,8 @@ def _segments(frame: CameraFrame, rng: np.random.Generator) -> tuple[UInt8, Floa
     kinds = NUM_IDS_2D
     key = (frame.owner.astype(np.int64) + 1) * kinds + frame.semantics
     pixels = np.bincount(key.reshape(-1))
+    metres = np.where(np.isfinite(frame.distance), frame.distance, 0.0).reshape(-1)
+    away = np.bincount(key.reshape(-1), metres) / np.maximum(pixels, 1)
     label_of = np.zeros(len(pixels), np.uint8)
     score_of = np.zeros(len(pixels), np.float32)
     # A fixed number of draws per object keeps objects independent of each other.
@@ -103,28 +106,32 @@ def _segments(frame: CameraFrame, rng: np.random.Generator) -> tuple[UInt8, Floa
     whole = frame.semantics.size / 360_000
     for segment in np.flatnonzero(pixels):
         truth = int(segment % kinds)
-        label, score = _judge(truth, pixels[segment] / whole, segment >= kinds, draws[segment])
+        if segment >= kinds:
+            area, distance = pixels[segment] / whole, float(away[segment])
+            label, score = _judge(truth, area, distance, draws[segment])
+        else:
+            label, score = truth, 0.62 + 0.25 * draws[segment, 2]
         label_of[segment], score_of[segment] = label, score
     return label_of[key], score_of[key]
 
 
 def _judge(
-    truth: int, area: float, is_object: bool, draw: npt.NDArray[np.float64]
+    truth: int, area: float, distance: float, draw: npt.NDArray[np.float64]
 ) -> tuple[int, float]:
-    """What one segment is taken for, and how surely.
+    """What one object is taken for, and how surely; the small and the far are missed more often.
 
     Args:
         truth: 2D id.
         area: in pixels of an 800x450 image.
-        is_object: whether it is one object; ground and sky are not.
+        distance: metres.
         draw: ``(3,)`` uniform numbers.
     """
-    if truth == SKY_2D or not is_object:
-        return truth, 0.62 + 0.25 * draw[2]
     small = float(np.exp(-area / 130.0))
+    far = float(np.clip((distance - _SHARP) / _BLURRED, 0.0, 1.0))
     name = _NAMES[truth]
     missed = _MISSED.get(name, _USUALLY_MISSED)
     missed += (1 - missed) * (0.6 if truth not in _STUFF else 0.3) * small
+    missed += (1 - missed) * (0.4 if truth not in _STUFF else 0.1) * far
     if draw[0] < missed:
         return UNLABELLED_2D, 0.0
     threshold = 0.0
@@ -132,7 +139,7 @@ def _judge(
         threshold += share
         if draw[1] < threshold:
             return id_2d(other), 0.3 + 0.35 * draw[2]
-    return truth, 0.42 + 0.45 * draw[2] - 0.15 * small
+    return truth, 0.42 + 0.45 * draw[2] - 0.15 * small - 0.1 * far
 
 
 def _field(shape: tuple[int, ...], cells: int, rng: np.random.Generator) -> Float32:

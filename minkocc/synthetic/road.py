@@ -238,7 +238,7 @@ def ground_paints(rng: np.random.Generator) -> dict[int, Paint]:
     grass = np.array([0.15 + 0.24 * dry, 0.23 + 0.07 * dry, 0.09 + 0.12 * dry])
     grass *= rng.uniform(0.7, 1.3)
     warm = rng.uniform(0.0, 0.12, 2)
-    tint = rng.uniform(-0.04, 0.08) * asphalt / 0.3
+    tint = rng.uniform(-0.02, 0.035) * asphalt / 0.3
     return {
         ROAD: _flat(ROAD, (asphalt + tint, asphalt, asphalt - tint), ASPHALT, 0.12),
         SIDEWALK: _flat(SIDEWALK, (slabs + warm[0], slabs, slabs - warm[0] * 0.5), SLABS, 0.25),

@@ -22,9 +22,17 @@ def test_colour_that_decides():
     for side, classes in (("with_sky", 3), ("without_sky", 2)):
         assert found[side]["accuracy"] > 0.99
         assert found[side]["balanced_accuracy"] > 0.99
+        assert found[side]["familiar_accuracy"] > 0.99
         assert len(found[side]["classes"]) == classes
         assert found[side]["chance"] == 1 / classes
     assert found["with_sky"]["classes"]["car"]["recall"] > 0.99
+
+
+def test_another_light_deceives_in_unknown_scenes_alone():
+    first, second = pixels(0, True), pixels(1, True)
+    bright = Pixels(np.minimum(second.rgb, 127) + 128, second.ids)
+    found = colour_probe(first, bright)["with_sky"]
+    assert found["accuracy"] < found["familiar_accuracy"] - 0.2
 
 
 def test_colour_that_says_nothing():

@@ -10,7 +10,9 @@ from minkocc.synthetic.pseudo_labels import clean, degrade, id_2d
 from minkocc.synthetic.sensors import CameraFrame
 
 
-def street(objects: list[tuple[str, int]], size: tuple[int, int] = (800, 450)) -> CameraFrame:
+def street(
+    objects: list[tuple[str, int]], size: tuple[int, int] = (800, 450), distance: float = 10.0
+) -> CameraFrame:
     """Sky over road, and objects of a class and edge length in pixels, side by side."""
     width, height = size
     semantics = np.full((height, width), SKY_2D, np.uint8)
@@ -22,12 +24,12 @@ def street(objects: list[tuple[str, int]], size: tuple[int, int] = (800, 450)) -
         owner[200 : 200 + edge, left : left + edge] = number
         left += edge + 4
     image = np.zeros((height, width, 3), np.uint8)
-    return CameraFrame(image, semantics, owner, np.full((height, width), 10, np.float32))
+    return CameraFrame(image, semantics, owner, np.full((height, width), distance, np.float32))
 
 
-def share_kept(name: str, edge: int) -> float:
+def share_kept(name: str, edge: int, distance: float = 10.0) -> float:
     """Share of an object's pixels that keep their label, over many draws."""
-    frame = street([(name, edge)] * 8)
+    frame = street([(name, edge)] * 8, distance=distance)
     shares = []
     for seed in range(12):
         labels, _ = degrade(frame, np.random.default_rng(seed))
@@ -46,6 +48,12 @@ def test_clean_labels_are_the_truth() -> None:
 def test_small_objects_are_missed_more_often() -> None:
     small, large = share_kept("car", 8), share_kept("car", 80)
     assert small < 0.75 < large
+
+
+def test_far_objects_are_missed_more_often() -> None:
+    near, far = share_kept("car", 40, 10.0), share_kept("car", 40, 80.0)
+    assert far < near - 0.2
+    assert near > 0.8
 
 
 def test_others_are_mostly_unlabelled() -> None:
