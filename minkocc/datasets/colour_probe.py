@@ -89,10 +89,10 @@ def colour_probe(train: Pixels, test: Pixels) -> dict[str, Any] | None:
         ``with_sky`` and ``without_sky``, JSON-ready, or None where the pixels to fit on are of one
         class or there is none to test on. Each holds the numbers of pixels; ``accuracy`` over the
         pixels of unknown scenes; ``familiar_accuracy``, between two halves of all pixels, so that
-        every scene's light is known; ``majority_share``, what the most frequent class as a constant answer reaches;
-        ``balanced_accuracy``, the mean recall of a fit that weighs classes alike; ``chance``, what
-        a constant answer reaches there; and per class its share of the tested pixels and its recall
-        under either fit.
+        every scene's light is known; ``majority_share``, what the most frequent class as a constant
+        answer reaches; ``balanced_accuracy``, the mean recall of a fit that weighs classes alike;
+        ``chance``, what a constant answer reaches there; and per class its share of the tested
+        pixels and its recall under either fit.
     """
     with_sky, without_sky = _probe(train, test), _probe(train.without_sky(), test.without_sky())
     if with_sky is None or without_sky is None:
