@@ -7,6 +7,7 @@ from pathlib import Path
 
 from minkocc.cli import add_debug, run_tool
 from minkocc.structures.errors import UserError
+from minkocc.synthetic.verify import format_report, verify_dataset
 from minkocc.synthetic.writer import Settings, write_dataset
 
 
@@ -34,8 +35,28 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set of other parameters"
     )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read everything back and measure how far sensors and labels agree",
+    )
     add_debug(parser)
     return parser.parse_args()
+
+
+def verify(root: Path, workers: int) -> None:
+    """Print what a check of the whole set finds.
+
+    Raises:
+        UserError: it found a problem.
+    """
+    report = verify_dataset(root, workers)
+    print(format_report(report))
+    if report["num_problems"]:
+        raise UserError(
+            f"{root} has {report['num_problems']} problems, listed above; the first: "
+            f"{report['problems'][0]}"
+        )
 
 
 def main() -> None:
@@ -54,6 +75,8 @@ def main() -> None:
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     print(f"{args.out}: {done['written']} scenes written, {done['skipped']} already there")
+    if args.verify:
+        verify(args.out, args.workers)
 
 
 if __name__ == "__main__":
