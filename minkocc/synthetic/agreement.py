@@ -133,9 +133,12 @@ def read_keyframe(nusc: NuScenes, token: str, with_views: bool) -> Keyframe:
     sample, root = nusc.get("sample", token), Path(nusc.dataroot)
     lidar = nusc.get("sample_data", sample["data"][LIDAR])
     points = np.fromfile(root / lidar["filename"], np.float32).reshape(-1, 5)[:, :3]
-    category = np.fromfile(root / nusc.get("lidarseg", lidar["token"])["filename"], np.uint8)
+    path = root / nusc.get("lidarseg", lidar["token"])["filename"]
+    category = np.fromfile(path, np.uint8)
     if len(category) != len(points):
-        raise ValueError(f"{len(category)} lidarseg labels for {len(points)} points")
+        raise ValueError(
+            f"{path} has {len(category)} labels for {len(points)} points: write the scene anew"
+        )
     scene = nusc.get("scene", sample["scene_token"])["name"]
     with np.load(root / "gts" / scene / token / "labels.npz") as label:
         semantics, mask_camera = label["semantics"], label["mask_camera"] > 0

@@ -21,7 +21,15 @@ from minkocc.synthetic.rig import BEAM_ELEVATIONS
 _POINT = 5 * np.dtype(np.float32).itemsize
 _JPEG_END = b"\xff\xd9"
 # What json, numpy and Pillow raise over a damaged file.
-_UNREADABLE = (OSError, ValueError, TypeError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _LABEL_ARRAYS = ("semantics", "mask_lidar", "mask_camera")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from nuscenes.nuscenes import NuScenes
 
+from minkocc.synthetic.tables import VERSION
 from minkocc.synthetic.writer import Settings, write_dataset
 
 TINY = Settings(
@@ -26,3 +28,9 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("synthetic") / "one"
     write_dataset(root, TINY, workers=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def nusc(tiny_root: Path) -> NuScenes:
+    """The tiny data set, loaded by nuscenes-devkit."""
+    return NuScenes(version=VERSION, dataroot=str(tiny_root), verbose=False)

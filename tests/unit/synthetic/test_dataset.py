@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from nuscenes.nuscenes import NuScenes
 from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import box_in_image
@@ -17,9 +20,14 @@ from minkocc.structures.taxonomy import CAMERAS, CATEGORY_TO_ID, FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 
-@pytest.fixture(scope="module")
-def nusc(tiny_root: Path) -> NuScenes:
-    return NuScenes(version="v1.0-synthetic", dataroot=str(tiny_root), verbose=False)
+@pytest.fixture
+def figures() -> Iterator[None]:
+    """Figures are drawn without a screen and closed after the test."""
+    before = matplotlib.get_backend()
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+    plt.switch_backend(before)
 
 
 def pose(record: dict) -> np.ndarray:
@@ -91,21 +99,12 @@ def test_cameras_have_their_own_time_and_pose(nusc: NuScenes) -> None:
         assert len(poses) == len(CAMERAS)
 
 
-def test_boxes_are_seen_and_hold_their_points(nusc: NuScenes) -> None:
+def test_boxes_are_seen_by_cameras(nusc: NuScenes) -> None:
     in_images = 0
     for sample in nusc.sample:
         assert sample["anns"]
-        data, points, _ = lidar_keyframe(nusc, sample)
-        _, boxes, _ = nusc.get_sample_data(data["token"])
-        for box in boxes:
-            annotation = nusc.get("sample_annotation", box.token)
-            local = (points - box.center) @ box.rotation_matrix
-            width, length, height = box.wlh
-            near = np.abs(local) <= np.array([length, width, height]) / 2 + 0.1
-            assert near.all(1).sum() >= 0.95 * annotation["num_lidar_pts"] > 0
         for channel in CAMERAS:
-            token = sample["data"][channel]
-            _, boxes, intrinsics = nusc.get_sample_data(token)
+            _, boxes, intrinsics = nusc.get_sample_data(sample["data"][channel])
             in_images += sum(box_in_image(b, intrinsics, (320, 180)) for b in boxes)
     assert in_images > 5
 
@@ -122,29 +121,15 @@ def test_annotations_are_chained_by_instance(nusc: NuScenes) -> None:
         assert annotation["token"] == instance["last_annotation_token"]
 
 
-def test_points_lie_in_voxels_of_their_class(nusc: NuScenes) -> None:
+def test_points_lie_in_observed_voxels(nusc: NuScenes) -> None:
     for sample in nusc.sample:
-        data, points, classes = lidar_keyframe(nusc, sample)
-        assert len(points) == len(classes) > 10_000
+        data, points, _ = lidar_keyframe(nusc, sample)
+        assert len(points) > 10_000
         calibrated = nusc.get("calibrated_sensor", data["calibrated_sensor_token"])
         lidar2ego = pose(calibrated)
         index = OCC3D_GRID.to_index(points @ lidar2ego[:3, :3].T + lidar2ego[:3, 3])
-        inside = OCC3D_GRID.contains(index)
-        index, classes = index[inside], classes[inside]
-        arrays = label(nusc, sample)
-        found = arrays["semantics"][tuple(index.T)]
-        observed = arrays["mask_lidar"][tuple(index.T)]
-        # Range noise moves points over a voxel's border: the voxel itself or one beside it.
-        around = np.stack(
-            [
-                arrays["semantics"][tuple(np.clip(index + step, 0, (199, 199, 15)).T)]
-                for step in np.vstack([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
-            ]
-        )
-        assert (found != FREE).mean() > 0.95
-        assert ((found == classes) | (around == classes).any(0)).mean() > 0.97
-        assert (found == classes).mean() > 0.9
-        assert observed.mean() > 0.95
+        inside = index[OCC3D_GRID.contains(index)]
+        assert label(nusc, sample)["mask_lidar"][tuple(inside.T)].mean() > 0.95
 
 
 def test_masks_nest_and_hold_the_labels(nusc: NuScenes) -> None:
@@ -197,3 +182,42 @@ def test_map_masks_load(nusc: NuScenes) -> None:
         log = nusc.get("log", scene["log_token"])
         mask = nusc.get("map", log["map_token"])["mask"]
         assert mask.is_on_mask(ego[0], ego[1])
+
+
+@pytest.mark.usefixtures("figures")
+@pytest.mark.parametrize("channel", ["CAM_FRONT", "LIDAR_TOP"])
+def test_devkit_renders_measurements_with_boxes(
+    nusc: NuScenes, channel: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "boxes.png"
+    nusc.render_sample_data(nusc.sample[0]["data"][channel], out_path=str(out), verbose=False)
+    assert_drawn(out)
+
+
+@pytest.mark.usefixtures("figures")
+def test_devkit_renders_point_labels(nusc: NuScenes, tmp_path: Path) -> None:
+    out = tmp_path / "lidarseg.png"
+    token = nusc.sample[0]["data"]["LIDAR_TOP"]
+    nusc.render_sample_data(
+        token, with_anns=False, show_lidarseg=True, out_path=str(out), verbose=False
+    )
+    assert_drawn(out)
+
+
+@pytest.mark.usefixtures("figures")
+@pytest.mark.parametrize("labels", [False, True])
+def test_devkit_renders_points_in_an_image(nusc: NuScenes, labels: bool, tmp_path: Path) -> None:
+    out = tmp_path / "points.png"
+    nusc.render_pointcloud_in_image(
+        nusc.sample[1]["token"],
+        camera_channel="CAM_BACK",
+        show_lidarseg=labels,
+        out_path=str(out),
+        verbose=False,
+    )
+    assert_drawn(out)
+
+
+def assert_drawn(path: Path) -> None:
+    with Image.open(path) as image:
+        assert np.asarray(image.convert("RGB")).std() > 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +98,43 @@ def test_tool_reports_errors_in_one_line(
     with pytest.raises(SystemExit, match="2"):
         call("--out", "x", "--image-size", "big")
     assert tool.image_size("320x180") == (320, 180)
+
+
+def test_tool_verifies_what_is_there(
+    tiny: Settings,
+    tiny_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(tiny_root, root)
+    tool = load_tool()
+    arguments = ["--train-scenes", "1", "--val-scenes", "1", "--keyframes", "2", "--seed", "3"]
+    arguments += ["--image-size", "320x180", "--clean-pseudo-labels", "--verify"]
+    monkeypatch.setattr(sys, "argv", ["create_synthetic.py", "--out", str(root), *arguments])
+    run_tool(tool.main)
+    said = capsys.readouterr().out
+    assert "0 scenes written, 2 already there" in said
+    assert "points_in_boxes" in said
+    assert "problem" not in said
+
+    picture = next((root / "samples" / "CAM_BACK").iterdir())
+    picture.write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="1"):
+        run_tool(tool.main)
+    streams = capsys.readouterr()
+    assert f"problem: {picture} cannot be read" in streams.out
+    errors = [line for line in streams.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert str(picture) in errors[0]
+
+    # The remedy of the message helps.
+    for scene in (root / ".scenes").iterdir():
+        if scene.stem in errors[0]:
+            scene.unlink()
+    run_tool(tool.main)
+    assert tree(root) == tree(tiny_root)
 
 
 def test_images_are_not_blank(tiny_root: Path) -> None:
