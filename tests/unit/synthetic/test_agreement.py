@@ -194,6 +194,14 @@ def test_a_miscounted_box_is_noticed() -> None:
     assert counts(found, "boxes_count_points/nearly") == (1, 1)
 
 
+def test_points_of_a_parked_car_are_not_under_way() -> None:
+    keyframe = hand_made()
+    parked = tuple(dataclasses.replace(record, moves=False) for record in keyframe.boxes)
+    found = points_in_voxels(dataclasses.replace(keyframe, boxes=parked))
+    assert counts(found, "moving_in_voxels") == (2, 2)
+    assert counts(found, "moving_in_voxels/under_way") == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("step", "right"),
     [
@@ -249,6 +257,16 @@ def test_pixels_that_show_their_voxel() -> None:
     assert counts(found, "labels_in_images/near") == (8, 8)
     assert counts(found, "labels_in_images/far") == (0, 0)
     assert counts(found, "labels_in_images/exact") == (8, 8)
+
+
+def test_rays_go_through_the_centres_of_pixels() -> None:
+    semantics = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+    x, y, z = OCC3D_GRID.to_index(np.array([10.1, 0.1, -0.3]))
+    semantics[x, y - 1 : y + 3, z] = class_id("manmade")
+    keyframe = hand_made(semantics=semantics, mask_camera=semantics != FREE)
+    found = labels_in_images(keyframe, looking_ahead(np.full((64, 96), SKY_2D, np.uint8)))
+    # 38.4 to 51.2 across and 33.6 to 36.8 down: of every eighth pixel only (44.5, 36.5).
+    assert counts(found, "labels_in_images") == (0, 1)
 
 
 def test_pixels_that_show_something_else() -> None:
