@@ -44,7 +44,7 @@ _ATTRIBUTES = {
     "pedestrian.standing": "The human is standing.",
     "pedestrian.sitting_lying_down": "The human is sitting or lying.",
 }
-_BOX_MARGIN = 0.07  # metres between an object and each face of its box
+_BOX_MARGIN = 0.05  # metres between an object and each face of its box
 _VISIBILITY = ("v0-40", "v40-60", "v60-80", "v80-100")
 _BEAM_AREA = (2 * np.pi / 1084) * np.radians(41.34 / 31)  # steradians per LiDAR ray
 
