@@ -100,7 +100,7 @@ def shade(
     soft = cv2.blur(open_sky.reshape(size[1], size[0]), (_SOFT, _SOFT)).reshape(-1)[seen]
     lit = _sunlight(tracer, lifted, normal, time)[:, None] * light.sun_colour.astype(np.float32)
     # Faces that look up get more of the sky than walls, and what is hidden lives on bounced light.
-    above = (0.75 + 0.25 * normal[:, 2]) * (0.45 + 0.55 * soft)
+    above = (0.82 + 0.18 * normal[:, 2]) * (0.45 + 0.55 * soft)
     lit = lit + above[:, None] * light.sky_light.astype(np.float32)
     lamps = mesh.texture[face] == LAMP
     lit[lamps] = np.maximum(lit[lamps], np.float32(2.2 * light.lamps))

@@ -43,7 +43,7 @@ def draw_light(rng: np.random.Generator, dusk: bool) -> Light:
         rng: draws it.
         dusk: whether the sun is about to set.
     """
-    azimuth, grey = rng.uniform(0, 2 * np.pi), float(rng.random() < 0.3)
+    azimuth, grey = rng.uniform(0, 2 * np.pi), float(rng.random() < 0.45)
     elevation = rng.uniform(0.08, 0.22) if dusk else rng.uniform(0.5, 1.15)
     sun: FloatArray = np.array(
         [

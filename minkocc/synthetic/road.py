@@ -231,7 +231,7 @@ def strip(
 
 def ground_paints(rng: np.random.Generator) -> dict[int, Paint]:
     """Materials of the four ground categories; their colours overlap from scene to scene."""
-    asphalt = rng.uniform(0.1, 0.42)
+    asphalt = rng.uniform(0.09, 0.34)
     slabs = rng.uniform(0.18, 0.55)
     plaza = rng.uniform(0.18, 0.5)
     dry = rng.random()

@@ -19,7 +19,7 @@ def add_buildings(site: Site) -> None:
     """Rows of houses along the main road, behind its lots and along its side roads."""
     for zone in site.plan.zones:
         if zone.kind in ("houses", "lot"):
-            yard = 25.0 if zone.kind == "lot" else float(site.rng.uniform(0.4, 4.5))
+            yard = 25.0 if zone.kind == "lot" else float(site.rng.uniform(1.5, 8.0))
             _row_of_houses(site, zone, yard)
         elif zone.kind == "side_road":
             for way in (1, -1):
@@ -33,7 +33,7 @@ def _row_of_houses(site: Site, zone: Zone, yard: float) -> None:
         length = float(min(rng.uniform(8, 22), zone.end - at - 0.5))
         depth = float(rng.uniform(8, 14))
         d = zone.side * (site.plan.walk(zone.side)[1] + yard + depth / 2 + 1)
-        mesh = scenery.building(rng, length, depth)
+        mesh = scenery.building(rng, length, depth, site.tone)
         site.add_scenery(mesh, at + length / 2, d, site.facing(zone.side), 0.05)
         at += length + float(rng.choice([0.3, rng.uniform(1.5, 5.0)]))
 
@@ -48,7 +48,7 @@ def _side_street(site: Site, zone: Zone, way: int) -> None:
         # A house's front faces -y: turned by a quarter it looks along the road.
         yaw = site.ground.road.sign * way * -np.pi / 2
         if at + length < plan.reach[zone.side] - 2:
-            mesh = scenery.building(rng, length, depth)
+            mesh = scenery.building(rng, length, depth, site.tone)
             site.add_scenery(mesh, s, zone.side * (at + length / 2), yaw, 0.3)
         at += length + float(rng.choice([0.4, rng.uniform(2.0, 12.0)]))
 
@@ -95,10 +95,11 @@ def add_plants(site: Site) -> None:
             s = float(rng.uniform(zone.start, zone.end))
             plant(s, zone.side * (walk + 1.0 + depth * rng.random() ** 1.5))
     for side in (1, -1):
-        if plan.verge[side] > 1.0:
-            d = side * (plan.kerb(side) + plan.verge[side] / 2)
-            for s in np.arange(plan.start + 5, plan.end, rng.uniform(7, 14)):
-                plant(float(s), d)
+        verge = plan.verge[side]
+        away = plan.kerb(side) + verge / 2 if verge > 1.0 else plan.walk(side)[1] + 0.7
+        if verge > 1.0 or rng.random() < 0.7:
+            for s in np.arange(plan.start + 5, plan.end, rng.uniform(6, 12)):
+                site.add_scenery(scenery.tree(rng), float(s), side * away, margin=-1.5)
 
 
 def _row(site: Site, build: Callable[[], Mesh], count: int, step: float, inset: float) -> bool:

@@ -23,28 +23,30 @@ _MANMADE = "static.manmade"
 _PLANT = "static.vegetation"
 
 
-def wall_colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Plaster, brick, stone or concrete."""
+def wall_colour(rng: np.random.Generator, tone: float = 1.0) -> tuple[float, float, float]:
+    """Plaster, brick, stone or concrete, ``tone`` times as light as usual."""
     shades = (
-        (0.62, 0.58, 0.5), (0.42, 0.24, 0.17), (0.5, 0.5, 0.5), (0.72, 0.7, 0.66),
-        (0.55, 0.42, 0.3), (0.35, 0.36, 0.38), (0.33, 0.36, 0.28), (0.3, 0.25, 0.2),
+        (0.62, 0.58, 0.5), (0.42, 0.24, 0.17), (0.5, 0.5, 0.5), (0.78, 0.76, 0.72),
+        (0.5, 0.41, 0.3), (0.35, 0.36, 0.38), (0.33, 0.38, 0.26), (0.24, 0.26, 0.2),
+        (0.42, 0.42, 0.43), (0.6, 0.62, 0.66),
     )  # fmt: skip
-    colour = np.array(shades[rng.integers(len(shades))]) * rng.uniform(0.75, 1.2)
+    colour = np.array(shades[rng.integers(len(shades))]) * rng.uniform(0.65, 1.3) * tone
     red, green, blue = np.clip(colour + rng.normal(0, 0.02, 3), 0.05, 0.9)
     return float(red), float(green), float(blue)
 
 
-def building(rng: np.random.Generator, length: float, depth: float) -> Mesh:
+def building(rng: np.random.Generator, length: float, depth: float, tone: float) -> Mesh:
     """A house whose front faces -y: walls, plinth, roof, and some of wing, door, balconies, shop.
 
     Args:
         rng: draws shape and colours.
         length: along x, metres.
         depth: along y, metres.
+        tone: how light the walls of this town are, 1 as usual.
     """
     low = rng.random() < 0.4
     height = float(rng.uniform(3.6, 7.0) if low else rng.uniform(8.0, 22.0))
-    wall = Paint(_MANMADE, wall_colour(rng), WINDOWS, 0.3)
+    wall = Paint(_MANMADE, wall_colour(rng, tone), WINDOWS, 0.3)
     trim = Paint(_MANMADE, wall_colour(rng), reflectance=0.3)
     parts = [
         box((0, 0, height / 2 + 0.3), (length, depth, height - 0.6), wall),
@@ -123,7 +125,7 @@ def _balconies(
 def _leaf_paint(rng: np.random.Generator) -> Paint:
     """Greens that reach into olive and brown, as terrain's do."""
     dry = rng.random() ** 2
-    fresh, faded = np.array([0.13, 0.22, 0.09]), np.array([0.4, 0.29, 0.16])
+    fresh, faded = np.array([0.17, 0.25, 0.12]), np.array([0.42, 0.31, 0.18])
     colour = ((1 - dry) * fresh + dry * faded) * rng.uniform(0.5, 1.5)
     colour += rng.uniform(0.0, 0.5) * (colour.mean() - colour)
     red, green, blue = (float(c) for c in np.clip(colour, 0.02, 0.9))
@@ -132,7 +134,7 @@ def _leaf_paint(rng: np.random.Generator) -> Paint:
 
 def tree(rng: np.random.Generator) -> Mesh:
     """A trunk under a crown of several balls, or a conifer."""
-    height = rng.uniform(4.0, 9.0)
+    height = rng.uniform(4.5, 10.0)
     bark = Paint(_PLANT, (0.25, 0.19, 0.14), LEAVES, 0.3)
     leaves = _leaf_paint(rng)
     crown = rng.uniform(0.22, 0.4) * height

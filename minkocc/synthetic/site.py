@@ -23,6 +23,8 @@ _CHECKS = 10  # moments a second at which places are compared
 class Site:
     """Collects the objects of one scene and keeps them apart.
 
+    ``tone`` is how light the walls of this town are, 1 as usual.
+
     Args:
         plan: of the ground.
         ground: that the objects stand on.
@@ -42,6 +44,7 @@ class Site:
         rng: np.random.Generator,
     ) -> None:
         self.plan, self.ground, self.drive, self.line, self.rng = plan, ground, drive, line, rng
+        self.tone = float(rng.uniform(0.6, 1.5))
         self.actors: list[Actor] = []
         self.scenery: list[Mesh] = []
         self._count = 0

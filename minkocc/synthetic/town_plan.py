@@ -309,7 +309,7 @@ def _zones(
     """Cut one side into zones; with ``lot``, one of them lies beside the ego's path."""
     zones: list[Zone] = []
     at, end = span
-    weights = {"houses": rng.uniform(0.5, 0.8), "park": rng.uniform(0.1, 0.35), "side_road": 0.06}
+    weights = {"houses": rng.uniform(0.5, 0.8), "park": rng.uniform(0.2, 0.55), "side_road": 0.06}
     lot_at = rng.uniform(-5.0, ego_end + 15.0)
     mouth = np.inf if junction is None else junction - SIDE_ROAD / 2
     while at < end:
