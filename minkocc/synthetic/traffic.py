@@ -13,6 +13,7 @@ from minkocc.synthetic.road import Ground
 MIN_TIME = -0.1
 """Start of a scene in seconds from its first LiDAR keyframe; cameras trigger a little earlier."""
 _STEP = 0.05  # seconds between the rows of a track
+_ARC_STEPS = 24
 _SLACK = 0.4  # seconds by which tracks outlast the scene at both ends
 
 
@@ -52,30 +53,27 @@ def route(points: npt.ArrayLike, radius: float) -> Route:
         radius: of the arcs, metres; smaller where the legs are too short for it.
     """
     corners = np.asarray(points, np.float64)
-    pieces = [corners[0]]
-    for before, corner, after in zip(corners, corners[1:], corners[2:]):
-        into, out = corner - before, after - corner
-        legs = np.linalg.norm(into), np.linalg.norm(out)
-        into, out = into / legs[0], out / legs[1]
-        turn = np.arctan2(into[0] * out[1] - into[1] * out[0], into @ out)
+    ways = np.diff(corners, axis=0)
+    legs = np.linalg.norm(ways, axis=1)
+    ways /= legs[:, None]
+    facing = np.unwrap(np.arctan2(ways[:, 1], ways[:, 0]))
+    pieces, yaws = [corners[:1]], [facing[:1]]
+    for i, corner in enumerate(corners[1:-1]):
+        turn = facing[i + 1] - facing[i]
         half = np.tan(abs(turn) / 2)
-        cut = min(radius * half, 0.48 * legs[0], 0.48 * legs[1])
+        cut = min(radius * half, 0.48 * legs[i], 0.48 * legs[i + 1])
         if cut < 1e-6:
             continue
-        centre_side = np.array([-into[1], into[0]]) * np.sign(turn)
-        arc = cut / half
-        angle = np.linspace(0, abs(turn), 24)[:, None]
+        arc, into = cut / half, ways[i]
+        inwards = np.sign(turn) * np.array([-into[1], into[0]])
+        angle = np.linspace(0, abs(turn), _ARC_STEPS)[:, None]
         start = corner - cut * into
-        pieces += list(start + arc * (np.sin(angle) * into + (1 - np.cos(angle)) * centre_side))
-    line = np.array([*pieces, corners[-1]])
-    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
-    line = line[np.concatenate([[True], steps > 1e-9])]
-    steps = np.diff(line, axis=0)
-    size = np.linalg.norm(steps, axis=1)
-    yaw = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
-    # A vertex faces half-way between its two steps; ends have one.
-    at_vertex = np.concatenate([yaw[:1], (yaw[:-1] + yaw[1:]) / 2, yaw[-1:]])
-    return Route(np.concatenate([[0.0], np.cumsum(size)]), line[:, 0], line[:, 1], at_vertex)
+        pieces.append(start + arc * (np.sin(angle) * into + (1 - np.cos(angle)) * inwards))
+        yaws.append(facing[i] + np.sign(turn) * angle[:, 0])
+    line = np.concatenate([*pieces, corners[-1:]])
+    size = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    yaw = np.concatenate([*yaws, facing[-1:]])
+    return Route(np.concatenate([[0.0], np.cumsum(size)]), line[:, 0], line[:, 1], yaw)
 
 
 @dataclass(frozen=True)
