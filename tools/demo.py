@@ -23,6 +23,7 @@ from minkocc.evaluation.report import table
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
+from minkocc.synthetic.writer import Settings, is_outdated
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/minkocc_semi_a10_mini.py"
@@ -87,6 +88,8 @@ def main() -> None:
     demo = Demo(options.work_dir)
     sizes = ("--train-scenes", TRAIN_SCENES, "--val-scenes", VAL_SCENES, "--keyframes", KEYFRAMES)
     world = (*sizes, "--seed", 0, "--workers", options.workers)
+    if is_outdated(Path(DATA), Settings(TRAIN_SCENES, VAL_SCENES, KEYFRAMES)):
+        world += ("--overwrite",)
     demo.step(
         "make data",
         lambda: demo.tool("create_synthetic.py", "--out", DATA, *world),

@@ -19,7 +19,7 @@ from minkocc.worker_pool import WorkerPool
 
 _PARAMETERS = "synthetic.json"
 _FINISHED = ".scenes"  # one file of records per finished scene
-_FORMAT = 1
+_FORMAT = 2  # counts up whenever the same settings give other files
 _OWN = (
     "samples",
     "sweeps",
@@ -105,7 +105,9 @@ def write_dataset(
     with WorkerPool(workers) as pool:
         _prepare(out, settings.parameters(), overwrite)
         specs = settings.specs(out)
-        missing = [spec for spec in specs if not _record_file(spec).exists()]
+        missing = [spec for spec in specs if _records(spec) is None]
+        if missing:
+            _remove_leftovers(out)
         written = pool.run(_write_scene, missing)
         for _ in tqdm(written, total=len(missing), desc="scenes", unit="scene"):
             pass
@@ -115,6 +117,15 @@ def write_dataset(
     write_json(out / "splits.json", {"train": names[:train], "val": names[train:]})
     write_json(out / "pseudo_labels" / "meta.json", _meta(settings))
     return {"written": len(missing), "skipped": len(specs) - len(missing)}
+
+
+def is_outdated(out: Path, settings: Settings) -> bool:
+    """Whether ``out`` holds these settings as an earlier version of this package wrote them."""
+    note = out / _PARAMETERS
+    if not note.is_file():
+        return False
+    before = json.loads(note.read_text(encoding="utf-8"))
+    return bool(before != settings.parameters() == {**before, "format": _FORMAT})
 
 
 def _prepare(out: Path, parameters: dict[str, Any], overwrite: bool) -> None:
@@ -150,6 +161,22 @@ def _record_file(spec: SceneSpec) -> Path:
     return spec.out / _FINISHED / f"{spec.name}.json"
 
 
+def _records(spec: SceneSpec) -> tables.Tables | None:
+    """The records of a finished scene; None if it is not finished or its file is damaged."""
+    try:
+        records: tables.Tables = json.loads(_record_file(spec).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return records
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Delete the half-written files of a run that was killed."""
+    for name in _OWN:
+        for path in (out / name).rglob("*.part"):
+            path.unlink(missing_ok=True)
+
+
 def _write_scene(spec: SceneSpec) -> str:
     """Write one scene and, last, the records that mark it as finished."""
     cv2.setNumThreads(1)  # processes are the parallelism
@@ -162,7 +189,7 @@ def _write_tables(out: Path, specs: list[SceneSpec]) -> None:
     merged: tables.Tables = {name: [] for name in tables.TABLE_NAMES}
     merged.update(tables.constant_tables())
     for spec in specs:
-        for name, records in json.loads(_record_file(spec).read_text()).items():
+        for name, records in (_records(spec) or {}).items():
             merged[name] += records
     for name, records in merged.items():
         write_json(out / tables.VERSION / f"{name}.json", records)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import json
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +18,9 @@ import pytest
 from PIL import Image
 
 from minkocc.cli import run_tool
-from minkocc.synthetic.writer import Settings, write_dataset
+from minkocc.synthetic.writer import Settings, is_outdated, write_dataset
+
+ROOT = Path(__file__).parents[3]
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -28,7 +33,7 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def load_tool() -> ModuleType:
-    path = Path(__file__).parents[3] / "tools" / "create_synthetic.py"
+    path = ROOT / "tools" / "create_synthetic.py"
     spec = importlib.util.spec_from_file_location("create_synthetic", path)
     assert spec is not None
     assert spec.loader is not None
@@ -61,6 +66,53 @@ def test_second_run_skips_and_a_lost_scene_is_written_again(tmp_path: Path) -> N
         write_dataset(root, other)
     write_dataset(root, other, overwrite=True)
     assert set(tree(root)).isdisjoint(k for k in before if k.startswith(("samples", "gts")))
+
+
+def test_a_damaged_record_is_a_scene_to_write_again(tmp_path: Path) -> None:
+    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+    write_dataset(tmp_path / "set", small)
+    before = tree(tmp_path / "set")
+    record = tmp_path / "set" / ".scenes" / "scene-0001.json"
+    record.write_text(record.read_text()[:100])
+    assert write_dataset(tmp_path / "set", small) == {"written": 1, "skipped": 0}
+    assert tree(tmp_path / "set") == before
+
+
+def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
+    sizes = ["--train-scenes", "2", "--val-scenes", "1", "--keyframes", "1", "--seed", "9"]
+    small = Settings(2, 1, 1, seed=9, image_size=(64, 36))
+    write_dataset(tmp_path / "whole", small)
+    out, tool = tmp_path / "killed", ROOT / "tools" / "create_synthetic.py"
+    command = [sys.executable, str(tool), "--out", str(out), *sizes, "--image-size", "64x36"]
+    command += ["--workers", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    # In the midst of a scene: pictures are written last.
+    while time.monotonic() < deadline and len(list(out.glob("samples/CAM_FRONT/*.jpg"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / "splits.json").exists()
+    assert len(list(out.glob(".scenes/*.json"))) < 3
+    leftover = out / "samples" / "CAM_BACK" / ".half.jpg.part"
+    leftover.parent.mkdir(parents=True, exist_ok=True)
+    leftover.write_bytes(b"half")
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+def test_outdated_sets_are_known(tmp_path: Path) -> None:
+    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+    assert not is_outdated(tmp_path, small)
+    note = tmp_path / "synthetic.json"
+    note.write_text(json.dumps(small.parameters()))
+    assert not is_outdated(tmp_path, small)
+    note.write_text(json.dumps({**small.parameters(), "format": 1}))
+    assert is_outdated(tmp_path, small)
+    assert not is_outdated(tmp_path, dataclasses.replace(small, seed=6))
+    with pytest.raises(FileExistsError, match="format 1 -> 2"):
+        write_dataset(tmp_path, small)
 
 
 def test_foreign_directory_is_left_alone(tiny: Settings, tmp_path: Path) -> None:
