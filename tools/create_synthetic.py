@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import Any
 
 from minkocc.cli import add_debug, run_tool
+from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
+from minkocc.structures.files import write_json
 from minkocc.synthetic.verify import format_report, verify_dataset
 from minkocc.synthetic.writer import Settings, write_dataset
 
@@ -40,12 +44,15 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="read everything back and measure how far sensors and labels agree",
     )
+    parser.add_argument(
+        "--report", type=Path, help="JSON file for the time taken and for what --verify finds"
+    )
     add_debug(parser)
     return parser.parse_args()
 
 
-def verify(root: Path, workers: int) -> None:
-    """Print what a check of the whole set finds.
+def verify(root: Path, workers: int) -> dict[str, Any]:
+    """Print what a check of the whole set finds, and return it.
 
     Raises:
         UserError: it found a problem.
@@ -57,11 +64,13 @@ def verify(root: Path, workers: int) -> None:
             f"{root} has {report['num_problems']} problems, listed above; the first: "
             f"{report['problems'][0]}"
         )
+    return report
 
 
 def main() -> None:
     """Create the data set, or go on with it."""
     args = parse_args()
+    started = time.monotonic()
     try:
         settings = Settings(
             args.train_scenes,
@@ -74,9 +83,14 @@ def main() -> None:
         done = write_dataset(args.out, settings, args.workers, args.overwrite)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
-    print(f"{args.out}: {done['written']} scenes written, {done['skipped']} already there")
-    if args.verify:
-        verify(args.out, args.workers)
+    seconds = time.monotonic() - started
+    speed = seconds / (done["written"] * settings.keyframes) if done["written"] else None
+    paces = f" ({speed:.2f} s a keyframe)" if speed else ""
+    print(f"{args.out}: {done['written']} scenes written{paces}, {done['skipped']} already there")
+    verified = verify(args.out, args.workers) if args.verify else None
+    if args.report:
+        figures = {"seconds_a_keyframe": speed, "workers": args.workers, "verify": verified}
+        write_json(args.report, {**provenance(), **settings.parameters(), **figures})
 
 
 if __name__ == "__main__":

@@ -221,3 +221,32 @@ def test_devkit_renders_points_in_an_image(nusc: NuScenes, labels: bool, tmp_pat
 def assert_drawn(path: Path) -> None:
     with Image.open(path) as image:
         assert np.asarray(image.convert("RGB")).std() > 10
+
+
+def test_boxes_have_the_velocity_of_their_attribute(nusc: NuScenes) -> None:
+    moving = standing = 0
+    for annotation in nusc.sample_annotation:
+        if not (annotation["prev"] or annotation["next"]):
+            continue
+        speed = float(np.linalg.norm(nusc.box_velocity(annotation["token"])[:2]))
+        names = {nusc.get("attribute", token)["name"] for token in annotation["attribute_tokens"]}
+        if names & {"vehicle.moving", "pedestrian.moving", "cycle.with_rider"}:
+            assert 0.3 < speed < 16
+            moving += 1
+        else:
+            assert speed < 1e-6
+            standing += 1
+    assert moving > 10
+    assert standing > 10
+
+
+def test_scenes_have_the_rigs_of_both_vehicles(nusc: NuScenes) -> None:
+    focal, vehicles = {}, set()
+    for scene in nusc.scene:
+        sample = nusc.get("sample", scene["first_sample_token"])
+        data = nusc.get("sample_data", sample["data"]["CAM_FRONT"])
+        camera = nusc.get("calibrated_sensor", data["calibrated_sensor_token"])
+        focal[scene["name"]] = camera["camera_intrinsic"][0][0] * 1600 / 320
+        vehicles.add(nusc.get("log", scene["log_token"])["vehicle"])
+    assert focal == pytest.approx({"scene-0001": 1266.417, "scene-0002": 1252.813}, abs=0.01)
+    assert vehicles == {"n015", "n008"}

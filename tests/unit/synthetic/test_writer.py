@@ -164,12 +164,17 @@ def test_tool_verifies_what_is_there(
     tool = load_tool()
     arguments = ["--train-scenes", "1", "--val-scenes", "1", "--keyframes", "2", "--seed", "3"]
     arguments += ["--image-size", "320x180", "--clean-pseudo-labels", "--verify"]
+    arguments += ["--report", str(tmp_path / "report.json")]
     monkeypatch.setattr(sys, "argv", ["create_synthetic.py", "--out", str(root), *arguments])
     run_tool(tool.main)
     said = capsys.readouterr().out
     assert "0 scenes written, 2 already there" in said
     assert "points_in_boxes" in said
     assert "problem" not in said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["seconds_a_keyframe"] is None  # nothing was written
+    assert report["verify"]["figures"]["points_in_boxes"]["share"] > 0.99
+    assert {"commit", "machine", "command", "seed", "keyframes"} <= report.keys()
 
     picture = next((root / "samples" / "CAM_BACK").iterdir())
     picture.write_bytes(b"no picture")
