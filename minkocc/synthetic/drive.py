@@ -19,6 +19,7 @@ TURN_RADIUS = {"turn_right": 5.6, "turn_left": 8.5}
 RUN_UP = 20.0
 """Metres of the ego vehicle's route before its place at time 0."""
 
+_LATERAL = 3.0  # metres per second squared that a turn may push to the side
 _APPROACH = 0.35  # share of a turning drive before the arc
 _AFTER = 32.0  # metres at most that it goes on into the side road
 
@@ -73,7 +74,8 @@ def _speed(
 ) -> FloatArray:
     """Metres per second at every moment; it changes by less than 3 m/s in a second."""
     if manoeuvre.startswith("turn"):
-        return np.full_like(time, rng.uniform(4.2, 5.6))
+        fastest = np.sqrt(_LATERAL * TURN_RADIUS[manoeuvre])
+        return np.full_like(time, rng.uniform(0.82, 1.0) * fastest)
     if manoeuvre == "stop":
         first, brake = rng.uniform(0.1, 0.2) * duration, rng.uniform(1.8, 2.8)
         fastest = min(rng.uniform(5.0, 9.0), max(2.0, 0.6 * duration * brake))

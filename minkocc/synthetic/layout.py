@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minkocc.synthetic import road_users, roadside, vehicles
+from minkocc.synthetic.drive import MANOEUVRES
 from minkocc.synthetic.site import Site
 
 RARE: tuple[str, ...] = (
@@ -21,8 +22,10 @@ RARE: tuple[str, ...] = (
 
 
 def rare_classes(scene_index: int) -> tuple[str, ...]:
-    """The rare classes a scene must hold: each is in two of any three consecutive scenes."""
-    return tuple(name for i, name in enumerate(RARE) if (scene_index + i) % 3)
+    """The rare classes a scene must hold: each in two of three scenes of a round of manoeuvres."""
+    # Shifted from round to round, so that no manoeuvre goes without a class for good.
+    place = scene_index + scene_index // len(MANOEUVRES)
+    return tuple(name for i, name in enumerate(RARE) if (place + i) % 3)
 
 
 def furnish(site: Site, rare: tuple[str, ...]) -> None:
@@ -50,12 +53,15 @@ def _place_rare(site: Site, name: str) -> None:
         wanted = int(rng.integers(1, 3))
         site.retry(lambda: road_users.two_wheeler(site, build, site.near_s()), wanted)
     else:
-        places = [road_users.park, road_users.drive_by, road_users.park_off_road]
-        if name in ("truck", "bus") and rng.random() < 0.5:
-            places = [road_users.drive_by, road_users.park, road_users.park_off_road]
-        elif name in ("trailer", "construction_vehicle"):
-            places.remove(road_users.drive_by)
-        mesh = vehicles.VEHICLES[name](rng)
-        for place in places:
-            if site.retry(lambda: place(site, mesh, site.near_s()), 1, 40):  # noqa: B023
-                break
+        _place_rare_vehicle(site, name)
+
+
+def _place_rare_vehicle(site: Site, name: str) -> None:
+    """Parked or driving by: where it finds a place within sight of the ego vehicle's path."""
+    places = [road_users.park_at_kerb, road_users.park_off_road, road_users.stop_in_lane]
+    if name in ("truck", "bus"):
+        places.insert(int(site.rng.integers(2)), road_users.drive_by)
+    mesh = vehicles.VEHICLES[name](site.rng)
+    for place in places:
+        if site.retry(lambda: place(site, mesh, site.near_s()), 1, 40):  # noqa: B023
+            break

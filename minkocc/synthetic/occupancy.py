@@ -22,6 +22,7 @@ from minkocc.synthetic.world import World
 _SPACING = 0.13  # metres between surface samples: about ten to a voxel's face
 _SIGHT = 60.0  # metres; beyond the grid's farthest corner from its middle
 _ORIGINS = 8
+_APART = 4.0  # metres; samples are kept within ``_SIGHT`` and so much of a place
 _ACTOR_STRIDE = 7  # one of so many samples stands for an actor
 _SKIN = 0.05  # metres before a sample within which its own surface hides nothing
 _MAX_RETURNS = 220_000
@@ -155,9 +156,9 @@ def sample_world(world: World, positions: FloatArray, rng: np.random.Generator) 
     near = _select(scenery, gap < _SIGHT + size)
     points, face = sample_surface(near, _SPACING, rng)
     gap = np.full(len(points), np.inf)
-    for position in positions[:: max(1, len(positions) // 8)]:
+    for position in positions[_apart(positions)]:
         gap = np.minimum(gap, np.hypot(points[:, 0] - position[0], points[:, 1] - position[1]))
-    kept = (gap < _SIGHT + 4) & (points[:, 2] < positions[:, 2].max() + 8)
+    kept = (gap < _SIGHT + _APART) & (points[:, 2] < positions[:, 2].max() + 8)
     actors = [sample_surface(a.mesh, _SPACING * 0.7, rng)[0] for a in world.actors]
     return SurfaceSamples(
         points[kept].astype(np.float32),
@@ -166,6 +167,15 @@ def sample_world(world: World, positions: FloatArray, rng: np.random.Generator) 
         tuple(actors),
         tuple(int(CATEGORY_CLASS[a.mesh.category[0]]) for a in world.actors),
     )
+
+
+def _apart(positions: FloatArray) -> list[int]:
+    """Places of a drive some metres apart, the first and the last among them."""
+    steps = np.linalg.norm(np.diff(positions[:, :2], axis=0), axis=1)
+    travelled = np.concatenate([[0.0], np.cumsum(steps)])
+    count = int(np.ceil(travelled[-1] / _APART)) + 1
+    wanted = np.linspace(0.0, travelled[-1], count)
+    return [*np.unique(np.searchsorted(travelled, wanted - 1e-9)).tolist(), len(positions) - 1]
 
 
 def _select(mesh: Mesh, faces: npt.NDArray[np.bool_]) -> Mesh:

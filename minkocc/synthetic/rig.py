@@ -213,19 +213,15 @@ def lidar_directions() -> npt.NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=32)
-def camera_directions(
-    mount: Mount, size: tuple[int, int], stride: int = 1
-) -> npt.NDArray[np.float64]:
+def camera_directions(mount: Mount, size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Directions with unit depth through pixel centres, ``(rows * columns, 3)``, camera frame.
 
     Args:
         mount: of the camera.
         size: image width and height in pixels.
-        stride: use the centre of every block of this many pixels.
     """
     intrinsics = mount.intrinsics(size)
-    u = np.arange(stride / 2, size[0], stride)
-    v = np.arange(stride / 2, size[1], stride)
+    u, v = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
     x = (u - intrinsics[0, 2]) / intrinsics[0, 0]
     y = (v - intrinsics[1, 2]) / intrinsics[1, 1]
     grid: npt.NDArray[np.float64] = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 1.0), -1)

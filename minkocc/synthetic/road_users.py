@@ -10,7 +10,7 @@ from minkocc.synthetic import street_objects, vehicles
 from minkocc.synthetic.drive import Drive, follow
 from minkocc.synthetic.mesh import FloatArray, Mesh
 from minkocc.synthetic.site import Site
-from minkocc.synthetic.town_plan import SIDE_LANE
+from minkocc.synthetic.town_plan import SIDE_LANE, Zone
 from minkocc.synthetic.traffic import Route, Track, route
 
 _LANE_MIX = {"car": 0.78, "truck": 0.16, "bus": 0.02, "motorcycle": 0.04}
@@ -88,7 +88,7 @@ def _behind(site: Site) -> bool:
 
 def _through_junction(site: Site) -> bool:
     """A vehicle that crosses the main road or turns at its junction."""
-    rng, speed = site.rng, site.rng.uniform(3.8, 5.5)
+    rng, speed = site.rng, site.rng.uniform(3.4, 4.2)
     line = _junction_route(site)
     if line is None:
         return False
@@ -124,41 +124,57 @@ def _junction_route(site: Site) -> Route | None:
 
 def _park_some(site: Site) -> bool:
     name = "car" if site.rng.random() < 0.9 else "truck"
-    return park(site, vehicles.VEHICLES[name](site.rng), site.some_s())
+    return park(site, vehicles.VEHICLES[name](site.rng))
 
 
-def park(site: Site, mesh: Mesh, s: float) -> bool:
-    """A vehicle in a parking strip, on a lot or at the edge of a side road.
-
-    Args:
-        site: that it stands on.
-        mesh: of the vehicle.
-        s: where along the road, metres, if it does not stand on a lot or a side road.
-    """
+def park(site: Site, mesh: Mesh) -> bool:
+    """A vehicle on a lot, at the edge of a side road or in a parking strip."""
     plan, rng, side = site.plan, site.rng, site.some_side()
     lots = [z for z in plan.zones if z.side == side and z.kind == "lot"]
     roads = [z for z in plan.side_roads if z.side == side]
     draw = rng.random()
     if lots and draw < 0.35:
-        zone = lots[rng.integers(len(lots))]
-        half = (mesh.bounds()[1] - mesh.bounds()[0])[1] / 2
-        if zone.end - zone.start < 2 * half + 1:
-            return False
-        s = float(rng.uniform(zone.start + half + 0.4, zone.end - half - 0.4))
-        row = float(rng.choice([4.0, 9.8, 19.0]))
-        d, yaw = side * (plan.walk(side)[1] + row), float(rng.choice([1, -1]) * np.pi / 2)
-    elif roads and draw < 0.6:
-        zone = roads[rng.integers(len(roads))]
-        way = site.some_side()
-        s, yaw = zone.middle + way * 3.0, way * side * np.pi / 2
-        d = side * (plan.walk(side)[1] + rng.uniform(11.0, 40.0))
-        if site.drive.turn == side and zone.middle == plan.junction:
-            return False
-    elif plan.parking[side] and not plan.near_side_road(s, 7.0, side):
-        d, yaw = side * (plan.kerb(side) - 1.4), site.along(side)
-    else:
+        return _park_on_lot(site, mesh, lots[rng.integers(len(lots))])
+    if roads and draw < 0.6:
+        return _park_in_side_road(site, mesh, roads[rng.integers(len(roads))])
+    return park_at_kerb(site, mesh, site.some_s())
+
+
+def _park_on_lot(site: Site, mesh: Mesh, zone: Zone) -> bool:
+    """In one of three rows across a lot."""
+    rng, half = site.rng, float(np.ptp(mesh.vertices[:, 1])) / 2
+    if zone.end - zone.start < 2 * half + 1:
         return False
+    s = float(rng.uniform(zone.start + half + 0.4, zone.end - half - 0.4))
+    d = zone.side * (site.plan.walk(zone.side)[1] + float(rng.choice([4.0, 9.8, 19.0])))
+    yaw = float(rng.choice([1, -1]) * np.pi / 2)
     return site.add_actor(mesh, Track.still(s, d, yaw), "vehicle.parked")
+
+
+def _park_in_side_road(site: Site, mesh: Mesh, zone: Zone) -> bool:
+    """At the kerb of a side road, except of the one that the ego vehicle takes."""
+    if site.drive.turn == zone.side and zone.middle == site.plan.junction:
+        return False
+    way = site.some_side()
+    d = zone.side * (site.plan.walk(zone.side)[1] + site.rng.uniform(11.0, 40.0))
+    track = Track.still(zone.middle + way * 3.0, d, way * zone.side * np.pi / 2)
+    return site.add_actor(mesh, track, "vehicle.parked")
+
+
+def park_at_kerb(site: Site, mesh: Mesh, s: float) -> bool:
+    """A vehicle in a parking strip of the main road; ``s`` in metres along it."""
+    plan, side = site.plan, site.some_side()
+    if not plan.parking[side] or plan.near_side_road(s, 7.0, side):
+        return False
+    d = side * (plan.kerb(side) - 1.4)
+    return site.add_actor(mesh, Track.still(s, d, site.along(side)), "vehicle.parked")
+
+
+def stop_in_lane(site: Site, mesh: Mesh, s: float) -> bool:
+    """A vehicle that stands in the outermost oncoming lane; ``s`` in metres along the road."""
+    d = site.plan.lane_centre(1, site.plan.lanes[1] - 1)
+    track = Track.still(s, d, site.along(1))
+    return site.add_actor(mesh, track, "vehicle.stopped", 0.8)
 
 
 def park_off_road(site: Site, mesh: Mesh, s: float) -> bool:

@@ -12,6 +12,7 @@ from minkocc.synthetic.site import Site
 from minkocc.synthetic.town_plan import SIDE_ROAD, Zone
 from minkocc.synthetic.traffic import Track
 
+_SLANT = 0.8  # metres by which a row of barriers or cones closes in on the lanes at most
 _TREE_LINE = 50.0  # metres from the road beyond which nothing is planted
 
 
@@ -33,7 +34,7 @@ def _row_of_houses(site: Site, zone: Zone, yard: float) -> None:
         length = float(min(rng.uniform(8, 22), zone.end - at - 0.5))
         depth = float(rng.uniform(8, 14))
         d = zone.side * (site.plan.walk(zone.side)[1] + yard + depth / 2 + 1)
-        mesh = scenery.building(rng, length, depth, site.tone)
+        mesh = scenery.building(rng, length, depth, site.plan.tone)
         site.add_scenery(mesh, at + length / 2, d, site.facing(zone.side), 0.05)
         at += length + float(rng.choice([0.3, rng.uniform(1.5, 5.0)]))
 
@@ -48,7 +49,7 @@ def _side_street(site: Site, zone: Zone, way: int) -> None:
         # A house's front faces -y: turned by a quarter it looks along the road.
         yaw = site.ground.road.sign * way * -np.pi / 2
         if at + length < plan.reach[zone.side] - 2:
-            mesh = scenery.building(rng, length, depth, site.tone)
+            mesh = scenery.building(rng, length, depth, site.plan.tone)
             site.add_scenery(mesh, s, zone.side * (at + length / 2), yaw, 0.3)
         at += length + float(rng.choice([0.4, rng.uniform(2.0, 12.0)]))
 
@@ -65,8 +66,9 @@ def add_furniture(site: Site) -> None:
         for s in np.arange(plan.start + rng.uniform(2, 20), plan.end, rng.uniform(18, 32)):
             site.add_scenery(scenery.lamp(rng), s, side * edge, site.facing(side), -0.2)
         for _ in range(int(rng.integers(4, 9))):
-            yaw = site.along(side)
-            site.add_scenery(scenery.sign(rng), site.some_s(), side * edge, yaw, 0.0)
+            mesh = scenery.sign(rng)
+            away = plan.kerb(side) + 0.25 + float(np.abs(mesh.vertices[:, 1]).max())
+            site.add_scenery(mesh, site.some_s(), side * away, site.along(side), 0.0)
         outer = plan.walk(side)[1] + 0.35
         for _ in range(int(rng.integers(14, 26))):
             length = float(rng.uniform(4, 16))
@@ -81,9 +83,11 @@ def add_plants(site: Site) -> None:
     """Trees and bushes in parks, gardens and verges."""
     rng, plan = site.rng, site.plan
 
-    def plant(s: float, d: float) -> None:
-        build = scenery.tree if rng.random() < 0.6 else scenery.bush
-        site.add_scenery(build(rng), s, d, float(rng.uniform(0, 6.28)), -1.0)
+    def plant(s: float, d: float, border: float) -> None:
+        mesh = scenery.tree(rng) if rng.random() < 0.6 else scenery.bush(rng)
+        # No twig hangs over the sidewalk.
+        if abs(d) - np.abs(mesh.vertices[:, :2]).max() > border:
+            site.add_scenery(mesh, s, d, float(rng.uniform(0, 6.28)), -1.0)
 
     for zone in plan.zones:
         if zone.kind == "side_road":
@@ -93,20 +97,27 @@ def add_plants(site: Site) -> None:
         depth = _TREE_LINE - walk
         for _ in range(int(dense * depth * (zone.end - zone.start))):
             s = float(rng.uniform(zone.start, zone.end))
-            plant(s, zone.side * (walk + 1.0 + depth * rng.random() ** 1.5))
+            plant(s, zone.side * (walk + 1.0 + depth * rng.random() ** 1.5), walk)
     for side in (1, -1):
         verge = plan.verge[side]
         away = plan.kerb(side) + verge / 2 if verge > 1.0 else plan.walk(side)[1] + 0.7
         if verge > 1.0 or rng.random() < 0.7:
             for s in np.arange(plan.start + 5, plan.end, rng.uniform(6, 12)):
-                site.add_scenery(scenery.tree(rng), float(s), side * away, margin=-1.5)
+                _plant_street_tree(site, float(s), side * away)
+
+
+def _plant_street_tree(site: Site, s: float, d: float) -> None:
+    """A tree whose crown hangs over whatever passes below: only its trunk takes a place."""
+    mesh = scenery.street_tree(site.rng)
+    reach = float(np.abs(mesh.vertices[:, :2]).max())
+    site.add_scenery(mesh, s, d, margin=0.35 - reach)
 
 
 def _row(site: Site, build: Callable[[], Mesh], count: int, step: float, inset: float) -> bool:
     """Static objects in a line beside the lanes, some metres of it slanting."""
     side, s = site.some_side(), site.near_s()
     d = side * (site.plan.lanes_edge(side) + inset)
-    slant = -side * site.rng.uniform(0.0, 0.12)
+    slant = -side * site.rng.uniform(0.0, _SLANT) / (count * step)
     yaw = np.pi / 2 + np.arctan(slant)
     placed = 0
     for i in range(count):

@@ -158,8 +158,8 @@ class SceneWriter:
             time, is_key = i * SWEEP_INTERVAL, i % SWEEPS_PER_KEYFRAME == 0
             pose = self._pose(time)
             sweep = sweep_lidar(self.tracer, time, self._stream(LIDAR, i))
-            nearest = (i + SWEEPS_PER_KEYFRAME // 2 - 1) // SWEEPS_PER_KEYFRAME
-            own, path = self.output.measurement(LIDAR, round(time * 1e6), pose, nearest, is_key)
+            following = -(-i // SWEEPS_PER_KEYFRAME)  # a sweep belongs to the next keyframe
+            own, path = self.output.measurement(LIDAR, round(time * 1e6), pose, following, is_key)
             files.write_bytes(self.spec.out / path, sweep.points.tobytes())
             if is_key:
                 kept.append(sweep)
@@ -216,9 +216,10 @@ class SceneWriter:
             if count:
                 pose = actor.pose(self.world.ground, time)
                 distance = float(np.linalg.norm(pose[:2, 3] - ego[:2, 3]))
+                sample, attribute = self.spec.sample(keyframe), actor.attribute_at(time)
                 self.output.records["sample_annotation"].append(
                     tables.annotation(
-                        self.spec.key, self.spec.sample(keyframe), actor, pose, count, distance
+                        self.spec.key, sample, actor, attribute, pose, count, distance
                     )
                 )
 

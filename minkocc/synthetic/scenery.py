@@ -21,6 +21,7 @@ from minkocc.synthetic.vehicles import any_colour
 
 _MANMADE = "static.manmade"
 _PLANT = "static.vegetation"
+_CLEARANCE = 3.6  # metres under the crown of a street tree
 
 
 def wall_colour(rng: np.random.Generator, tone: float = 1.0) -> tuple[float, float, float]:
@@ -147,13 +148,31 @@ def tree(rng: np.random.Generator) -> Mesh:
             for f in (0.18, 0.4, 0.6)
         ]
         return concatenate([trunk, *tiers])
+    return concatenate([trunk, *_crown(rng, crown, height * 0.55, height * 0.85, leaves)])
+
+
+def _crown(
+    rng: np.random.Generator, size: float, low: float, high: float, leaves: Paint
+) -> list[Mesh]:
+    """Several balls of leaves with their middles between two heights, metres."""
     balls = []
     for _ in range(rng.integers(3, 6)):
-        x, y = rng.normal(0, crown * 0.4, 2)
-        z = height * rng.uniform(0.55, 0.85)
-        radii = crown * rng.uniform(0.5, 0.85, 3)
-        balls.append(blob((x, y, z), radii, leaves, rng, 0.13, 2))
-    return concatenate([trunk, *balls])
+        x, y = rng.normal(0, size * 0.4, 2)
+        radii = size * rng.uniform(0.5, 0.85, 3)
+        balls.append(blob((x, y, rng.uniform(low, high)), radii, leaves, rng, 0.13, 2))
+    return balls
+
+
+def street_tree(rng: np.random.Generator) -> Mesh:
+    """A tree with a bare stem, under which lorries pass."""
+    stem = _CLEARANCE + rng.uniform(0.0, 0.6)
+    size = rng.uniform(1.4, 2.4)
+    bark = Paint(_PLANT, (0.25, 0.19, 0.14), LEAVES, 0.3)
+    middle = stem + size
+    trunk = cone((0, 0, 0), (0, 0, middle), (rng.uniform(0.12, 0.22), 0.09), bark)
+    crown = concatenate(_crown(rng, size, middle, middle + 0.8 * size, _leaf_paint(rng)))
+    lift = max(0.0, stem - float(crown.vertices[:, 2].min()))
+    return concatenate([trunk, crown.transformed(pose_matrix(0, 0, lift, 0))])
 
 
 def bush(rng: np.random.Generator) -> Mesh:

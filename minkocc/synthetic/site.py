@@ -17,13 +17,12 @@ EGO_HALF = (2.5, 1.1)
 """Half the length and half the width that the ego vehicle needs, metres."""
 EGO_MIDDLE = 1.4
 """The ego vehicle's middle lies so far ahead of its rear axle, metres."""
+_BEYOND = 1.6  # seconds after the scene for which places are compared
 _CHECKS = 10  # moments a second at which places are compared
 
 
 class Site:
     """Collects the objects of one scene and keeps them apart.
-
-    ``tone`` is how light the walls of this town are, 1 as usual.
 
     Args:
         plan: of the ground.
@@ -44,11 +43,11 @@ class Site:
         rng: np.random.Generator,
     ) -> None:
         self.plan, self.ground, self.drive, self.line, self.rng = plan, ground, drive, line, rng
-        self.tone = float(rng.uniform(0.6, 1.5))
         self.actors: list[Actor] = []
         self.scenery: list[Mesh] = []
         self._count = 0
-        self._ledger = Ledger(np.linspace(-0.2, duration + 0.2, 2 + int(_CHECKS * duration)))
+        last = duration + _BEYOND  # nobody is about to drive into anything when the scene ends
+        self._ledger = Ledger(np.linspace(-0.2, last, 2 + int(_CHECKS * last)))
         s, d, yaw = follow(line, drive).at(self._ledger.times)
         middle = (s + EGO_MIDDLE * np.cos(yaw), d + EGO_MIDDLE * np.sin(yaw))
         self._ledger.book(Track(self._ledger.times, *middle, yaw), EGO_HALF)

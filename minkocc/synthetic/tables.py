@@ -11,7 +11,7 @@ import numpy as np
 
 from minkocc.synthetic.categories import CATEGORIES
 from minkocc.synthetic.mesh import FloatArray
-from minkocc.synthetic.rig import LIDAR, SENSORS, Rig
+from minkocc.synthetic.rig import AZIMUTH_STEPS, BEAM_ELEVATIONS, LIDAR, SENSORS, Rig
 from minkocc.synthetic.traffic import Actor
 
 Record = dict[str, Any]
@@ -46,7 +46,8 @@ _ATTRIBUTES = {
 }
 _BOX_MARGIN = 0.05  # metres between an object and each face of its box
 _VISIBILITY = ("v0-40", "v40-60", "v60-80", "v80-100")
-_BEAM_AREA = (2 * np.pi / 1084) * np.radians(41.34 / 31)  # steradians per LiDAR ray
+# Steradians per LiDAR ray.
+_BEAM_AREA = (2 * np.pi / AZIMUTH_STEPS) * float(np.diff(BEAM_ELEVATIONS).mean())
 
 
 def token(*parts: object) -> str:
@@ -153,7 +154,13 @@ def link(records: list[Record]) -> None:
 
 
 def annotation(
-    key: str, sample: str, actor: Actor, pose: FloatArray, returns: int, distance: float
+    key: str,
+    sample: str,
+    actor: Actor,
+    attribute: str,
+    pose: FloatArray,
+    returns: int,
+    distance: float,
 ) -> Record:
     """The box of one actor at one keyframe.
 
@@ -161,6 +168,7 @@ def annotation(
         key: identifies the scene in tokens.
         sample: token of the keyframe.
         actor: to be annotated.
+        attribute: its nuScenes attribute at the keyframe, or "".
         pose: 4x4 actor-to-global; the actor's origin is the middle of its foot.
         returns: number of LiDAR returns on it.
         distance: from the LiDAR, metres.
@@ -174,7 +182,7 @@ def annotation(
         "sample_token": sample,
         "instance_token": token(key, "instance", actor.number),
         "visibility_token": str(level + 1),
-        "attribute_tokens": [token("attribute", actor.attribute)] if actor.attribute else [],
+        "attribute_tokens": [token("attribute", attribute)] if attribute else [],
         "translation": [*pose[:2, 3].tolist(), float(pose[2, 3]) + height / 2],
         # As wide as an annotator draws them: range noise stays inside.
         "size": [edge + 2 * _BOX_MARGIN for edge in (width, length, height)],

@@ -51,12 +51,14 @@ class Zone:
         side: +1 beyond oncoming traffic, -1 the other.
         start: along the road, metres.
         end: along the road, metres.
+        paved: whether there is sidewalk instead of terrain before houses.
     """
 
     kind: str
     side: int
     start: float
     end: float
+    paved: bool = False
 
     @property
     def middle(self) -> float:
@@ -80,6 +82,7 @@ class TownPlan:
         start: where the ground begins along the road, metres.
         end: where it ends.
         reach: ``|d|`` where it ends by side, metres.
+        tone: how light the walls of this town are, 1 as usual.
     """
 
     median: float
@@ -93,6 +96,7 @@ class TownPlan:
     start: float
     end: float
     reach: dict[int, float]
+    tone: float = 1.0
 
     @property
     def side_roads(self) -> tuple[Zone, ...]:
@@ -136,7 +140,7 @@ class TownPlan:
             self._lay_zone(zone, s, d, category, rise)
         for zone in self.side_roads:
             self._lay_side_road(zone, s, d, category)
-        height = np.vectorize(_HEIGHTS.get)(category).astype(np.float64)
+        height = np.select([category == kind for kind in _HEIGHTS], list(_HEIGHTS.values()))
         return Ground(road, s_edges, d_edges, category, height, rise)
 
     def _edges(self) -> tuple[FloatArray, FloatArray]:
@@ -179,8 +183,7 @@ class TownPlan:
         if zone.kind == "lot":
             category[within & (away < _LOT_DEPTH)] = OTHER_FLAT
         elif zone.kind == "houses":
-            # The parity of a zone's start, in whole metres, decides its front yard.
-            category[within & (away < 4)] = SIDEWALK if zone.start % 4 < 2 else TERRAIN
+            category[within & (away < 4)] = SIDEWALK if zone.paved else TERRAIN
         elif zone.kind == "park":
             rise[within] = 0.05
 
@@ -295,6 +298,7 @@ def plan_town(
         start=start,
         end=float(end),
         reach={side: REACH + (34.0 if turn == side else 0.0) for side in (1, -1)},
+        tone=float(rng.uniform(0.6, 1.5)),
     )
 
 
@@ -327,6 +331,6 @@ def _zones(
         if lot and side == 1 and at <= lot_at < at + length:
             kind, length = "lot", max(length, 16.0)
         stop = min(at + length, end, mouth if at < mouth else end)
-        zones.append(Zone(kind, side, at, stop))
+        zones.append(Zone(kind, side, at, stop, bool(rng.random() < 0.4)))
         at = stop
     return zones

@@ -14,13 +14,14 @@ MIN_TIME = -0.1
 """Start of a scene in seconds from its first LiDAR keyframe; cameras trigger a little earlier."""
 _STEP = 0.05  # seconds between the rows of a track
 _ARC_STEPS = 24
-_SLACK = 0.4  # seconds by which tracks outlast the scene at both ends
+_WAITS = 0.2  # metres per second under which a vehicle counts as stopped
+_BEFORE, _AFTER = 0.4, 2.0  # seconds by which tracks outlast the scene
 
 
 def track_times(duration: float) -> FloatArray:
     """The moments at which tracks are tabulated, seconds."""
-    count = round((duration - MIN_TIME + 2 * _SLACK) / _STEP)
-    return MIN_TIME - _SLACK + _STEP * np.arange(count + 1)
+    count = round((duration - MIN_TIME + _BEFORE + _AFTER) / _STEP)
+    return MIN_TIME - _BEFORE + _STEP * np.arange(count + 1)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ class Track:
         """Whether the position ever changes."""
         return bool(np.ptp(self.s) > 0 or np.ptp(self.d) > 0)
 
+    def speed(self, time: float) -> float:
+        """Metres per second at ``time`` seconds, over a quarter of a second to either side."""
+        s, d, _ = self.at([time - 0.25, time + 0.25])
+        return float(np.hypot(s[1] - s[0], d[1] - d[0]) / 0.5)
+
     def at(self, time: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """``s`` and ``d`` in metres and yaw in radians at ``time`` seconds."""
         when = np.asarray(time, np.float64)
@@ -148,7 +154,7 @@ class Actor:
         category: nuScenes category name.
         mesh: in its own frame, foot on z = 0, centred on the z axis.
         track: where it is when.
-        attribute: nuScenes attribute name or "".
+        attribute: nuScenes attribute name or "", such as it is while it moves, if it ever does.
     """
 
     number: int
@@ -156,6 +162,12 @@ class Actor:
     mesh: Mesh
     track: Track
     attribute: str
+
+    def attribute_at(self, time: float) -> str:
+        """Its nuScenes attribute at ``time`` seconds: a vehicle that moves may have to wait."""
+        if self.attribute == "vehicle.moving" and self.track.speed(time) < _WAITS:
+            return "vehicle.stopped"
+        return self.attribute
 
     @property
     def size(self) -> tuple[float, float, float]:

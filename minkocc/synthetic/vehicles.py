@@ -21,12 +21,11 @@ from minkocc.synthetic.mesh import (
 RGB = tuple[float, float, float]
 
 
-def centred(mesh: Mesh, yaw: float = 0.0) -> Mesh:
-    """The mesh turned by ``yaw`` radians, with its box's centre on the z axis and its foot at 0."""
-    turned = mesh.transformed(pose_matrix(0, 0, 0, yaw))
-    low, high = turned.bounds()
+def centred(mesh: Mesh) -> Mesh:
+    """The mesh with its box's centre on the z axis and its foot at 0."""
+    low, high = mesh.bounds()
     centre = (low + high) / 2
-    return turned.transformed(pose_matrix(-centre[0], -centre[1], -low[2], 0.0))
+    return mesh.transformed(pose_matrix(-centre[0], -centre[1], -low[2], 0.0))
 
 
 def any_colour(rng: np.random.Generator) -> RGB:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minkocc.synthetic.drive import along_road, ego_route, follow, junction_centre, plan_drive
+from minkocc.synthetic.drive import (
+    MANOEUVRES,
+    along_road,
+    ego_route,
+    follow,
+    junction_centre,
+    plan_drive,
+)
 from minkocc.synthetic.layout import furnish, rare_classes
 from minkocc.synthetic.light import Light, draw_light
 from minkocc.synthetic.mesh import FloatArray, Mesh, Paint, concatenate
@@ -21,7 +28,7 @@ KEYFRAME_INTERVAL = 0.5
 """Seconds between keyframes."""
 
 
-_DUSK_EVERY = 4  # the last of so many scenes is set at dusk
+_DUSK_EVERY = 5  # one of so many scenes is set at dusk
 _BEYOND = 400.0  # metres of road before and behind the ground, where traffic comes from
 
 
@@ -85,6 +92,11 @@ def scene_duration(keyframes: int) -> float:
     return (keyframes - 1) * KEYFRAME_INTERVAL
 
 
+def rig_of(scene: int) -> Rig:
+    """The rig of a scene: in turn, and the other way round in every other round of manoeuvres."""
+    return RIGS[(scene + scene // len(MANOEUVRES)) % len(RIGS)]
+
+
 def build_world(seed: int, scene: int, keyframes: int) -> World:
     """Draw one scene.
 
@@ -94,7 +106,7 @@ def build_world(seed: int, scene: int, keyframes: int) -> World:
         keyframes: number of keyframes, which sets how far the ego vehicle drives.
     """
     rng = stream(seed, scene, "world")
-    rare, rig = rare_classes(scene), RIGS[scene % len(RIGS)]
+    rare, rig = rare_classes(scene), rig_of(scene)
     duration = scene_duration(keyframes)
     drive = plan_drive(rng, scene, duration)
     junction = junction_centre(drive)
@@ -123,7 +135,7 @@ def build_world(seed: int, scene: int, keyframes: int) -> World:
         tuple(site.actors),
         static,
         _backdrop(extent, paints[TERRAIN]),
-        draw_light(rng, dusk=scene % _DUSK_EVERY == _DUSK_EVERY - 1),
+        draw_light(rng, dusk=scene % _DUSK_EVERY == _DUSK_EVERY - 2),
         extent,
     )
 

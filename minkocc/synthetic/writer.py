@@ -20,7 +20,10 @@ from minkocc.worker_pool import WorkerPool
 _PARAMETERS = "synthetic.json"
 _FINISHED = ".scenes"  # one file of records per finished scene
 _FORMAT = 2  # counts up whenever the same settings give other files
+_DERIVED = ("minkocc_infos_train.pkl", "minkocc_infos_val.pkl", "label_budget", "weak_occupancy")
+"""What other tools made of a set; none of it is true of the next."""
 _OWN = (
+    _FINISHED,  # first: a set without its files must not look finished
     "samples",
     "sweeps",
     "lidarseg",
@@ -28,9 +31,7 @@ _OWN = (
     "pseudo_labels",
     "maps",
     tables.VERSION,
-    _FINISHED,
     "splits.json",
-    _PARAMETERS,
 )
 
 
@@ -148,12 +149,13 @@ def _prepare(out: Path, parameters: dict[str, Any], overwrite: bool) -> None:
             f"{out} was written with other parameters ({changes}): use --overwrite to replace it, "
             "or another directory"
         )
-    for name in _OWN:
+    for name in (*_OWN, *_DERIVED):
         path = out / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    # Last: until then the next run sees other parameters, and deletes on.
     write_json(note, parameters)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minkocc.structures.taxonomy import SKY_2D, UNLABELLED_2D
+from minkocc.synthetic import pseudo_labels
 from minkocc.synthetic.pseudo_labels import clean, degrade, id_2d
 from minkocc.synthetic.sensors import CameraFrame
 
@@ -83,6 +84,45 @@ def test_large_surfaces_have_holes_and_ragged_borders() -> None:
     holes = (labels[road] == UNLABELLED_2D).mean()
     assert 0.005 < holes < 0.2
     assert (labels != frame.semantics)[220:230].any()
+
+
+def ground(name: str) -> CameraFrame:
+    """One kind of ground below the sky."""
+    semantics = np.full((450, 800), SKY_2D, np.uint8)
+    semantics[150:] = id_2d(name)
+    shape = semantics.shape
+    image = np.zeros((*shape, 3), np.uint8)
+    return CameraFrame(image, semantics, np.full(shape, -1), np.full(shape, 10.0, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "holes"), [("driveable_surface", 0.06), ("sidewalk", 0.12), ("terrain", 0.12)]
+)
+def test_ground_has_holes(name: str, holes: float) -> None:
+    frame = ground(name)
+    shares = []
+    for seed in range(10):
+        labels, _ = degrade(frame, np.random.default_rng(seed))
+        shares.append((labels[160:] == UNLABELLED_2D).mean())
+    assert np.mean(shares) == pytest.approx(holes, abs=0.05)
+    assert np.mean(shares) > 0.02
+
+
+def test_sidewalk_is_taken_for_road_in_patches() -> None:
+    frame = ground("sidewalk")
+    shares = [
+        (degrade(frame, np.random.default_rng(seed))[0] == id_2d("driveable_surface"))[160:].mean()
+        for seed in range(20)
+    ]
+    assert 0.03 < np.mean(shares) < 0.25
+
+
+def test_borders_are_ragged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudo_labels, "_HOLES", {})
+    labels, _ = degrade(ground("driveable_surface"), np.random.default_rng(0))
+    horizon = (labels == SKY_2D).sum(0)  # a straight line at row 150 in truth
+    assert 0.5 < horizon.std() < 5
+    assert abs(horizon.mean() - 150) < 2
 
 
 @pytest.mark.parametrize("size", [(64, 36), (320, 180)])

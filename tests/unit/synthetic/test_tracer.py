@@ -54,4 +54,4 @@ def test_movers_hide_where_they_are_at_the_time(walled: World) -> None:
     assert tracer.blocked(eye, points, 1.0, 0.05).tolist() == [False]
     way = (points - eye).astype(np.float32)
     hits = tracer.trace(eye, way / np.linalg.norm(way), 0.0)
-    assert hits.distance[0] == pytest.approx(5.5, abs=0.01)
+    assert hits.distance[0] == pytest.approx(5.5, abs=0.1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from minkocc.synthetic.traffic import Ledger, Track, route
+from minkocc.synthetic.mesh import Paint, box
+from minkocc.synthetic.traffic import Actor, Ledger, Track, route
 
 QUARTER = np.pi / 2
 
@@ -58,6 +61,17 @@ def test_what_stands_still_does_so_at_any_time() -> None:
     track = Track.still(3.0, -2.0, 1.0)
     assert not track.moves
     assert [float(v) for v in track.at(100.0)] == [3.0, -2.0, 1.0]
+
+
+def test_a_vehicle_that_waits_is_stopped_and_moves_on_later() -> None:
+    time = np.array([0.0, 2.0, 4.0])
+    track = Track(time, np.array([0.0, 0.0, 10.0]), np.zeros(3), np.zeros(3))
+    cube = box((0, 0, 1), (4, 2, 2), Paint("vehicle.car", (0.5, 0.5, 0.5)))
+    actor = Actor(0, "vehicle.car", cube, track, "vehicle.moving")
+    assert track.speed(3.0) == pytest.approx(5.0)
+    assert [actor.attribute_at(t) for t in (0.5, 3.0)] == ["vehicle.stopped", "vehicle.moving"]
+    walker = dataclasses.replace(actor, attribute="pedestrian.moving")
+    assert walker.attribute_at(0.5) == "pedestrian.moving"
 
 
 def driving(s: float, speed: float, d: float = 0.0) -> Track:

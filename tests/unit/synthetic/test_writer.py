@@ -59,13 +59,42 @@ def test_second_run_skips_and_a_lost_scene_is_written_again(tmp_path: Path) -> N
     next((root / "samples" / "CAM_BACK").iterdir()).unlink()
     assert write_dataset(root, small) == {"written": 1, "skipped": 0}
     assert tree(root) == before
-    assert not list(root.rglob("*.tmp"))
+    assert not list(root.rglob("*.part"))
 
     other = dataclasses.replace(small, seed=6)
     with pytest.raises(FileExistsError, match=r"seed 5 -> 6.*--overwrite"):
         write_dataset(root, other)
     write_dataset(root, other, overwrite=True)
     assert set(tree(root)).isdisjoint(k for k in before if k.startswith(("samples", "gts")))
+
+
+def test_a_killed_overwrite_leaves_nothing_that_looks_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+    root = tmp_path / "set"
+    write_dataset(root, old)
+    before = tree(root)
+    for name in ("minkocc_infos_train.pkl", "label_budget/a.json", "weak_occupancy/b.npz"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("derived from the old set")
+    remove = shutil.rmtree
+
+    def killed_at_samples(path: Path) -> None:
+        remove(path)
+        if path.name == "samples":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed_at_samples)
+        with pytest.raises(KeyboardInterrupt):
+            write_dataset(root, dataclasses.replace(old, image_size=(80, 45)), overwrite=True)
+    assert write_dataset(root, old) == {"written": 1, "skipped": 0}
+    derived = {name: digest for name, digest in tree(root).items() if name not in before}
+    assert {name: tree(root)[name] for name in before} == before
+    write_dataset(root, dataclasses.replace(old, image_size=(80, 45)), overwrite=True)
+    assert derived
+    assert not set(derived) & set(tree(root))
 
 
 def test_a_damaged_record_is_a_scene_to_write_again(tmp_path: Path) -> None:
