@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 from minkocc.cli import add_debug, run_tool
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
 from minkocc.synthetic.verify import format_report, verify_dataset
-from minkocc.synthetic.writer import Settings, write_dataset
+from minkocc.synthetic.writer import Settings, begun_settings, write_dataset
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -25,17 +24,27 @@ def image_size(text: str) -> tuple[int, int]:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="A keyframe takes about 2 s on two cores and 7 MB on disk at 800x450. Of six scenes "
+        "one cruises, two turn at a junction (from 6 keyframes on), one stops, one starts and one "
+        "follows bends; one of five is set at dusk. Without any option that decides the contents, "
+        "an existing --out is gone on with, or verified, as it was begun.",
+    )
     parser.add_argument("--out", type=Path, required=True, help="root of the data set")
-    parser.add_argument("--train-scenes", type=int, default=10)
-    parser.add_argument("--val-scenes", type=int, default=3)
-    parser.add_argument("--keyframes", type=int, default=6, help="per scene, two a second")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes; changes no byte")
-    parser.add_argument("--image-size", type=image_size, default=(800, 450), metavar="WxH")
-    parser.add_argument(
+    contents = parser.add_argument_group("contents (default in brackets)")
+    for name, value, text in (
+        ("train-scenes", 10, "scenes to train on, which come first"),
+        ("val-scenes", 3, "scenes to validate on"),
+        ("keyframes", 6, "per scene, two a second"),
+        ("seed", 0, "of everything: same seed, same bytes"),
+    ):
+        contents.add_argument(f"--{name}", type=int, help=f"{text} [{value}]")
+    contents.add_argument("--image-size", type=image_size, metavar="WxH", help="[800x450]")
+    contents.add_argument(
         "--clean-pseudo-labels", action="store_true", help="write the true 2D semantics"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes; changes no byte")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set of other parameters"
     )
@@ -51,20 +60,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def verify(root: Path, workers: int) -> dict[str, Any]:
-    """Print what a check of the whole set finds, and return it.
-
-    Raises:
-        UserError: it found a problem.
-    """
-    report = verify_dataset(root, workers)
-    print(format_report(report))
-    if report["num_problems"]:
-        raise UserError(
-            f"{root} has {report['num_problems']} problems, listed above; the first: "
-            f"{report['problems'][0]}"
-        )
-    return report
+def wanted(args: argparse.Namespace) -> Settings:
+    """What the command line asks for; where it asks for nothing, what ``--out`` was begun with."""
+    names = ("train_scenes", "val_scenes", "keyframes", "seed", "image_size")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if not given and not args.clean_pseudo_labels:
+        begun = begun_settings(args.out)
+        if begun is not None:
+            return begun
+    standard = {"train_scenes": 10, "val_scenes": 3, "keyframes": 6}
+    return Settings(**{**standard, **given}, clean_pseudo_labels=args.clean_pseudo_labels)
 
 
 def main() -> None:
@@ -72,25 +77,25 @@ def main() -> None:
     args = parse_args()
     started = time.monotonic()
     try:
-        settings = Settings(
-            args.train_scenes,
-            args.val_scenes,
-            args.keyframes,
-            args.seed,
-            args.image_size,
-            args.clean_pseudo_labels,
-        )
+        settings = wanted(args)
         done = write_dataset(args.out, settings, args.workers, args.overwrite)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     seconds = time.monotonic() - started
     speed = seconds / (done["written"] * settings.keyframes) if done["written"] else None
-    paces = f" ({speed:.2f} s a keyframe)" if speed else ""
-    print(f"{args.out}: {done['written']} scenes written{paces}, {done['skipped']} already there")
-    verified = verify(args.out, args.workers) if args.verify else None
+    pace = f" ({speed:.2f} s a keyframe)" if speed else ""
+    print(f"{args.out}: {done['written']} scenes written{pace}, {done['skipped']} already there")
+    found = verify_dataset(args.out, args.workers) if args.verify else None
+    if found:
+        print(format_report(found))
     if args.report:
-        figures = {"seconds_a_keyframe": speed, "workers": args.workers, "verify": verified}
+        figures = {"seconds_a_keyframe": speed, "workers": args.workers, "verify": found}
         write_json(args.report, {**provenance(), **settings.parameters(), **figures})
+    if found and found["num_problems"]:
+        raise UserError(
+            f"{args.out} has {found['num_problems']} problems, listed above; the first: "
+            f"{found['problems'][0]}"
+        )
 
 
 if __name__ == "__main__":

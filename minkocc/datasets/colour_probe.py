@@ -16,10 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from minkocc.structures.taxonomy import CLASSES, SKY_2D, UNLABELLED_2D
-
-NAMES_2D = ("unlabelled", *CLASSES, "sky")
-"""What the 2D ids are called."""
+from minkocc.structures.taxonomy import NAMES_2D, SKY_2D, UNLABELLED_2D
 
 _SALT = 0xC0102
 

@@ -144,16 +144,17 @@ def _distribution_rows(sweep: Mapping[str, Any], real: Part) -> Iterator[Row]:
 
 
 def _probe_title(probe: Mapping[str, Any]) -> str:
-    said = []
+    said, makers = [], probe["labels_by"]
+    ours = any(name.startswith("synthetic") for name in makers)
     for side, words in (("with_sky", "with sky"), ("without_sky", "without")):
         figures = [probe[side][key] for key in ("accuracy", "familiar_accuracy")]
-        verdict = "under" if max(figures) < _TARGET else "NOT under"
-        said.append(f"{figures[0]:.3f} and {figures[1]:.3f} {words} ({verdict})")
+        verdict = f" ({'under' if max(figures) < _TARGET else 'NOT under'})" if ours else ""
+        said.append(f"{figures[0]:.3f} and {figures[1]:.3f} {words}{verdict}")
+    target = f"; the synthetic world's target is under {_TARGET}" if ours else ""
     return (
-        "Colour probe: accuracy in unknown and in familiar scenes "
-        f"{', '.join(said)}; the synthetic world's target is under {_TARGET} (logistic regression "
-        f"from RGB, {len(probe['train_scenes'])} scenes to fit, {len(probe['test_scenes'])} to "
-        "test)"
+        f"Colour probe against labels by {', '.join(makers) or 'unknown models'}: accuracy in "
+        f"unknown and in familiar scenes {', '.join(said)}{target} (logistic regression from RGB, "
+        f"{len(probe['train_scenes'])} scenes to fit, {len(probe['test_scenes'])} to test)"
     )
 
 

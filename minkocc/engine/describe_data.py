@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ class Root:
             "sweep": sweep_statistics([f.sweep for f in figures]),
             "cloud": cloud_statistics(clouds) if clouds else None,
             "pseudo_labels": {"unlabelled_share": spread(shares)} if shares else None,
-            "colour_probe": _probe(figures, seed),
+            "colour_probe": _probe(figures, seed, _makers(self.path)),
         }
 
     def sheet(self, keyframes: int) -> Image.Image:
@@ -243,7 +244,16 @@ def _label_statistics(labelled: Sequence[_Figures]) -> dict[str, Any]:
     return label_statistics(histograms, [f.scene for f in labelled])
 
 
-def _probe(figures: Sequence[_Figures], seed: int) -> dict[str, Any] | None:
+def _makers(root: Path) -> list[str]:
+    """The models that made the pseudo-labels, as their ``meta.json`` says; none if it is silent."""
+    try:
+        meta = json.loads((root / _PSEUDO_LABELS / "meta.json").read_text(encoding="utf-8"))
+        return [str(model) for model in meta["models"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _probe(figures: Sequence[_Figures], seed: int, makers: list[str]) -> dict[str, Any] | None:
     """The colour probe between two halves of the scenes; None where it cannot be made."""
     drawn = [(f.scene, f.pixels) for f in figures if f.pixels is not None]
     if len({scene for scene, _ in drawn}) < 2:
@@ -254,4 +264,5 @@ def _probe(figures: Sequence[_Figures], seed: int) -> dict[str, Any] | None:
         for side in (train, test)
     ]
     found = colour_probe(*sides)
-    return found and {"train_scenes": train, "test_scenes": test, "seed": seed, **found}
+    known = {"train_scenes": train, "test_scenes": test, "seed": seed, "labels_by": makers}
+    return found and {**known, **found}

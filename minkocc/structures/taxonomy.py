@@ -40,6 +40,9 @@ UNLABELLED_2D = 0
 SKY_2D = NUM_CLASSES + 1
 NUM_IDS_2D = NUM_CLASSES + 2
 
+NAMES_2D: tuple[str, ...] = ("unlabelled", *CLASSES, "sky")
+"""What the 2D ids are called."""
+
 DYNAMIC_IDS: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 9, 10)
 """Vehicles, riders and pedestrians: the classes of mIoU_D."""
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from minkocc.structures.taxonomy import CLASSES, NUM_IDS_2D, UNLABELLED_2D, class_id
+from minkocc.structures.taxonomy import NAMES_2D, NUM_IDS_2D, UNLABELLED_2D, class_id
 from minkocc.synthetic.sensors import CameraFrame
 
 UInt8 = npt.NDArray[np.uint8]
@@ -20,7 +20,6 @@ def id_2d(name: str) -> int:
     return class_id(name) + 1
 
 
-_NAMES = ("unlabelled", *CLASSES, "sky")
 _STUFF = tuple(
     id_2d(n)
     for n in ("driveable_surface", "other_flat", "sidewalk", "terrain", "manmade", "vegetation")
@@ -128,7 +127,7 @@ def _judge(
     """
     small = float(np.exp(-area / 130.0))
     far = float(np.clip((distance - _SHARP) / _BLURRED, 0.0, 1.0))
-    name = _NAMES[truth]
+    name = NAMES_2D[truth]
     missed = _MISSED.get(name, _USUALLY_MISSED)
     missed += (1 - missed) * (0.6 if truth not in _STUFF else 0.3) * small
     missed += (1 - missed) * (0.4 if truth not in _STUFF else 0.1) * far

@@ -120,6 +120,25 @@ def write_dataset(
     return {"written": len(missing), "skipped": len(specs) - len(missing)}
 
 
+def begun_settings(out: Path) -> Settings | None:
+    """The settings that ``out`` was begun with; None if this package has begun nothing there.
+
+    Raises:
+        ValueError: the note of them is damaged.
+    """
+    note = out / _PARAMETERS
+    if not note.is_file():
+        return None
+    try:
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        begun.pop("format")
+        return Settings(**{**begun, "image_size": tuple(begun["image_size"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{note} is damaged ({type(error).__name__}: {error}): delete {out} and make it anew"
+        ) from error
+
+
 def is_outdated(out: Path, settings: Settings) -> bool:
     """Whether ``out`` holds these settings as an earlier version of this package wrote them."""
     note = out / _PARAMETERS

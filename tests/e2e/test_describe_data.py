@@ -49,7 +49,7 @@ def test_a_whole_root(describe, synthetic_root, tmp_path):
     done = describe(synthetic_root, VERSION, "--keyframes-on-sheet", 3)
     assert done.returncode == 0, done.stderr
     assert "8 of 8 keyframes, 4 scenes" in done.stdout
-    assert "Colour probe: accuracy 0." in done.stdout
+    assert "Colour probe against labels by synthetic-degraded: accuracy" in done.stdout
     assert "| driveable_surface" in done.stdout
     assert "real" not in done.stdout
 

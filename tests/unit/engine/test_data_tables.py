@@ -53,7 +53,12 @@ def statistics():
         "sweep": sweeps(2),
         "cloud": cloud_statistics([CloudCounts(1234, (11, 22, 33))]),
         "pseudo_labels": {"unlabelled_share": {"mean": 0.5, "min": 0.25, "max": 0.75}},
-        "colour_probe": {"train_scenes": ["a"], "test_scenes": ["b"], **PROBE},
+        "colour_probe": {
+            "train_scenes": ["a"],
+            "test_scenes": ["b"],
+            "labels_by": ["synthetic-clean"],
+            **PROBE,
+        },
     }
 
 
@@ -102,3 +107,10 @@ def test_indices_are_spread():
     assert spread_indices(3, None) == [0, 1, 2]
     assert spread_indices(2, 12) == [0, 1]
     assert spread_indices(5, 1) == [2]
+
+
+def test_the_synthetic_target_is_not_held_against_other_roots(statistics):
+    statistics["colour_probe"]["labels_by"] = []
+    text = data_tables(statistics, NOTHING)
+    assert "labels by unknown models" in text
+    assert "under" not in text.split("Colour probe")[1].split("(logistic")[0]

@@ -15,6 +15,7 @@ from minkocc.synthetic.mesh import (
     sample_surface,
 )
 from minkocc.synthetic.rig import LIDAR, RIGS, Rig, camera_directions, lidar_directions
+from minkocc.synthetic.scenery import street_tree
 from minkocc.synthetic.street_objects import barrier, clutter, pedestrian, traffic_cone
 from minkocc.synthetic.vehicles import VEHICLES
 
@@ -111,3 +112,11 @@ def test_camera_directions_pass_through_pixel_centres() -> None:
     assert rays.shape == (800 * 450, 3)
     pixel = rays[[0, 800, -1]] @ mount.intrinsics((800, 450)).T
     np.testing.assert_allclose(pixel[:, :2], [(0.5, 0.5), (0.5, 1.5), (799.5, 449.5)])
+
+
+def test_lorries_pass_under_street_trees() -> None:
+    for seed in range(20):
+        mesh = street_tree(np.random.default_rng(seed))
+        low = mesh.vertices[:, 2] < 3.6
+        assert np.abs(mesh.vertices[low, :2]).max() < 0.3  # the stem alone
+        assert 6.0 < mesh.bounds()[1][2] < 12.0

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from minkocc.cli import run_tool
-from minkocc.synthetic.writer import Settings, is_outdated, write_dataset
+from minkocc.synthetic.writer import Settings, begun_settings, is_outdated, write_dataset
 
 ROOT = Path(__file__).parents[3]
 
@@ -144,6 +144,13 @@ def test_outdated_sets_are_known(tmp_path: Path) -> None:
         write_dataset(tmp_path, small)
 
 
+def test_a_damaged_note_is_told(tmp_path: Path) -> None:
+    assert begun_settings(tmp_path) is None
+    (tmp_path / "synthetic.json").write_text('{"format": 2, "seed": ')
+    with pytest.raises(ValueError, match=r"synthetic\.json is damaged"):
+        begun_settings(tmp_path)
+
+
 def test_foreign_directory_is_left_alone(tiny: Settings, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(FileExistsError, match="not empty"):
@@ -205,6 +212,11 @@ def test_tool_verifies_what_is_there(
     assert report["verify"]["figures"]["points_in_boxes"]["share"] > 0.99
     assert {"commit", "machine", "command", "seed", "keyframes"} <= report.keys()
 
+    # Nothing but the root has to be named to look at what is there.
+    report_file = ["--report", str(tmp_path / "report.json")]
+    command = ["create_synthetic.py", "--out", str(root), "--verify", *report_file]
+    monkeypatch.setattr(sys, "argv", command)
+
     picture = next((root / "samples" / "CAM_BACK").iterdir())
     picture.write_bytes(b"no picture")
     with pytest.raises(SystemExit, match="1"):
@@ -214,6 +226,7 @@ def test_tool_verifies_what_is_there(
     errors = [line for line in streams.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert str(picture) in errors[0]
+    assert json.loads((tmp_path / "report.json").read_text())["verify"]["num_problems"] > 0
 
     # The remedy of the message helps.
     for scene in (root / ".scenes").iterdir():
