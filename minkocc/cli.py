@@ -6,8 +6,12 @@ import argparse
 import errno
 import io
 import logging
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from minkocc.structures.errors import UserError
 
@@ -27,6 +31,42 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors")
 
 
+_interrupted = threading.Event()
+
+
+def raise_if_interrupted() -> None:
+    """Raise the Ctrl-C that came while Python could only print and forget it.
+
+    An exception in a ``__del__`` goes nowhere, and at the end of an epoch a DataLoader spends its
+    time in one. Long loops of a tool call this now and then.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed since ``run_tool`` began.
+    """
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _remembering_interrupts() -> Iterator[None]:
+    """Let ``raise_if_interrupted`` know of every Ctrl-C; signals are the main thread's alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _interrupted.clear()
+    before = signal.signal(signal.SIGINT, _on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _interrupted.clear()
+
+
 def run_tool(main: Callable[[], None]) -> None:
     """Call ``main`` and exit: 0, 1 after a user's error in one line, 130 after Ctrl-C."""
     debug = "--debug" in sys.argv
@@ -35,7 +75,8 @@ def run_tool(main: Callable[[], None]) -> None:
             stream.reconfigure(errors="backslashreplace")
     logging.raiseExceptions = debug  # a log that cannot be written must not hide the reason
     try:
-        main()
+        with _remembering_interrupts():
+            main()
     except UserError as error:
         if debug:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmengine.runner import EpochBasedTrainLoop
 
+from minkocc.cli import raise_if_interrupted
 from minkocc.registry import LOOPS
 
 
@@ -25,6 +26,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         first = self._iter - self._epoch * len(self.dataloader)
         if first < len(self.dataloader):
             for place, batch in enumerate(self.dataloader, start=first):
+                raise_if_interrupted()
                 self.run_iter(place, batch)
+        raise_if_interrupted()
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1

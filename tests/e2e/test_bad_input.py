@@ -329,12 +329,16 @@ def test_ctrl_c(synthetic_root, tmp_path):
         start_new_session=True,
     )
     deadline = time.monotonic() + 200
-    while not (tmp_path / "epoch_1.pth").is_file():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the data workers too
-    _, errors = process.communicate(timeout=100)
+    try:
+        while not (tmp_path / "epoch_1.pth").is_file():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the data workers too
+        _, errors = process.communicate(timeout=100)
+    finally:
+        if process.poll() is None:  # whatever went wrong, it must not train on
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
