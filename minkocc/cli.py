@@ -80,16 +80,21 @@ def run_tool(main: Callable[[], None]) -> None:
     except UserError as error:
         if debug:
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        _say(f"error: {_one_line(error)}")
         sys.exit(1)
     except OSError as error:
         if debug or error.errno not in _REMEDIES:
             raise
-        print(f"error: {error}: {_REMEDIES[error.errno]}", file=sys.stderr)
+        _say(f"error: {error}: {_REMEDIES[error.errno]}")
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        _say("\ninterrupted")
         sys.exit(130)
+
+
+def _say(line: str) -> None:
+    """Write a line to stderr at once, so that those of several processes do not mix."""
+    sys.stderr.write(line + "\n")
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from minkocc.cli import raise_if_interrupted, run_tool
 from minkocc.engine.train_loop import ResumableTrainLoop
+from minkocc.structures.errors import UserError
 
 
 class Interrupting:
@@ -50,6 +51,20 @@ def test_handlers_are_put_back_and_nothing_is_remembered(swallowed):
     assert swallowed == [KeyboardInterrupt]
     assert signal.getsignal(signal.SIGINT) is before
     raise_if_interrupted()
+
+
+def test_an_error_is_one_write(monkeypatch):
+    """Two processes of one run end in the same error: unbuffered, its line must not be torn."""
+
+    def main():
+        raise UserError("no such\nthing")
+
+    written = []
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 1
+    assert written == ["error: no such thing\n"]
 
 
 class Runner:
