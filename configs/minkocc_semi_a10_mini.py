@@ -18,7 +18,7 @@ model = dict(
         neck=dict(in_channels=[16, 32, 64, 128], out_channels=16),
     ),
     voxel_encoder=dict(point_channels=[16, 24], fusion=dict(image_channels=16, out_channels=24)),
-    genunet=dict(in_channels=24, channels=[16, 24, 32, 48, 64], blocks=1, max_voxels=24_000),
+    genunet=dict(in_channels=24, channels=[16, 24, 32, 48, 64], blocks=1, max_voxels=150_000),
     semantic_head=dict(channels=16),
     pulsar_head=dict(channels=16),
 )

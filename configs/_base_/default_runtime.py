@@ -3,6 +3,9 @@ default_scope = "minkocc"
 alpha = 0.1
 seed = 0
 train_mask = "camera"
+outside = "label"
+unknown = "free"
+unknown_weight = 0.1
 batch_size = 2
 num_workers = 4
 
@@ -23,6 +26,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     sync_buffers=dict(type="SyncBuffersHook"),
     warm_start=dict(type="WarmStartHook", alpha="${alpha}", train_mask="${train_mask}"),
+    calibrate=dict(type="CalibrateThresholdsHook"),
 )
 log_processor = dict(type="PhaseLogProcessor", window_size=50)
 log_level = "INFO"

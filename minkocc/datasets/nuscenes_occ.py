@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
 
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
+from minkocc.datasets.transforms.augment import without_augmentation
 from minkocc.info_file import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import Phase, TrainIndex
@@ -110,19 +111,24 @@ class Occ3DNuScenesDataset(BaseDataset):
                 "a training frame needs a TrainIndex, got an int: set sampler="
                 "dict(type='WarmStartSampler') in the train_dataloader"
             )
+        return self.pipeline(self._start(index))
+
+    def plain_sample(self, index: TrainIndex) -> Any:
+        """A training frame as the pipeline gives it, without augmentation, under the budget."""
+        return Compose(list(without_augmentation(self.pipeline.transforms)))(self._start(index))
+
+    def _start(self, index: int | TrainIndex) -> dict[str, Any]:
+        """What the pipeline begins with."""
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
-        frame = self.get_data_info(number)
-        return self.pipeline(
-            {
-                **frame,
-                "data_root": self.data_root,
-                "phase": phase,
-                "iteration": iteration,
-                "rng": np.random.default_rng([self.seed, iteration, number]),
-                "label_reader": self.label_reader,
-                "weak_sources": [] if phase in _DENSE else self._weak_sources(number),
-            }
-        )
+        return {
+            **self.get_data_info(number),
+            "data_root": self.data_root,
+            "phase": phase,
+            "iteration": iteration,
+            "rng": np.random.default_rng([self.seed, iteration, number]),
+            "label_reader": self.label_reader,
+            "weak_sources": [] if phase in _DENSE else self._weak_sources(number),
+        }
 
     def _budget(self) -> LabelBudget | None:
         if self.test_mode:

@@ -1,4 +1,4 @@
-"""The losses of the paper's Eqs. 4-6 and their targets, as pure functions."""
+"""The losses of the paper's Eqs. 4-6, as pure functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkocc.structures.taxonomy import (
-    FREE,
     NUM_CLASSES,
     UNLABELLED_2D,
-    WEAK_FREE,
+    WEAK_IGNORED,
     WEAK_OCCUPIED,
     WEAK_UNKNOWN,
 )
@@ -72,101 +71,28 @@ def soft_cross_entropy_2d(log_probs: Tensor, labels: Tensor, confidence: Tensor)
     return cost.sum() / weight.sum().clamp(min=1e-6)
 
 
-def occupancy_bce(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+def occupancy_bce(
+    logits: Sequence[Tensor], targets: Sequence[Tensor], unknown_weight: float = 0.0
+) -> Tensor:
     """L_bce: binary cross-entropy of each decoder level before pruning, averaged over levels.
 
     Args:
         logits: per level ``(V_l,)``.
-        targets: per level ``(V_l,)`` uint8: 0 free, 1 occupied, 255 in no loss.
+        targets: per level ``(V_l,)`` uint8: 0 free, 1 occupied, 255 unknown, 254 in no loss.
+        unknown_weight: with which the unknown is taught to be free, beside 1 for what is known;
+            0 leaves it out.
     """
-    terms = []
-    for logit, target in zip(logits, targets):
-        known = target != WEAK_UNKNOWN
-        if bool(known.any()):
-            wanted = target[known].to(logit.dtype)
-            terms.append(F.binary_cross_entropy_with_logits(logit[known], wanted))
-        else:
-            terms.append(logit.sum() * 0.0)
+    terms = [
+        _weighted_bce(logit, target, unknown_weight) for logit, target in zip(logits, targets)
+    ]
     return torch.stack(terms).mean()
 
 
-def dense_occupancy(semantics: Tensor, mask: Tensor | None) -> Tensor:
-    """Occupancy target of a dense label.
-
-    Args:
-        semantics: uint8 Occ3D ids; 255 marks voxels that are in no loss.
-        mask: bool, voxels that may be used (the paper: mask_camera), or None for all.
-
-    Returns:
-        uint8: 0 free, 1 occupied, 255 unknown.
-    """
-    # Filled in place: where() on plain numbers would make an int64 volume, eight times as large.
-    target = torch.full_like(semantics, WEAK_FREE, dtype=torch.uint8)
-    target.masked_fill_(semantics < FREE, WEAK_OCCUPIED)
-    target.masked_fill_(semantics > FREE, WEAK_UNKNOWN)
-    return target if mask is None else target.masked_fill_(~mask, WEAK_UNKNOWN)
-
-
-def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
-    """The occupancy targets of the decoder levels, at strides 1, 2, 4, ...
-
-    A coarse voxel is occupied if any child is; else free if at least half of its children inside
-    the grid are known free; else unknown. (A maximum over {0, 1, 255} would turn nearly all
-    occupied cells into unknown.) Children are counted at stride 1, whatever the level.
-
-    Args:
-        target: uint8 ``(B, X, Y, Z)`` of 0, 1 and 255.
-        levels: how many strides.
-
-    Returns:
-        ``target`` itself, then per stride uint8 ``(B, ceil(X / stride), ...)``.
-    """
-    pyramid = [target]
-    occupied = target == WEAK_OCCUPIED  # bool, whose sum is "any"
-    free = (target == WEAK_FREE).byte()
-    for level in range(1, levels):
-        # A byte holds the counts of the first sums alone, which are of 8.
-        occupied, free = _sum_octants(occupied), _sum_octants(free).int()
-        known_free = 2 * free >= _children_inside(target, 2**level)
-        coarse = torch.full_like(occupied, WEAK_UNKNOWN, dtype=torch.uint8)
-        coarse.masked_fill_(known_free, WEAK_FREE).masked_fill_(occupied, WEAK_OCCUPIED)
-        pyramid.append(coarse)
-    return pyramid
-
-
-def _sum_octants(values: Tensor) -> Tensor:
-    """Sums over blocks of 2 x 2 x 2 voxels of ``(B, X, Y, Z)``, in the type of ``values``."""
-    x, y, z = (size % 2 for size in values.shape[1:])
-    if x or y or z:
-        values = F.pad(values, (0, z, 0, y, 0, x))
-    values = values[:, 0::2] + values[:, 1::2]
-    values = values[:, :, 0::2] + values[:, :, 1::2]
-    return values[..., 0::2] + values[..., 1::2]
-
-
-def _children_inside(target: Tensor, stride: int) -> Tensor:
-    """How many voxels of ``target`` each coarse voxel holds: fewer at an edge that cuts it."""
-    x, y, z = (
-        torch.arange(size, 0, -stride, dtype=torch.int32, device=target.device).clamp(max=stride)
-        for size in target.shape[1:]
-    )
-    return x[:, None, None] * y[:, None] * z
-
-
-def lookup(volume: Tensor, coords: Tensor, fill: int) -> Tensor:
-    """Values of a dense volume at sparse coordinates.
-
-    Args:
-        volume: ``(B, X, Y, Z)``.
-        coords: ``(V, 4)`` = (batch, x, y, z) indices of the volume, possibly outside it.
-        fill: value outside.
-
-    Returns:
-        ``(V,)`` of the volume's type.
-    """
-    index = coords.long()
-    size = index.new_tensor(volume.shape[1:])
-    inside = ((index[:, 1:] >= 0) & (index[:, 1:] < size)).all(1)
-    safe = index[:, 1:].clamp(min=0).minimum(size - 1)
-    values = volume[index[:, 0], safe[:, 0], safe[:, 1], safe[:, 2]]
-    return torch.where(inside, values, torch.full_like(values, fill))
+def _weighted_bce(logit: Tensor, target: Tensor, unknown_weight: float) -> Tensor:
+    """One level; 0 with a gradient path when it has nothing to teach."""
+    weight = torch.ones_like(logit)
+    weight.masked_fill_(target == WEAK_UNKNOWN, unknown_weight)
+    weight.masked_fill_(target == WEAK_IGNORED, 0.0)
+    wanted = (target == WEAK_OCCUPIED).to(logit.dtype)
+    cost = F.binary_cross_entropy_with_logits(logit, wanted, weight, reduction="sum")
+    return cost / weight.sum().clamp(min=1e-6)

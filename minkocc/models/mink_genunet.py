@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,29 +11,35 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from minkocc.models.losses import lookup, occupancy_pyramid
 from minkocc.models.sync_batch_norm import SyncBatchNorm
+from minkocc.models.targets import level_targets, occupancy_pyramid
 from minkocc.ops.sparse import SparseBackend, SparseTensor, get_backend
 from minkocc.ops.voxelize import scatter_mean
 from minkocc.registry import MODELS
-from minkocc.structures.taxonomy import WEAK_OCCUPIED, WEAK_UNKNOWN
-from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
+from minkocc.structures.taxonomy import WEAK_OCCUPIED
+from minkocc.structures.voxel_grid import VoxelGrid
 
-_OCCUPANCY_PRIOR = -1.0
-"""Initial logit: about a quarter of the candidates is occupied. At 0 an untrained network keeps
-half of what it generates, and its first iterations cost several times the later ones."""
+_OCCUPANCY_PRIOR = -3.0
+"""Initial logit: below all thresholds, so that an untrained network keeps its targets alone. At 0
+it keeps half of what it generates, and its first iterations cost several times the later ones."""
 
 
 @dataclass
 class DecoderLevel:
-    """What one decoder level says of its candidate voxels before it prunes them."""
+    """What one decoder level says of its candidate voxels, and which of them it keeps."""
 
     coords: Tensor
     """int32 ``(V, 4)`` in stride-1 voxels."""
     logits: Tensor
     """Occupancy logits ``(V,)``."""
     targets: Tensor | None
-    """uint8 ``(V,)``: 0 free, 1 occupied, 255 in no loss; None at inference."""
+    """uint8 ``(V,)``: 0 free, 1 occupied, 255 unknown, 254 in no loss; None at inference."""
+    kept: Tensor
+    """bool ``(V,)``."""
+    cut: list[int]
+    """Of each sample: voxels that were to be kept and that the cap took."""
+    threshold: Tensor
+    """Probability above which candidates are kept, scalar."""
     stride: int
 
 
@@ -104,7 +109,14 @@ class MinkGenUNet(BaseModule):
 
     Stem, four encoder stages (stride-2 convolution, residual blocks), and a mirrored decoder: at
     every level a generative transposed convolution (k3 s2), the encoder's feature added over the
-    union of coordinates, a residual block, an occupancy logit, and pruning.
+    union of coordinates, an occupancy logit, pruning, and a residual block on the survivors.
+    (The block on all candidates instead takes twice the time and scores lower.)
+
+    The probabilities above which the levels keep a voxel are low at the coarse ones, because what
+    a level throws away is lost to all finer ones, so that habitual halves compound; and low in
+    training too, because a finer level learns nothing of places that were never its candidates.
+    Those of inference are the buffer ``thresholds``, a part of the model, calibrated after training
+    (``CalibrateThresholdsHook``).
 
     Args:
         point_cloud_range: of the model's grid.
@@ -112,11 +124,10 @@ class MinkGenUNet(BaseModule):
         in_channels: width of the voxel features.
         channels: width at strides 1, 2, 4, 8 and 16.
         blocks: residual blocks of each encoder stage.
-        threshold: keep voxels with sigmoid(logit) above it.
-        max_voxels: most voxels kept of one sample at the level of 0.4 m voxels, by logit; in
-            inverse proportion to the voxel's size at the other levels. So memory is bounded for
-            every ``voxel_size``, and the 0.4 m level keeps as many for all of them. (A surface's
-            voxels grow with the square: the finest levels keep the likeliest.)
+        thresholds: coarse to fine: keep voxels with sigmoid(logit) above it in training, and at
+            inference until they are calibrated.
+        max_voxels: most voxels kept of one sample at any level, the likeliest: a guard for memory.
+            A scene's label holds about 44,000 occupied voxels of 0.4 m.
         backend: ``'auto'``, ``'minkowski'`` or ``'torch'``.
     """
 
@@ -127,17 +138,25 @@ class MinkGenUNet(BaseModule):
         in_channels: int,
         channels: Sequence[int] = (32, 64, 128, 192, 256),
         blocks: int = 1,
-        threshold: float = 0.5,
-        max_voxels: int = 100_000,
+        thresholds: Sequence[float] = (0.1, 0.1, 0.2, 0.4),
+        max_voxels: int = 400_000,
         backend: str = "auto",
     ) -> None:
         super().__init__()
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold {threshold} is not in (0, 1): 0.5 keeps the likely ones")
         if max_voxels < 1:
-            raise ValueError(f"max_voxels {max_voxels} is not positive: 100000 is usual at 0.4 m")
-        self.threshold = threshold
+            raise ValueError(f"max_voxels {max_voxels} is not positive: 400000 is usual")
+        self.train_thresholds: Tensor
+        self.thresholds: Tensor
+        wanted = torch.tensor([float(t) for t in thresholds])
+        if len(wanted) != len(channels) - 1:
+            raise ValueError(
+                f"thresholds {list(thresholds)}: expected {len(channels) - 1}, one for each level "
+                "of the decoder, coarse to fine"
+            )
+        self.register_buffer("train_thresholds", wanted, persistent=False)
+        self.register_buffer("thresholds", wanted.clone())
+        self.set_thresholds(thresholds)
         self.max_voxels = max_voxels
         self.sparse = sparse = get_backend(backend)
         self.out_channels = channels[0]
@@ -185,55 +204,58 @@ class MinkGenUNet(BaseModule):
             x = encode(down(x))
         levels = []
         pyramid = [] if target is None else occupancy_pyramid(target, len(self.up))
-        for up, norm, decode, occupancy in zip(self.up, self.up_norm, self.decode, self.occupancy):
+        thresholds = self.train_thresholds if self.training else self.thresholds
+        for up, norm, decode, occupancy, threshold in zip(
+            self.up, self.up_norm, self.decode, self.occupancy, thresholds
+        ):
             x = self.sparse.add(norm(up(x)), skips.pop())
-            x = decode(x)
             logits = occupancy(x.feats).squeeze(1).float()
-            level = self._level(x, logits, pyramid.pop() if pyramid else None)
-            levels.append(level)
-            x = self.sparse.prune(x, self._keep(level))
+            targets = level_targets(pyramid.pop(), x.coords, x.stride) if pyramid else None
+            kept, cut = self._keep(x.coords, logits, targets, threshold)
+            levels.append(DecoderLevel(x.coords, logits, targets, kept, cut, threshold, x.stride))
+            x = decode(self.sparse.prune(x, kept))
         return x, levels
 
-    def _level(self, x: SparseTensor, logits: Tensor, target: Tensor | None) -> DecoderLevel:
-        targets = None
-        if target is not None:
-            index = self._level_index(x.coords, x.stride)
-            targets = lookup(target, index, WEAK_UNKNOWN)
-        return DecoderLevel(x.coords, logits, targets, x.stride)
+    @torch.no_grad()
+    def set_thresholds(self, thresholds: Sequence[float]) -> None:
+        """Set the levels' thresholds, coarse to fine.
 
-    @staticmethod
-    def _level_index(coords: Tensor, stride: int) -> Tensor:
-        index = coords.clone()
-        index[:, 1:] = coords[:, 1:].div(stride, rounding_mode="floor")
-        return index
+        Raises:
+            ValueError: another number of them, or one that is no probability.
+        """
+        if len(thresholds) != len(self.thresholds) or not all(0 < t < 1 for t in thresholds):
+            raise ValueError(
+                f"thresholds {list(thresholds)}: expected {len(self.thresholds)} probabilities in "
+                "(0, 1), coarse to fine"
+            )
+        self.thresholds.copy_(torch.as_tensor(thresholds))
 
     @torch.no_grad()
-    def _keep(self, level: DecoderLevel) -> Tensor:
-        """Which candidates survive, bool ``(V,)``; at least one and a bounded number each."""
-        inside = self.grid.contains(level.coords[:, 1:])
+    def _keep(
+        self, coords: Tensor, logits: Tensor, targets: Tensor | None, threshold: Tensor
+    ) -> tuple[Tensor, list[int]]:
+        """Which candidates survive, bool ``(V,)``, and how many more of each sample were to.
+
+        At least one of a sample is kept, and ``max_voxels`` at most.
+        """
+        inside = self.grid.contains(coords[:, 1:])
         # By logit, not by its sigmoid, which is 1 for all confident voxels. Softsign keeps the
         # order within (-1, 1), which leaves room for targets to come first, the likeliest ahead.
-        score = F.softsign(level.logits)
-        keep = level.logits > math.log(self.threshold / (1 - self.threshold))
-        if level.targets is not None:
-            target = level.targets == WEAK_OCCUPIED
+        score = F.softsign(logits)
+        keep = logits > threshold.logit()
+        if targets is not None:
+            target = targets == WEAK_OCCUPIED
             score = score + 2.0 * target
             keep |= target
         keep &= inside
         score = score.masked_fill(~inside, -torch.inf)
-        sample = level.coords[:, 0]
-        most = self._most(level.stride)
-        for b in sample.unique():
-            rows = (sample == b).nonzero().squeeze(1)
-            kept = int(keep[rows].sum())
-            if kept == 0 or kept > most:
-                best = score[rows].topk(max(1, min(kept, most))).indices
+        cut = []
+        for b in coords[:, 0].unique():
+            rows = (coords[:, 0] == b).nonzero().squeeze(1)
+            wanted = int(keep[rows].sum())
+            cut.append(max(0, wanted - self.max_voxels))
+            if wanted == 0 or cut[-1]:
+                best = score[rows].topk(max(1, min(wanted, self.max_voxels))).indices
                 keep[rows] = False
                 keep[rows[best]] = True
-        return keep
-
-    def _most(self, stride: int) -> int:
-        """Most voxels kept of one sample at a level."""
-        return max(
-            1, round(self.max_voxels * OCC3D_GRID.voxel_size / self.grid.voxel_size / stride)
-        )
+        return keep, cut

@@ -9,14 +9,17 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from minkocc.models.lift import lifted_cross_entropy
-from minkocc.models.losses import dense_occupancy, lookup, occupancy_bce
+from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
+from minkocc.models.targets import OUTSIDE, UNKNOWN, dense_occupancy, lookup
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
+from minkocc.structures.pruning import LevelRecord
+from minkocc.structures.taxonomy import WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -31,7 +34,12 @@ class MinkOcc(BaseModel):
         semantic_head: config of ``SemanticHead``.
         pulsar_head: config of ``PulsarHead``.
         data_preprocessor: config of ``OccDataPreprocessor``.
-        train_mask: ``'camera'``: voxels outside ``mask_camera`` are in no 3D loss; None: all are.
+        train_mask: ``'camera'``: voxels outside ``mask_camera`` are in no semantic loss; None: all
+            are.
+        outside: what the occupancy branch is taught of a dense label outside ``mask_camera``:
+            ``'label'``, ``'free'``, or ``'ignore'``, under which the network floods it.
+        unknown: what it is taught where a weak target knows nothing: ``'free'`` or ``'ignore'``.
+        unknown_weight: of that ``'free'``, beside 1 for what is known.
         lambda_3d: lambda_1 of Eq. 6 for the dense term.
         lambda_bce: lambda_2 of Eq. 6.
         lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
@@ -41,7 +49,7 @@ class MinkOcc(BaseModel):
         render_predictions: ``predict`` adds the rendered 2D semantics.
 
     Raises:
-        ValueError: a head does not take the genunet's output.
+        ValueError: a head does not take the genunet's output, or a choice is none of those above.
     """
 
     def __init__(
@@ -53,6 +61,9 @@ class MinkOcc(BaseModel):
         pulsar_head: dict[str, Any],
         data_preprocessor: dict[str, Any] | None = None,
         train_mask: str | None = "camera",
+        outside: str = "label",
+        unknown: str = "free",
+        unknown_weight: float = 0.1,
         lambda_3d: float = 0.5,
         lambda_bce: float = 1.0,
         lift_weight: float = 0.0,
@@ -71,12 +82,27 @@ class MinkOcc(BaseModel):
                     f"{name}.channels {head['channels']}: expected the width of the genunet's "
                     f"output, its channels[0] = {self.genunet.out_channels}"
                 )
+        for name, value, known in (
+            ("outside", outside, OUTSIDE),
+            ("unknown", unknown, UNKNOWN),
+            ("train_mask", train_mask, ("camera", None)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r}: expected one of {', '.join(map(str, known))}")
+        if not 0 < unknown_weight <= 1:
+            raise ValueError(
+                f"unknown_weight {unknown_weight} is not in (0, 1]: use unknown='ignore' for none"
+            )
         self.train_mask = train_mask
+        self.outside = outside
+        self.unknown_weight = unknown_weight if unknown == "free" else 0.0
         self.lambda_3d = lambda_3d
         self.lambda_bce = lambda_bce
         self.lift_weight = lift_weight
         self.render_ramp = 1.0
         self.render_predictions = render_predictions
+        self.record_levels = False
+        """Whether ``predict`` adds ``decoder_levels``, for the figures of pruning."""
         if sync_bn:
             convert_sync_batch_norm(self)
 
@@ -117,7 +143,7 @@ class MinkOcc(BaseModel):
         return self.genunet(feats, coords, target)
 
     def loss(self, inputs: dict[str, Any], data_samples: list[OccDataSample]) -> dict[str, Tensor]:
-        """Eq. 6 under the phase that the samples carry.
+        """Eq. 6 under the phase that the samples carry, and what the log says of pruning.
 
         Raises:
             ValueError: the batch mixes phases.
@@ -127,7 +153,7 @@ class MinkOcc(BaseModel):
             inputs, data_samples, self.occupancy_target(data_samples, phase)
         )
         targets = [level.targets for level in levels if level.targets is not None]
-        bce = occupancy_bce([level.logits for level in levels], targets)
+        bce = occupancy_bce([level.logits for level in levels], targets, self.unknown_weight)
         losses = {"loss_bce": self.lambda_bce * bce}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:
@@ -139,7 +165,7 @@ class MinkOcc(BaseModel):
             )
             losses["loss_lift_ce"] = self.lift_weight * self.render_ramp * lifted
         losses.update(self._render_losses(voxels, logits, data_samples, phase))
-        return losses
+        return {**losses, **pruning_log(levels, len(data_samples))}
 
     @torch.no_grad()
     def predict(
@@ -147,14 +173,17 @@ class MinkOcc(BaseModel):
     ) -> list[OccDataSample]:
         """Add ``pred_semantics`` uint8 ``(200, 200, 16)`` on the Occ3D grid to every sample.
 
-        With ``render_predictions`` also what ``PulsarHead.predict`` adds.
+        With ``render_predictions`` also what ``PulsarHead.predict`` adds, and with
+        ``record_levels`` ``decoder_levels``, a ``LevelRecord`` for each decoder level.
         """
-        voxels, _ = self.extract_feat(inputs, data_samples)
+        voxels, levels = self.extract_feat(inputs, data_samples)
         probs = self.semantic_head(voxels.feats).softmax(1)
         for b, sample in enumerate(data_samples):
             rows = voxels.coords[:, 0] == b
             coords = voxels.coords[rows, 1:]
             sample.pred_semantics = to_occ3d(coords, probs[rows], self.grid)
+            if self.record_levels:
+                sample.set_metainfo({"decoder_levels": self._records(levels, b)})
             if self.render_predictions:
                 centres = self.grid.to_centre(coords)
                 self.pulsar_head.predict(voxels.feats[rows], probs[rows], centres, sample)
@@ -175,8 +204,8 @@ class MinkOcc(BaseModel):
         """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak."""
         if not phase.needs_dense:
             return _stacked("weak_occupancy", data_samples)
-        mask = _stacked("mask_camera", data_samples) if self.train_mask else None
-        return dense_occupancy(_stacked("voxel_semantics", data_samples), mask)
+        semantics = _stacked("voxel_semantics", data_samples)
+        return dense_occupancy(semantics, _stacked("mask_camera", data_samples), self.outside)
 
     def semantic_labels(self, coords: Tensor, data_samples: list[OccDataSample]) -> Tensor:
         """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask."""
@@ -184,6 +213,17 @@ class MinkOcc(BaseModel):
         if self.train_mask:
             labels = labels.masked_fill(~_stacked("mask_camera", data_samples), 255)
         return lookup(labels, coords, 255)
+
+    def _records(self, levels: list[DecoderLevel], sample: int) -> list[LevelRecord]:
+        """What the decoder levels did to one sample of a batch."""
+        records = []
+        for level in levels:
+            rows = level.coords[:, 0] == sample
+            fields = level.coords[rows, 1:], level.logits[rows], level.kept[rows]
+            records.append(
+                LevelRecord(level.stride, *fields, level.cut[sample], float(level.threshold))
+            )
+        return records
 
     def _render_losses(
         self,
@@ -207,6 +247,26 @@ class MinkOcc(BaseModel):
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term / len(data_samples)
         return totals
+
+
+@torch.no_grad()
+def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
+    """What the training log says of pruning; no loss.
+
+    Returns:
+        ``recall_s<stride>``: share of a level's occupied candidates that it would keep without
+        knowing the target; ``kept_s1``: voxels a sample that survive; and, where the cap was met,
+        ``cut_s<stride>``: voxels a sample that it took.
+    """
+    log = {}
+    for level in levels:
+        occupied = level.targets == WEAK_OCCUPIED
+        found = (occupied & (level.logits.sigmoid() > level.threshold)).sum()
+        log[f"recall_s{level.stride}"] = found / occupied.sum().clamp(min=1)
+        if any(level.cut):
+            log[f"cut_s{level.stride}"] = level.logits.new_tensor(sum(level.cut) / samples)
+    log[f"kept_s{levels[-1].stride}"] = levels[-1].kept.sum() / samples
+    return log
 
 
 def _stacked(name: str, data_samples: list[OccDataSample]) -> Tensor:

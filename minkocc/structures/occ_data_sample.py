@@ -21,7 +21,8 @@ class OccDataSample(BaseDataElement):
     * ``raw_size`` ``(2,)``: height and width of the images on disk;
     * ``voxel_semantics`` uint8 ``(X, Y, Z)``: Occ3D ids, 255 where dropped or rotated in;
     * ``mask_camera``, ``mask_lidar`` bool ``(X, Y, Z)``;
-    * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown;
+    * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, 254 in no
+      loss;
     * ``img_semantics`` uint8, ``img_confidence`` float ``(N, H, W)`` at the raw size;
     * ``pred_semantics`` uint8 ``(200, 200, 16)``: the prediction on the Occ3D grid;
     * ``rendered_tied``, ``rendered_shader``, ``rendered_target`` uint8 ``(N, h, w)``: rendered 2D

@@ -46,8 +46,9 @@ NAMES_2D: tuple[str, ...] = ("unlabelled", *CLASSES, "sky")
 DYNAMIC_IDS: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 9, 10)
 """Vehicles, riders and pedestrians: the classes of mIoU_D."""
 
-WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN = 0, 1, 255
-"""The values of a ``weak_occupancy`` target."""
+WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN, WEAK_IGNORED = 0, 1, 255, 254
+"""The values of an occupancy target. *Unknown* was never seen, and ``unknown`` says what is taught
+there; *ignored* is in no loss whatever is chosen: dropped, or rotated in from outside the grid."""
 
 PALETTE = np.array(
     [

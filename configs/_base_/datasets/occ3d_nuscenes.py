@@ -65,7 +65,13 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-_training = dict(train_mask="${train_mask}", image_pretrained="${image_pretrained}")
+_training = dict(
+    train_mask="${train_mask}",
+    outside="${outside}",
+    unknown="${unknown}",
+    unknown_weight="${unknown_weight}",
+    image_pretrained="${image_pretrained}",
+)
 val_evaluator = dict(type="OccupancyMetric", protocols=["occ3d"], training=_training)
 test_evaluator = dict(type="OccupancyMetric", protocols=["occ3d", "rayiou"], training=_training)
 del _grid, _training, train_pipeline, test_pipeline  # building blocks, not settings

@@ -5,6 +5,9 @@ _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}
 model = dict(
     type="MinkOcc",
     train_mask="${train_mask}",
+    outside="${outside}",
+    unknown="${unknown}",
+    unknown_weight="${unknown_weight}",
     data_preprocessor=dict(type="OccDataPreprocessor"),
     image_encoder=dict(
         type="ImageEncoder",

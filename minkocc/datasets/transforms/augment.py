@@ -6,7 +6,7 @@ that its translation sits in column 2; ``ego2img = img_aug @ cam2img @ ego2cam @
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
 
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.taxonomy import FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
+from minkocc.structures.taxonomy import FREE, WEAK_IGNORED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 IGNORE = 255
-"""A voxel that no loss may use: dropped, or rotated in from outside the grid."""
+"""A voxel of a dense label that no loss may use: dropped, or rotated in from outside the grid."""
 
 
 @TRANSFORMS.register_module()
@@ -58,7 +58,7 @@ class AugmentScene(BaseTransform):
             "voxel_semantics": IGNORE,
             "mask_camera": False,
             "mask_lidar": False,
-            "weak_occupancy": WEAK_UNKNOWN,
+            "weak_occupancy": WEAK_IGNORED,
         }
         present = {key: fill for key, fill in fills.items() if key in results}
         if present:
@@ -187,6 +187,15 @@ class AugmentImages(BaseTransform):
         return image
 
 
+def without_augmentation(steps: Iterable[BaseTransform]) -> Iterator[BaseTransform]:
+    """The steps of a training pipeline, of which those that draw at random stand still."""
+    for step in steps:
+        if isinstance(step, AugmentImages):
+            yield AugmentImages(step.image_size)
+        elif not isinstance(step, (AugmentScene, DropVoxels)):
+            yield step
+
+
 def _on_rays(affine: np.ndarray) -> np.ndarray:
     """A pixel affine map as a 4x4 on (u z, v z, z, 1)."""
     out = np.eye(4)
@@ -213,7 +222,7 @@ class DropVoxels(BaseTransform):
             semantics.flat[self._draw(semantics < FREE, rng)] = IGNORE
         if "weak_occupancy" in results:
             weak = results["weak_occupancy"]
-            weak.flat[self._draw(weak == WEAK_OCCUPIED, rng)] = WEAK_UNKNOWN
+            weak.flat[self._draw(weak == WEAK_OCCUPIED, rng)] = WEAK_IGNORED
         return results
 
     def _draw(self, occupied: np.ndarray, rng: np.random.Generator) -> np.ndarray:

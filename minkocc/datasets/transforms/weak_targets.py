@@ -14,7 +14,7 @@ from minkocc.datasets.transforms.loading import InputError, read_sweep
 from minkocc.ops.ray_cast import mark_rays
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
-from minkocc.structures.taxonomy import WEAK_FREE, WEAK_UNKNOWN
+from minkocc.structures.taxonomy import WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "1"
@@ -49,11 +49,11 @@ class LoadWeakOccupancy(BaseTransform):
     """The weak occupancy target of a frame, computed once and cached beside the data.
 
     Writes ``weak_occupancy`` uint8 ``(X, Y, Z)`` in the weak phase, and at test time when asked.
+    What is unknown stays so: ``MinkOcc(unknown=...)`` says what is taught there.
 
     Args:
         point_cloud_range: the model's range.
         voxel_size: the model's voxel size.
-        unknown: ``'ignore'`` keeps unseen voxels unknown, ``'free'`` calls them free.
         cache: folder under the data root; None computes every time.
         always: also outside the weak phase (pictures).
     """
@@ -62,14 +62,10 @@ class LoadWeakOccupancy(BaseTransform):
         self,
         point_cloud_range: Sequence[float],
         voxel_size: float,
-        unknown: str = "ignore",
         cache: str | None = "weak_occupancy",
         always: bool = False,
     ) -> None:
-        if unknown not in ("ignore", "free"):
-            raise ValueError(f"unknown {unknown!r}: expected 'ignore' or 'free'")
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
-        self.unknown = unknown
         self.cache = cache
         self.always = always
 
@@ -78,10 +74,7 @@ class LoadWeakOccupancy(BaseTransform):
         phase = results["phase"]
         if not self.always and (phase is None or phase.needs_dense):
             return results
-        weak = self._load(results)
-        if self.unknown == "free":
-            weak = np.where(weak == WEAK_UNKNOWN, np.uint8(WEAK_FREE), weak)
-        results["weak_occupancy"] = weak
+        results["weak_occupancy"] = self._load(results)
         return results
 
     def _load(self, results: dict[str, Any]) -> np.ndarray:

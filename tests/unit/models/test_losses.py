@@ -2,16 +2,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 
 from minkocc.models.losses import (
     class_balanced_cross_entropy,
-    dense_occupancy,
     effective_number_weights,
-    lookup,
     occupancy_bce,
-    occupancy_pyramid,
     soft_cross_entropy_2d,
 )
 
@@ -61,74 +56,28 @@ def test_soft_ce_is_weighted_by_confidence_and_ignores_unlabelled_and_sky():
     torch.testing.assert_close(soft_cross_entropy_2d(log_probs, labels, confidence), expected)
 
 
-def test_bce_averages_levels_and_leaves_unknown_out():
+def test_bce_averages_levels_and_leaves_the_ignored_out():
     logits = [torch.tensor([2.0, -1.0, 9.0]), torch.tensor([0.5])]
-    targets = [torch.tensor([1, 0, 255]), torch.tensor([0])]
+    targets = [torch.tensor([1, 0, 254]), torch.tensor([0])]
     first = (F.softplus(torch.tensor(-2.0)) + F.softplus(torch.tensor(-1.0))) / 2
     second = F.softplus(torch.tensor(0.5))
-    torch.testing.assert_close(occupancy_bce(logits, targets), (first + second) / 2)
+    for weight in (0.0, 0.5):
+        torch.testing.assert_close(occupancy_bce(logits, targets, weight), (first + second) / 2)
 
 
-def test_bce_without_any_known_voxel_is_zero():
+def test_bce_teaches_the_unknown_to_be_free_with_its_weight():
+    logits, targets = [torch.tensor([2.0, -1.0, 1.0, 3.0])], [torch.tensor([1, 0, 255, 255])]
+    costs = F.softplus(torch.tensor([-2.0, -1.0, 1.0, 3.0]))
+    for weight in (0.0, 0.25, 1.0):
+        weights = torch.tensor([1.0, 1.0, weight, weight])
+        expected = (costs * weights).sum() / weights.sum()
+        torch.testing.assert_close(occupancy_bce(logits, targets, weight), expected)
+
+
+@pytest.mark.parametrize("value", [254, 255])
+def test_bce_without_anything_to_teach_is_zero(value):
     logits = torch.randn(3, requires_grad=True)
-    loss = occupancy_bce([logits], [torch.full((3,), 255)])
+    loss = occupancy_bce([logits], [torch.full((3,), value)])
     loss.backward()
     assert loss == 0
-
-
-def test_dense_occupancy():
-    semantics = torch.tensor([3, 17, 255, 3], dtype=torch.uint8)
-    mask = torch.tensor([True, True, True, False])
-    assert dense_occupancy(semantics, mask).tolist() == [1, 0, 255, 255]
-    assert dense_occupancy(semantics, None).tolist() == [1, 0, 255, 1]
-    assert dense_occupancy(semantics, mask).dtype == torch.uint8
-    assert semantics.tolist() == [3, 17, 255, 3]
-
-
-def brute_coarse(target, stride):
-    shape = [-(-n // stride) for n in target.shape]
-    out = np.full(shape, 255, np.uint8)
-    for cell in np.ndindex(*shape):
-        block = target[tuple(slice(i * stride, (i + 1) * stride) for i in cell)]
-        if (block == 1).any():
-            out[cell] = 1
-        elif (block == 0).sum() * 2 >= block.size:
-            out[cell] = 0
-    return out
-
-
-@st.composite
-def occupancies(draw):
-    """One or two samples on a small grid, mostly of odd sizes, with few occupied voxels."""
-    shape = draw(st.tuples(st.integers(1, 2), *[st.integers(1, 11)] * 3))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    known = draw(st.floats(0.3, 0.7))  # around half of the children, where the rule turns
-    share = [draw(st.sampled_from([0.0, 0.002, 0.1])), known]
-    values = np.array([1, 0, 255], np.uint8)
-    return rng.choice(values, size=shape, p=[*share, 1 - sum(share)])
-
-
-@given(occupancies())
-def test_occupancy_pyramid_against_nested_loops(target):
-    kept = target.copy()
-    pyramid = occupancy_pyramid(torch.from_numpy(target), 4)
-    assert len(pyramid) == 4
-    for level, got in enumerate(pyramid):
-        assert got.dtype == torch.uint8
-        expected = np.stack([brute_coarse(sample, 2**level) for sample in kept])
-        assert np.array_equal(got, expected)
-    assert np.array_equal(target, kept)
-
-
-def test_exactly_half_of_the_children_known_free_is_free():
-    target = torch.full((1, 8, 8, 8), 255, dtype=torch.uint8)
-    target[0, :4] = 0
-    assert [int(volume[0, 0, 0, 0]) for volume in occupancy_pyramid(target, 4)] == [0, 0, 0, 0]
-    target[0, 3, 7, 7] = 255
-    assert int(occupancy_pyramid(target, 4)[3]) == 255
-
-
-def test_lookup_inside_and_outside():
-    volume = torch.arange(16).view(2, 2, 2, 2)
-    coords = torch.tensor([[1, 0, 1, 1], [0, 0, 0, -1], [0, 2, 0, 0]], dtype=torch.int32)
-    assert lookup(volume, coords, 99).tolist() == [11, 99, 99]
+    assert not logits.grad.any()

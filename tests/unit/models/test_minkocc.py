@@ -16,8 +16,12 @@ TERMS = {
 }
 
 
-def losses_of(model, batch):
+def outputs_of(model, batch):
     return model(**model.data_preprocessor(batch, training=True), mode="loss")
+
+
+def losses_of(model, batch):
+    return {k: v for k, v in outputs_of(model, batch).items() if "loss" in k}
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -74,10 +78,67 @@ def test_train_mask_hides_what_no_camera_saw():
     masked, unmasked = build(train_mask="camera"), build(train_mask=None)
     assert torch.equal(masked.semantic_labels(coords, [sample]), expected.flatten())
     assert torch.equal(unmasked.semantic_labels(coords, [sample]), sample.voxel_semantics.flatten())
-    target = masked.occupancy_target([sample], Phase.WARM)[0]
-    assert (target[:20] == 255).all()
-    assert torch.equal(target[20:] == 1, sample.voxel_semantics[20:] < 17)
-    assert (unmasked.occupancy_target([sample], Phase.WARM) != 255).all()
+
+
+@pytest.mark.parametrize("train_mask", ["camera", None])
+@pytest.mark.parametrize("outside", ["label", "free", "ignore"])
+def test_emptiness_outside_the_mask_is_a_choice_of_its_own(outside, train_mask):
+    sample = make_batch(Phase.WARM)["data_samples"][0]
+    sample.mask_camera[:20] = False
+    model = build(outside=outside, train_mask=train_mask)
+    target = model.occupancy_target([sample], Phase.WARM)[0]
+    label = (sample.voxel_semantics < 17).byte()
+    assert torch.equal(target[20:], label[20:])
+    hidden = {"label": label[:20], "free": 0 * label[:20], "ignore": 0 * label[:20] + 254}
+    assert torch.equal(target[:20], hidden[outside])
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"outside": "empty"},
+        {"unknown": "maybe"},
+        {"unknown_weight": 0.0},
+        {"unknown_weight": 1.5},
+        {"train_mask": "lidar"},
+    ],
+)
+def test_choices_that_do_not_exist_are_refused(choice):
+    name, value = next(iter(choice.items()))
+    with pytest.raises(ValueError, match=f"{name} .*{value}"):
+        build(**choice)
+
+
+def test_the_unknown_is_taught_to_be_free_or_not_at_all():
+    batch = make_batch(Phase.WEAK)
+    known = (batch["data_samples"][0].weak_occupancy < 254).sum()
+    assert 0 < known < 40 * 40 * 16
+    costs = {
+        (unknown, weight): losses_of(
+            build(unknown=unknown, unknown_weight=weight).train(), make_batch(Phase.WEAK)
+        )["loss_bce"].item()
+        for unknown, weight in [("ignore", 0.5), ("ignore", 1.0), ("free", 0.5), ("free", 1.0)]
+    }
+    assert costs["ignore", 0.5] == costs["ignore", 1.0]
+    assert len(set(costs.values())) == 3
+
+
+def test_the_log_tells_how_levels_prune_and_when_the_cap_is_met():
+    batch = make_batch(Phase.WARM, size=2)
+    names = {"recall_s8", "recall_s4", "recall_s2", "recall_s1", "kept_s1"}
+    model = build().train()
+    outputs = outputs_of(model, batch)
+    assert {name for name in outputs if "loss" not in name} == names
+    labelled = (batch["data_samples"][0].voxel_semantics < 17).sum()
+    assert 0.9 * labelled < outputs["kept_s1"] <= labelled  # an untrained network adds nothing
+    for layer in model.genunet.occupancy:
+        layer.bias.data.fill_(9.0)
+    model.genunet.max_voxels = 500
+    outputs = outputs_of(model, batch)
+    assert outputs["recall_s1"] > 0.9
+    assert outputs["kept_s1"] == 500
+    assert outputs["cut_s1"] > 500
+    assert "cut_s8" not in outputs  # 10 x 10 x 5 cells at most
 
 
 @pytest.mark.parametrize("other", [Phase.WEAK, None])
@@ -269,7 +330,7 @@ def test_what_the_render_head_is_given(voxel_size, monkeypatch):
     grid = VoxelGrid(FULL_RANGE, voxel_size)
     model = build(FULL_RANGE, voxel_size=voxel_size, render_predictions=True).eval()
     data = model.data_preprocessor(make_batch(None, size=2, grid=grid, labels=False))
-    model.genunet.threshold = 0.2  # of an untrained network one voxel a sample survives 0.5
+    model.genunet.set_thresholds([0.047] * 4)  # an untrained network says 0.047 everywhere
     for parameter in model.semantic_head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)  # probabilities that differ between voxels
     given = []

@@ -1,0 +1,205 @@
+"""Thresholds of the decoder levels, calibrated on training frames inside the label budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import EMAHook, Hook
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from minkocc.engine.launch import unwrapped
+from minkocc.models.targets import level_targets, occupancy_pyramid
+from minkocc.registry import HOOKS
+from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.taxonomy import WEAK_FREE, WEAK_IGNORED, WEAK_OCCUPIED, WEAK_UNKNOWN
+
+_LOGITS = torch.linspace(-8.0, 8.0, 321)
+"""Edges of the histogram bins: thresholds are looked for among them."""
+
+_VALUES = (WEAK_OCCUPIED, WEAK_FREE, WEAK_UNKNOWN)
+"""The targets that are counted, in the order of the histogram's rows."""
+
+
+def coarse_threshold(occupied: NDArray[np.int64], recall: float, lowest: float) -> float:
+    """The highest threshold that keeps a share of a level's occupied candidates.
+
+    Args:
+        occupied: ``(322,)`` candidates by logit: below, between and above the edges ``_LOGITS``.
+        recall: the share.
+        lowest: of the thresholds that may be chosen.
+    """
+    enough = np.flatnonzero(_above(occupied) >= recall * occupied.sum())
+    best = _LOGITS[enough[-1] if len(enough) else 0]
+    return max(float(best.sigmoid()), lowest)
+
+
+def finest_threshold(
+    occupied: NDArray[np.int64],
+    free: NDArray[np.int64],
+    unseen: NDArray[np.int64],
+    missed: int,
+    unseen_weight: float,
+) -> float:
+    """The threshold with the best IoU of what is kept.
+
+    Args:
+        occupied: ``(322,)`` occupied candidates by logit.
+        free: free ones, alike.
+        unseen: those of which nothing is known, alike.
+        missed: occupied voxels that are no candidates.
+        unseen_weight: of the unseen among what is wrongly kept, beside 1 of the free. At 0 the
+            thickest surfaces are best, because hardly anything behind them is known.
+    """
+    wrong = _above(free) + unseen_weight * _above(unseen)
+    iou = _above(occupied) / np.maximum(occupied.sum() + missed + wrong, 1)
+    return float(_LOGITS[int(iou.argmax())].sigmoid())
+
+
+def _above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many candidates have a logit above each edge."""
+    return counts[::-1].cumsum()[::-1][1:]
+
+
+@HOOKS.register_module()
+class CalibrateThresholdsHook(Hook):
+    """Sets the levels' thresholds before the last checkpoint and before every validation.
+
+    What a level throws away is lost to all finer ones: 0.5 at four levels keeps half of what is
+    visible. So the coarse levels keep nearly all that is occupied, one after the other, each with
+    the thresholds before it in force and none below that of training, beyond which finer levels
+    never learned, and the finest takes the threshold of the best IoU. Read are frames of the training set, unaugmented: labelled ones, whose reading the budget allows
+    and the audit notes, or, where alpha is 0, weak targets. Never a frame of validation or test.
+
+    With an ``EMAHook`` the averaged weights are calibrated, which are what is tested and saved.
+
+    Args:
+        frames: at most so many, spread evenly over those that may be read.
+        recall: share of the occupied candidates that a coarse level keeps.
+        unseen_weight: of ``finest_threshold``.
+    """
+
+    priority = "LOW"  # after the average of the weights is updated, before the checkpoint
+
+    def __init__(self, frames: int = 24, recall: float = 0.98, unseen_weight: float = 0.2) -> None:
+        if frames < 1:
+            raise ValueError(f"frames {frames} is not positive: 24 is usual")
+        if not 0 <= unseen_weight <= 1:
+            raise ValueError(f"unseen_weight {unseen_weight} is not in [0, 1]: 0.2 is usual")
+        if not 0 < recall < 1:
+            raise ValueError(f"recall {recall} is not in (0, 1): 0.98 is usual")
+        self.frames = frames
+        self.recall = recall
+        self.unseen_weight = unseen_weight
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Calibrate after the last iteration, whatever saves the checkpoint."""
+        if runner.iter + 1 == runner.max_iters:
+            self._calibrate(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Calibrate where a validation follows."""
+        loop = runner.train_loop
+        due = runner.epoch + 1 >= loop.val_begin and (runner.epoch + 1) % loop.val_interval == 0
+        if runner.val_loop is not None and due and runner.iter < runner.max_iters:
+            self._calibrate(runner)
+
+    def _calibrate(self, runner: Any) -> None:
+        model, dataset = unwrapped(runner.model), runner.train_dataloader.dataset
+        with _weights_that_are_tested(runner) as models, _evaluating(model):
+            thresholds = self.thresholds(model, dataset)
+        for each in models:
+            each.genunet.set_thresholds(thresholds)
+        told = ", ".join(f"{threshold:.3f}" for threshold in thresholds)
+        print_log(f"thresholds of the decoder levels, coarse to fine: {told}", logger="current")
+
+    def thresholds(self, model: Any, dataset: Any) -> list[float]:
+        """The thresholds for a model in evaluation mode, from training frames.
+
+        Args:
+            model: ``MinkOcc``; its thresholds are changed on the way.
+            dataset: the training set.
+        """
+        phase = Phase.WARM if dataset.labelled_indices() else Phase.WEAK
+        members = dataset.labelled_indices() or range(len(dataset))
+        picked = np.linspace(0, len(members) - 1, min(self.frames, len(members))).round()
+        own = [members[int(i)] for i in picked][get_rank() :: get_world_size()]
+        trained = model.genunet.train_thresholds.tolist()
+        found = list(trained)
+        for number in range(len(found)):
+            parts = [_counts(model, dataset, TrainIndex(i, 0, phase), number) for i in own]
+            counts = sum(all_gather_object(sum(parts, _nothing())), _nothing())
+            (occupied, free, unseen), missed = counts[:, :-1], int(counts[0, -1])
+            if not occupied.sum():
+                continue  # nothing to learn from: the threshold stays as it is
+            if number + 1 < len(found):
+                found[number] = coarse_threshold(occupied, self.recall, trained[number])
+            else:
+                wrong = (free, unseen, missed, self.unseen_weight)
+                found[number] = finest_threshold(occupied, *wrong)
+            model.genunet.set_thresholds(found)
+        return found
+
+
+def _nothing() -> NDArray[np.int64]:
+    return np.zeros((len(_VALUES), len(_LOGITS) + 2), np.int64)
+
+
+@torch.no_grad()
+def _counts(model: Any, dataset: Any, index: TrainIndex, number: int) -> NDArray[np.int64]:
+    """One frame's candidates of a level by target and logit, last those not reached."""
+    data = model.data_preprocessor(pseudo_collate([dataset.plain_sample(index)]))
+    samples = data["data_samples"]
+    _, levels = model.extract_feat(data["inputs"], samples)
+    target = _scored(model, samples, index.phase)
+    volume = occupancy_pyramid(target, len(levels))[len(levels) - 1 - number]
+    level = levels[number]
+    targets = level_targets(volume, level.coords, level.stride)
+    bins = torch.bucketize(level.logits, _LOGITS.to(level.logits))
+    out = _nothing()
+    for row, value in enumerate(_VALUES):
+        counted = torch.bincount(bins[targets == value], minlength=len(_LOGITS) + 1)
+        out[row, :-1] = counted.cpu().numpy()
+        out[row, -1] = int((volume == value).sum()) - int(counted.sum())
+    return out
+
+
+def _scored(model: Any, samples: list[Any], phase: Phase) -> torch.Tensor:
+    """The occupancy target; of a dense one all is unseen where no semantic loss is."""
+    target = model.occupancy_target(samples, phase)
+    if phase.needs_dense and model.train_mask:
+        mask = torch.stack([sample.mask_camera for sample in samples])
+        target = target.masked_fill(~mask & (target != WEAK_IGNORED), WEAK_UNKNOWN)
+    return target
+
+
+@contextmanager
+def _weights_that_are_tested(runner: Any) -> Iterator[list[Any]]:
+    """The averaged weights in the model's place, where there are some; all models to set."""
+    model = unwrapped(runner.model)
+    averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for hook in averages:
+        hook._swap_ema_parameters()
+    try:
+        yield [model, *(hook.ema_model.module for hook in averages)]
+    finally:
+        for hook in averages:
+            hook._swap_ema_parameters()
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

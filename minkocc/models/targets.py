@@ -1,0 +1,130 @@
+"""What the occupancy branch is taught, as pure functions: dense targets and their pyramid."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minkocc.structures.taxonomy import (
+    FREE,
+    WEAK_FREE,
+    WEAK_IGNORED,
+    WEAK_OCCUPIED,
+    WEAK_UNKNOWN,
+)
+
+OUTSIDE = ("label", "free", "ignore")
+"""What the occupancy branch is taught of a dense label's voxels that no camera sees."""
+
+UNKNOWN = ("free", "ignore")
+"""What it is taught where a weak target knows nothing."""
+
+
+def dense_occupancy(semantics: Tensor, mask_camera: Tensor, outside: str) -> Tensor:
+    """Occupancy target of a dense label.
+
+    Differs from the paper, which only says that masks are used "to occlude camera out-of-view
+    voxels": leaving them out of the occupancy loss too (``'ignore'``) teaches nothing to be empty
+    there, and the network floods it.
+
+    Args:
+        semantics: uint8 Occ3D ids; 255 marks voxels that are in no loss.
+        mask_camera: bool, the voxels that a camera sees.
+        outside: what is taught of the others: ``'label'`` what the label says, ``'free'`` that
+            they are free, ``'ignore'`` nothing.
+
+    Returns:
+        uint8: 0 free, 1 occupied, 254 in no loss.
+    """
+    # Filled in place: where() on plain numbers would make an int64 volume, eight times as large.
+    target = torch.full_like(semantics, WEAK_FREE, dtype=torch.uint8)
+    target.masked_fill_(semantics < FREE, WEAK_OCCUPIED)
+    if outside != "label":
+        target.masked_fill_(~mask_camera, WEAK_FREE if outside == "free" else WEAK_IGNORED)
+    return target.masked_fill_(semantics > FREE, WEAK_IGNORED)
+
+
+def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
+    """The occupancy targets of the decoder levels, at strides 1, 2, 4, ...
+
+    A coarse voxel is occupied if any child is; else free if at least half of its children inside
+    the grid are known free; else unknown if at least half of them are free or unknown; else
+    ignored. (A maximum over {0, 1, 255} would turn nearly all occupied cells into unknown.)
+    Children are counted at stride 1, whatever the level.
+
+    Args:
+        target: uint8 ``(B, X, Y, Z)`` of 0, 1, 255 and 254.
+        levels: how many strides.
+
+    Returns:
+        ``target`` itself, then per stride uint8 ``(B, ceil(X / stride), ...)``.
+    """
+    pyramid = [target]
+    occupied = target == WEAK_OCCUPIED  # bool, whose sum is "any"
+    free = (target == WEAK_FREE).byte()
+    open_ = free + (target == WEAK_UNKNOWN)
+    for level in range(1, levels):
+        # A byte holds the counts of the first sums alone, which are of 8.
+        occupied = _sum_octants(occupied)
+        free, open_ = _sum_octants(free).int(), _sum_octants(open_).int()
+        children = _children_inside(target, 2**level)
+        coarse = torch.full_like(occupied, WEAK_IGNORED, dtype=torch.uint8)
+        coarse.masked_fill_(2 * open_ >= children, WEAK_UNKNOWN)
+        coarse.masked_fill_(2 * free >= children, WEAK_FREE)
+        pyramid.append(coarse.masked_fill_(occupied, WEAK_OCCUPIED))
+    return pyramid
+
+
+def _sum_octants(values: Tensor) -> Tensor:
+    """Sums over blocks of 2 x 2 x 2 voxels of ``(B, X, Y, Z)``, in the type of ``values``."""
+    x, y, z = (size % 2 for size in values.shape[1:])
+    if x or y or z:
+        values = F.pad(values, (0, z, 0, y, 0, x))
+    values = values[:, 0::2] + values[:, 1::2]
+    values = values[:, :, 0::2] + values[:, :, 1::2]
+    return values[..., 0::2] + values[..., 1::2]
+
+
+def _children_inside(target: Tensor, stride: int) -> Tensor:
+    """How many voxels of ``target`` each coarse voxel holds: fewer at an edge that cuts it."""
+    x, y, z = (
+        torch.arange(size, 0, -stride, dtype=torch.int32, device=target.device).clamp(max=stride)
+        for size in target.shape[1:]
+    )
+    return x[:, None, None] * y[:, None] * z
+
+
+def level_targets(volume: Tensor, coords: Tensor, stride: int) -> Tensor:
+    """What a decoder level's candidates are taught; nothing outside the grid.
+
+    Args:
+        volume: uint8 ``(B, X, Y, Z)``, the volume of ``occupancy_pyramid`` at ``stride``.
+        coords: ``(V, 4)`` = (batch, x, y, z) in stride-1 voxels.
+        stride: of the level.
+
+    Returns:
+        uint8 ``(V,)``.
+    """
+    index = coords.clone()
+    index[:, 1:] = index[:, 1:].div(stride, rounding_mode="floor")
+    return lookup(volume, index, WEAK_IGNORED)
+
+
+def lookup(volume: Tensor, coords: Tensor, fill: int) -> Tensor:
+    """Values of a dense volume at sparse coordinates.
+
+    Args:
+        volume: ``(B, X, Y, Z)``.
+        coords: ``(V, 4)`` = (batch, x, y, z) indices of the volume, possibly outside it.
+        fill: value outside.
+
+    Returns:
+        ``(V,)`` of the volume's type.
+    """
+    index = coords.long()
+    size = index.new_tensor(volume.shape[1:])
+    inside = ((index[:, 1:] >= 0) & (index[:, 1:] < size)).all(1)
+    safe = index[:, 1:].clamp(min=0).minimum(size - 1)
+    values = volume[index[:, 0], safe[:, 0], safe[:, 1], safe[:, 2]]
+    return torch.where(inside, values, torch.full_like(values, fill))
