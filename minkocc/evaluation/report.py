@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minkocc.evaluation.charts import draw_class_bars, draw_confusion
-from minkocc.evaluation.protocols import Summary
+from minkocc.evaluation.protocols import COUNTED, Summary
 from minkocc.structures.files import atomic_write, write_json
 
 _TITLES = {"iou": "IoU", "pq": "PQ"}
@@ -17,7 +17,7 @@ _MEANS = {"iou": ("miou", "rayiou"), "pq": ("", "raypq")}
 
 
 def figures(summary: Summary) -> dict[str, float | None]:
-    """The figures of a summary that are one number each."""
+    """The figures of a summary that are one number each: percent, and means of ``COUNTED``."""
     return {k: v for k, v in summary.items() if v is None or isinstance(v, float)}
 
 
@@ -58,16 +58,19 @@ def table(summary: Summary) -> str:
     ]
     rows.append(["mean", *(percent_text(column.mean) for column in columns)])
     rows.append(["classes in the mean", *(str(column.classes) for column in columns)])
-    averaged = summary["classes_averaged"]
+    averaged, found = summary["classes_averaged"], figures(summary)
     single = [["figure", "percent", "classes"]]
     single += [
         [name, percent_text(value), str(averaged.get(name, ""))]
-        for name, value in figures(summary).items()
+        for name, value in found.items()
+        if name not in COUNTED
     ]
+    counted = [[name, f"{found[name]:,.1f}"] for name in COUNTED if name in found]
     head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
     training = [f"{key} {value or 'none'}" for key, value in summary.get("training", {}).items()]
     notes = [head, f"({summary['rule']})", *summary.get("notes", []), *training]
-    return "\n".join([*notes, "", *aligned(rows), "", *aligned(single)])
+    blocks = [rows, single, *([[["predicted occupied", "a frame"], *counted]] if counted else [])]
+    return "\n".join([*notes, *(line for block in blocks for line in ("", *aligned(block)))])
 
 
 def write_report(

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from minkocc.evaluation.image_iou import count_pixels, summarise_images
-from minkocc.evaluation.protocols import PROTOCOLS, Frame
+from minkocc.evaluation.protocols import COUNTED, PROTOCOLS, Frame
 from minkocc.evaluation.report import class_columns, figures, table, write_report
 from tests.unit.evaluation.prediction_folders import ORIGINS, volume
 
@@ -65,6 +65,8 @@ def test_a_table_to_the_letter():
         "rule": "all of it",
         "miou": 12.345,
         "geometric_iou": None,
+        "voxels_inside": 12345.5,
+        "voxels_outside": 7.0,
         "iou": {"car": 12.345, "bus": None},
         "rings": {
             "near": {
@@ -93,12 +95,22 @@ def test_a_table_to_the_letter():
             "|---------------|--------:|--------:|",
             "| miou          |   12.35 |       1 |",
             "| geometric_iou |  absent |         |",
+            "",
+            "| predicted occupied |  a frame |",
+            "|--------------------|---------:|",
+            "| voxels_inside      | 12,345.5 |",
+            "| voxels_outside     |      7.0 |",
         ]
     )
 
 
 def test_figures_are_single_numbers(summaries):
-    assert set(figures(by_name(summaries, "occ3d"))) == {"miou", "geometric_iou", "miou_dynamic"}
+    voxels = {f"geometric_{name}" for name in ("iou", "precision", "recall")}
+    voxels |= {"miou", "miou_dynamic"}
+    for name in ("occ3d", "selfsup15"):
+        assert set(figures(by_name(summaries, name))) == {*voxels, *COUNTED}
+    assert voxels < figures(by_name(summaries, "paper-repo")).keys()
+    assert not set(COUNTED) & figures(by_name(summaries, "paper-repo")).keys()
     assert "num_frames" not in figures(by_name(summaries, "rayiou"))
 
 
