@@ -82,7 +82,9 @@ def draw_threshold_sweep(levels: Sequence[Mapping[str, Any]], num_frames: int, p
     for axis, level in zip(panels, levels):
         for name, colour in _CURVES.items():
             values = [np.nan if value is None else value for value in level[name]]
-            axis.plot(level["threshold"], values, color=colour, label=name)
+            axis.plot(
+                level["threshold"], values, color=colour, label="IoU" if name == "iou" else name
+            )
         used = level["threshold_in_use"]
         axis.axvline(used, color="0.2", linestyle="--", label="threshold in use")
         axis.set_title(f"stride {level['stride']}, {used:g} in use", fontsize=11)

@@ -33,18 +33,18 @@ BINS = 100
 
 LEVEL_FIGURES = {
     "threshold": "probability",
-    "visible_cells": "cells a frame",
+    "visible_cells": "a frame",
     "visible_reached": "percent",
     "visible_likely": "percent",
     "visible_kept": "percent",
-    "occupied_cells": "cells a frame",
+    "occupied_cells": "a frame",
     "occupied_reached": "percent",
     "occupied_likely": "percent",
     "occupied_kept": "percent",
     "precision": "percent",
-    "candidates": "cells a frame",
-    "kept_inside": "cells a frame",
-    "kept_outside": "cells a frame",
+    "candidates": "a frame",
+    "kept_inside": "a frame",
+    "kept_outside": "a frame",
     "frames_at_cap": "percent",
     "cut_by_cap": "percent",
 }

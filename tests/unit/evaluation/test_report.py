@@ -201,7 +201,7 @@ def test_a_table_of_levels_has_a_column_each_and_a_unit_a_row():
     assert rows["cell, metres"] == ["0.8", "0.4"]
     assert rows["threshold, probability"] == ["0.3", "0.3"]
     assert rows["precision, percent"] == ["50.00", "absent"]
-    assert rows["candidates, cells a frame"] == ["50.0", "12,345.5"]
+    assert rows["candidates, a frame"] == ["50.0", "12,345.5"]
     assert len(rows) == 3 + len(LEVEL_FIGURES)
     assert figures(pruning()) == {}
 
