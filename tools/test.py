@@ -22,11 +22,19 @@ def main() -> None:
     parser.add_argument(
         "--render", action="store_true", help="2D mIoU of the rendered semantics too"
     )
+    parser.add_argument(
+        "--sweep-threshold",
+        action="store_true",
+        help="draw recall, precision and IoU of each decoder level by its threshold: a diagnosis "
+        "that changes no threshold (they are calibrated on training frames, never on test frames)",
+    )
     add_debug(parser)
     options = parser.parse_intermixed_args()  # the checkpoint may follow options
     cfg = load_recipe(options)
     out = options.out or Path(cfg.work_dir) / "test.json"
-    measure_checkpoint(cfg, options.checkpoint, out, options.dump, options.render)
+    measure_checkpoint(
+        cfg, options.checkpoint, out, options.dump, options.render, options.sweep_threshold
+    )
     print(f"results: {out}")
 
 

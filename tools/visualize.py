@@ -1,4 +1,4 @@
-"""Draw frames: cameras with LiDAR, voxels from above and obliquely, rendered 2D semantics."""
+"""Draw frames: cameras with LiDAR, voxels and errors from two sides, rendered 2D semantics."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import CAMERAS, FREE, WEAK_OCCUPIED, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.cameras import draw_points, overlay
+from minkocc.visualization.errors import error_pictures
 from minkocc.visualization.sheet import Picture, sheet
 from minkocc.visualization.voxels import birds_eye, oblique
 
@@ -124,7 +125,7 @@ def _camera_rows(
 def _voxel_rows(
     sample: OccDataSample, predicted: NDArray[np.uint8] | None
 ) -> Iterator[list[Picture]]:
-    """Bird's-eye and oblique views of prediction, dense label and weak target."""
+    """Bird's-eye and oblique views of prediction, label and weak target, and of the errors."""
     volumes = []
     if predicted is not None:
         volumes.append(("prediction", predicted))
@@ -137,6 +138,8 @@ def _voxel_rows(
     volumes.append(("weak occupancy (no class)", as_class))
     yield [(f"{name}, from above (forward is up)", birds_eye(v)) for name, v in volumes]
     yield [(name, oblique(v, OCC3D_GRID)) for name, v in volumes]
+    if predicted is not None and "voxel_semantics" in sample:
+        yield error_pictures(predicted, label, mask, OCC3D_GRID)
 
 
 def _rendered_rows(

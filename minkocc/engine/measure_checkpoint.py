@@ -15,6 +15,7 @@ from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.evaluation.metrics import (
     DumpPredictions,
     FrameMetric,
+    PruningMetric,
     RenderedIoUMetric,
     summaries_of,
 )
@@ -29,6 +30,7 @@ def measure_checkpoint(
     out: Path,
     dump: Path | None = None,
     render: bool = False,
+    sweep: bool = False,
 ) -> list[dict[str, Any]]:
     """Predict the test set, measure it, and write JSON, Markdown and pictures.
 
@@ -38,12 +40,14 @@ def measure_checkpoint(
         out: JSON file; the others stand beside it.
         dump: folder for one ``<token>.npz`` a frame; frames without a label are then allowed.
         render: measure the rendered 2D semantics against the pseudo-labels too.
+        sweep: add figures of each decoder level by threshold; no threshold is changed.
 
     Returns:
         The summary of every protocol.
 
     Raises:
-        UserError: no frame has a label to be measured against, or with ``render`` no pseudo-label.
+        UserError: no frame has a label to be measured against, or with ``render`` no pseudo-label;
+            with ``sweep`` the model records no decoder levels.
     """
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
@@ -59,6 +63,7 @@ def measure_checkpoint(
         model.init_weights()
     rendered = RenderedIoUMetric()
     added: list[FrameMetric] = [rendered] if render else []
+    added += record_pruning(model, sweep)
     if dump is not None:
         added.append(DumpPredictions(dump))
     summaries = _test(runner, added)
@@ -67,10 +72,10 @@ def measure_checkpoint(
             "--render: no frame of the test set has a pseudo-label to be measured against: create "
             "them with tools/generate_pseudo_labels.py"
         )
-    if dump is None and not summaries:
+    if (dump is None or sweep) and not summaries:
         raise UserError(
             "no frame of the test set has a dense label to be measured against: put Occ3D's gts/ "
-            "into the data root and create the infos again, or predict with --dump DIR"
+            "into the data root and create the infos again, or predict with --dump DIR alone"
         )
     if is_main_process():
         context = {
@@ -85,6 +90,27 @@ def measure_checkpoint(
         }
         write_report(out, summaries, context)
     return summaries
+
+
+def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:
+    """Let a model record its decoder's levels, and what measures them; nothing if it cannot.
+
+    Args:
+        model: records them if it has an attribute ``record_levels``, and has a ``grid`` then.
+        sweep: figures by threshold too.
+
+    Raises:
+        UserError: ``sweep`` is asked of a model that cannot.
+    """
+    if hasattr(model, "record_levels"):
+        model.record_levels = True
+        return [PruningMetric(model.grid, sweep)]
+    if sweep:
+        raise UserError(
+            f"--sweep-threshold: {type(model).__name__} has no record_levels, so what its decoder "
+            "keeps cannot be recorded: leave the option out, or measure a MinkOcc"
+        )
+    return []
 
 
 def read_pseudo_labels(dataset: Config) -> None:

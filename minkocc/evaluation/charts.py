@@ -1,9 +1,10 @@
-"""Pictures of figures: bars of each class, and the confusion matrix."""
+"""Pictures of figures: bars of each class, the confusion matrix, curves over thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,8 @@ from minkocc.structures.files import atomic_write
 from minkocc.structures.taxonomy import CLASSES, PALETTE
 
 ClassFigures = Mapping[str, float | None]
+
+_CURVES = {"recall": "#0072b2", "precision": "#d55e00", "iou": "#009e73"}
 
 
 def draw_class_bars(protocols: Mapping[str, Mapping[str, ClassFigures]], path: Path) -> None:
@@ -63,6 +66,40 @@ def draw_confusion(
         colour = "white" if value > 55 else "black"
         axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(picture, ax=axis, label="percent of the label's class", shrink=0.8)
+    _save(figure, path)
+
+
+def draw_threshold_sweep(levels: Sequence[Mapping[str, Any]], num_frames: int, path: Path) -> None:
+    """A panel for each decoder level: recall, precision and IoU against its threshold.
+
+    Args:
+        levels: what ``pruning.sweep_thresholds`` gave.
+        num_frames: how many frames they are of.
+        path: the PNG.
+    """
+    figure = Figure(figsize=(4.2 * len(levels) + 0.6, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(levels), squeeze=False, sharey=True)[0]
+    for axis, level in zip(panels, levels):
+        for name, colour in _CURVES.items():
+            values = [np.nan if value is None else value for value in level[name]]
+            axis.plot(
+                level["threshold"], values, color=colour, label="IoU" if name == "iou" else name
+            )
+        used = level["threshold_in_use"]
+        axis.axvline(used, color="0.2", linestyle="--", label="threshold in use")
+        axis.set_title(f"stride {level['stride']}, {used:g} in use", fontsize=11)
+        axis.set_xlabel("threshold of the occupancy probability")
+        axis.set_xlim(0.0, 1.0)
+        axis.set_ylim(0.0, 102.0)
+        axis.grid(alpha=0.3)
+    panels[0].set_ylabel("percent of visible cells")
+    panels[0].legend(loc="lower left", fontsize=9)
+    figure.suptitle(
+        f"Diagnosis of {num_frames} test frames: no threshold is changed. Thresholds are "
+        "calibrated on training frames.\nEach level over the candidates that the thresholds in "
+        "use led to on the coarser levels, without the cap.",
+        fontsize=10,
+    )
     _save(figure, path)
 
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from minkocc.evaluation.image_iou import count_pixels, summarise_images
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
+from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
 from minkocc.registry import METRICS
 from minkocc.structures.files import atomic_write
+from minkocc.structures.voxel_grid import VoxelGrid
 
 
 class FrameMetric(BaseMetric):
@@ -187,6 +189,39 @@ class RenderedIoUMetric(FrameMetric):
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
         """One: both paths side by side."""
         return [summarise_images(counts, num_frames)]
+
+
+class PruningMetric(FrameMetric):
+    """What each level of the decoder reaches, keeps and cuts, see ``evaluation.pruning``.
+
+    A model that records it leaves ``decoder_levels``, a list of ``LevelRecord`` from coarse to
+    fine, in its samples.
+
+    Args:
+        grid: the model's.
+        sweep: add recall, precision and IoU by threshold, a diagnosis: nothing is chosen by it.
+    """
+
+    target = "dense label to judge the decoder's levels by, or no record of the levels"
+
+    def __init__(self, grid: VoxelGrid, sweep: bool = False) -> None:
+        super().__init__()
+        self.grid = grid
+        self.sweep = sweep
+
+    def count(self, sample: dict[str, Any]) -> Counts | None:
+        """Those of every level, under ``<stride>/<name>``."""
+        if "voxel_semantics" not in sample or "decoder_levels" not in sample:
+            return None
+        label, mask = _array(sample["voxel_semantics"]), _array(sample["mask_camera"])
+        return count_pruning(sample["decoder_levels"], label, mask, self.grid)
+
+    def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
+        """One: all levels side by side."""
+        summary = summarise_pruning(counts, num_frames, self.grid.voxel_size)
+        if self.sweep:
+            summary["sweep"] = sweep_thresholds(counts, num_frames)
+        return [summary]
 
 
 class DumpPredictions(FrameMetric):

@@ -24,6 +24,8 @@ from minkocc.evaluation.voxel_iou import (
     class_iou,
     confusion_matrix,
     geometric_iou,
+    geometric_precision,
+    geometric_recall,
     ring_of_voxels,
 )
 from minkocc.structures.taxonomy import CLASSES, DYNAMIC_IDS, FREE, class_id
@@ -31,6 +33,9 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 
 Counts = dict[str, NDArray[np.int64]]
 Summary = dict[str, Any]
+
+COUNTED = ("voxels_inside", "voxels_outside")
+"""The figures of a summary that are means of counts a frame, where all others are percent."""
 
 _RINGS = ring_of_voxels(OCC3D_GRID)
 
@@ -87,8 +92,9 @@ class Protocol(ABC):
 
     @abstractmethod
     def summarise(self, counts: Counts, num_frames: int) -> Summary:
-        """Figures in percent from the sums over frames, None for what is undefined.
+        """Figures from the sums over frames, in percent but for those of ``COUNTED``.
 
+        None stands for what is undefined.
         ``classes_averaged`` says of every mean how many classes it is made of.
         """
 
@@ -107,12 +113,21 @@ class VoxelProtocol(Protocol):
         self.excluded = excluded
 
     def count(self, frame: Frame) -> Counts:
-        """``confusion``, ``(3, 18, 18)``: one matrix a ring."""
+        """``confusion``, ``(3, 18, 18)``, one matrix a ring; ``predicted_outside``, ``(1,)``.
+
+        The latter are the voxels predicted occupied outside the mask: no figure of the confusion
+        knows them.
+        """
         matrix = confusion_matrix(frame.pred, frame.semantics, frame.mask_camera, _RINGS)
-        return {"confusion": matrix}
+        outside = np.count_nonzero(frame.pred[~frame.mask_camera] < FREE)
+        return {"confusion": matrix, "predicted_outside": np.array([outside], np.int64)}
 
     def summarise(self, counts: Counts, num_frames: int) -> Summary:
-        """mIoU, geometric IoU, mIoU of dynamic classes, per class and by ring."""
+        """mIoU, geometric IoU, precision and recall, mIoU of dynamic classes, per class and ring.
+
+        With ``predicted_outside`` also how many voxels are predicted occupied in a frame, inside
+        the mask and outside of it: means, not percent.
+        """
         whole = counts["confusion"].sum(0)
         averaged = [i for i in range(len(CLASSES)) if i not in self.excluded]
         iou = class_iou(whole)
@@ -120,8 +135,9 @@ class VoxelProtocol(Protocol):
             "protocol": self.name,
             "rule": self.rule,
             "miou": percent(mean_of(iou[averaged])),
-            "geometric_iou": percent(geometric_iou(whole)),
+            **_geometry(whole),
             "miou_dynamic": percent(mean_of(iou[list(DYNAMIC_IDS)])),
+            **_predicted_a_frame(counts, num_frames),
             "iou": by_class(iou),
             "rings": {
                 name: self._of_ring(matrix, averaged)
@@ -141,7 +157,7 @@ class VoxelProtocol(Protocol):
         iou = class_iou(matrix)
         return {
             "miou": percent(mean_of(iou[averaged])),
-            "geometric_iou": percent(geometric_iou(matrix)),
+            **_geometry(matrix),
             "iou": by_class(iou),
             "classes_averaged": {"miou": count_defined(iou[averaged])},
         }
@@ -321,6 +337,26 @@ def count_defined(values: NDArray[np.float64]) -> int:
 def by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
     """Percent of each class."""
     return {name: percent(value) for name, value in zip(CLASSES, values)}
+
+
+def _geometry(confusion: NDArray[np.int64]) -> Summary:
+    """Occupied against free, classes collapsed, in percent."""
+    return {
+        "geometric_iou": percent(geometric_iou(confusion)),
+        "geometric_precision": percent(geometric_precision(confusion)),
+        "geometric_recall": percent(geometric_recall(confusion)),
+    }
+
+
+def _predicted_a_frame(counts: Counts, num_frames: int) -> Summary:
+    """Voxels predicted occupied in a frame; nothing for a protocol that knows no mask."""
+    if "predicted_outside" not in counts:
+        return {}
+    inside, outside = counts["confusion"][..., :FREE].sum(), counts["predicted_outside"].sum()
+    return {
+        "voxels_inside": round(float(inside) / num_frames, 1),
+        "voxels_outside": round(float(outside) / num_frames, 1),
+    }
 
 
 def _by_threshold(figure: str, of_class: str, values: NDArray[np.float64]) -> Summary:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minkocc.evaluation.charts import draw_class_bars, draw_confusion
-from minkocc.evaluation.protocols import Summary
+from minkocc.evaluation.charts import draw_class_bars, draw_confusion, draw_threshold_sweep
+from minkocc.evaluation.protocols import COUNTED, Summary
+from minkocc.evaluation.pruning import LEVEL_FIGURES
 from minkocc.structures.files import atomic_write, write_json
 
 _TITLES = {"iou": "IoU", "pq": "PQ"}
@@ -17,7 +18,7 @@ _MEANS = {"iou": ("miou", "rayiou"), "pq": ("", "raypq")}
 
 
 def figures(summary: Summary) -> dict[str, float | None]:
-    """The figures of a summary that are one number each."""
+    """The figures of a summary that are one number each: percent, and means of ``COUNTED``."""
     return {k: v for k, v in summary.items() if v is None or isinstance(v, float)}
 
 
@@ -49,7 +50,25 @@ def class_columns(summary: Summary) -> list[ClassColumn]:
 
 
 def table(summary: Summary) -> str:
-    """A summary in Markdown that reads well in a terminal: a row a class, then single figures."""
+    """A summary in Markdown that reads well in a terminal.
+
+    A row a class, then single figures; of ``pruning`` a column for each level of the decoder.
+    """
+    levels = "levels" in summary
+    head = f"protocol {summary['protocol']}, {summary['num_frames']} frames"
+    training = [f"{key} {value or 'none'}" for key, value in summary.get("training", {}).items()]
+    notes = [
+        head if levels else f"{head}, percent",
+        f"({summary['rule']})",
+        *summary.get("notes", []),
+        *training,
+    ]
+    blocks = [_level_rows(summary)] if levels else _class_blocks(summary)
+    return "\n".join([*notes, *(line for block in blocks for line in ("", *aligned(block)))])
+
+
+def _class_blocks(summary: Summary) -> list[list[list[str]]]:
+    """The tables of classes, of single figures, and of what is counted in voxels."""
     columns = class_columns(summary)
     rows = [["class", *(column.title for column in columns)]]
     rows += [
@@ -58,22 +77,39 @@ def table(summary: Summary) -> str:
     ]
     rows.append(["mean", *(percent_text(column.mean) for column in columns)])
     rows.append(["classes in the mean", *(str(column.classes) for column in columns)])
-    averaged = summary["classes_averaged"]
+    averaged, found = summary["classes_averaged"], figures(summary)
     single = [["figure", "percent", "classes"]]
     single += [
         [name, percent_text(value), str(averaged.get(name, ""))]
-        for name, value in figures(summary).items()
+        for name, value in found.items()
+        if name not in COUNTED
     ]
-    head = f"protocol {summary['protocol']}, {summary['num_frames']} frames, percent"
-    training = [f"{key} {value or 'none'}" for key, value in summary.get("training", {}).items()]
-    notes = [head, f"({summary['rule']})", *summary.get("notes", []), *training]
-    return "\n".join([*notes, "", *aligned(rows), "", *aligned(single)])
+    counted = [[name, f"{found[name]:,.1f}"] for name in COUNTED if name in found]
+    return [rows, single, *([[["predicted occupied", "a frame"], *counted]] if counted else [])]
+
+
+def _level_rows(summary: Summary) -> list[list[str]]:
+    levels = summary["levels"]
+    rows = [["decoder level, stride", *(str(level["stride"]) for level in levels)]]
+    rows.append(["cell, metres", *(f"{level['cell_metres']:g}" for level in levels)])
+    for name, unit in LEVEL_FIGURES.items():
+        values = [_in_unit(level[name], unit) for level in levels]
+        rows.append([f"{name.replace('_', ' ')}, {unit}", *values])
+    return rows
+
+
+def _in_unit(value: float | None, unit: str) -> str:
+    if value is None or unit == "percent":
+        return percent_text(value)
+    return f"{value:g}" if unit == "probability" else f"{value:,.1f}"
 
 
 def write_report(
     path: str | Path, summaries: Iterable[Summary], context: Mapping[str, Any]
 ) -> list[Path]:
     """Write ``<name>.json``, ``<name>.md``, and PNGs of class bars and confusion beside it.
+
+    A summary with a ``sweep`` of thresholds is drawn into ``<name>_thresholds.png``.
 
     Args:
         path: the JSON file.
@@ -89,13 +125,24 @@ def write_report(
     with atomic_write(written[1]) as sink:
         # A file's name may hold what UTF-8 cannot.
         sink.write(_markdown(summaries, context).encode(errors="backslashreplace"))
-    if summaries:
+    for pattern in ("confusion_*", "thresholds"):
+        for former in path.parent.glob(f"{path.stem}_{pattern}.png"):
+            former.unlink()  # of a run with other protocols
+    columns = {s["protocol"]: class_columns(s) for s in summaries}
+    bars = {name: {c.title: c.values for c in found} for name, found in columns.items() if found}
+    if bars:
         written.append(path.with_name(f"{path.stem}_classes.png"))
-        bars = {s["protocol"]: {c.title: c.values for c in class_columns(s)} for s in summaries}
         draw_class_bars(bars, written[-1])
-    for former in path.parent.glob(f"{path.stem}_confusion_*.png"):
-        former.unlink()  # of a run with other protocols
-    drawn = []  # protocols that differ in the mean alone share a matrix
+    for summary in summaries:
+        if "sweep" in summary:
+            written.append(path.with_name(f"{path.stem}_thresholds.png"))
+            draw_threshold_sweep(summary["sweep"], summary["num_frames"], written[-1])
+    return written + _draw_confusions(path, summaries)
+
+
+def _draw_confusions(path: Path, summaries: Iterable[Summary]) -> list[Path]:
+    """A picture a matrix; protocols that differ in the mean alone share one."""
+    written, drawn = [], []
     for summary in summaries:
         if "confusion" in summary and summary["confusion"] not in drawn:
             drawn.append(summary["confusion"])

@@ -83,6 +83,16 @@ def geometric_iou(confusion: NDArray[np.int64]) -> float:
     return float(ratio(both, confusion.sum() - confusion[FREE, FREE]))
 
 
+def geometric_precision(confusion: NDArray[np.int64]) -> float:
+    """Share of what is predicted occupied that is, in any class; NaN when nothing is predicted."""
+    return float(ratio(confusion[:FREE, :FREE].sum(), confusion[:, :FREE].sum()))
+
+
+def geometric_recall(confusion: NDArray[np.int64]) -> float:
+    """Share of what is occupied that is predicted, in any class; NaN when nothing is occupied."""
+    return float(ratio(confusion[:FREE, :FREE].sum(), confusion[:FREE].sum()))
+
+
 def ratio(part: Any, whole: Any) -> NDArray[np.float64]:
     """``part / whole``, NaN where both are 0."""
     with np.errstate(invalid="ignore"):

@@ -20,12 +20,15 @@ _FACES = {
 }
 
 
-def birds_eye(semantics: NDArray[np.uint8], scale: int = 3) -> NDArray[np.uint8]:
+def birds_eye(
+    semantics: NDArray[np.uint8], scale: int = 3, palette: NDArray[np.uint8] = PALETTE
+) -> NDArray[np.uint8]:
     """The topmost occupied voxel of every column, forward up and left left.
 
     Args:
         semantics: ``(X, Y, Z)`` ids, 17 (or above) = free.
         scale: pixels per voxel.
+        palette: ``(18, 3)`` colours of the ids.
 
     Returns:
         uint8 ``(X * scale, Y * scale, 3)``; higher voxels are lighter.
@@ -35,7 +38,7 @@ def birds_eye(semantics: NDArray[np.uint8], scale: int = 3) -> NDArray[np.uint8]
     top = depth - 1 - occupied[:, :, ::-1].argmax(2)
     classes = np.take_along_axis(semantics, top[:, :, None], axis=2)[:, :, 0]
     shade = 0.7 + 0.3 * top / max(1, depth - 1)
-    colour = PALETTE[np.minimum(classes, FREE)] * shade[:, :, None]
+    colour = palette[np.minimum(classes, FREE)] * shade[:, :, None]
     colour[~occupied.any(2)] = BACKGROUND
     picture = colour[::-1, ::-1].astype(np.uint8)
     return picture.repeat(scale, 0).repeat(scale, 1)
@@ -48,6 +51,7 @@ def oblique(
     eye: tuple[float, float, float] = (-48.0, 0.0, 30.0),
     target: tuple[float, float, float] = (2.0, 0.0, -1.0),
     focal: float = 0.95,
+    palette: NDArray[np.uint8] = PALETTE,
 ) -> NDArray[np.uint8]:
     """A perspective picture from behind and above the vehicle.
 
@@ -60,6 +64,7 @@ def oblique(
         eye: camera position, ego frame, metres.
         target: what it looks at.
         focal: focal length in picture widths.
+        palette: ``(18, 3)`` colours of the ids.
 
     Returns:
         uint8 ``(height, width, 3)``.
@@ -67,7 +72,7 @@ def oblique(
     height, width = size
     image = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
-    corners, colours = _visible_faces(semantics, grid)
+    corners, colours = _visible_faces(semantics, grid, palette)
     pixels, depth = _project(corners, np.array(eye), np.array(target), focal * width, size)
     in_front = (depth > 1.0).all(1)
     for i in np.argsort(-depth.mean(1)):
@@ -77,7 +82,7 @@ def oblique(
 
 
 def _visible_faces(
-    semantics: NDArray[np.uint8], grid: VoxelGrid
+    semantics: NDArray[np.uint8], grid: VoxelGrid, palette: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Corners ``(F, 4, 3)`` in metres and colours ``(F, 3)`` of faces next to free space."""
     occupied = np.pad(semantics < FREE, 1)
@@ -87,7 +92,7 @@ def _visible_faces(
         index = np.argwhere((occupied & ~neighbour)[1:-1, 1:-1, 1:-1])
         half = 0.5 * grid.voxel_size * np.array(offsets)
         corners.append(grid.to_centre(index)[:, None] + half)
-        colours.append(PALETTE[semantics[tuple(index.T)]] * light)
+        colours.append(palette[semantics[tuple(index.T)]] * light)
     return np.concatenate(corners), np.concatenate(colours).astype(np.int64)
 
 

@@ -7,8 +7,16 @@ import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 
 from minkocc.evaluation import metrics
-from minkocc.evaluation.metrics import DumpPredictions, OccupancyMetric, RenderedIoUMetric
+from minkocc.evaluation.metrics import (
+    DumpPredictions,
+    OccupancyMetric,
+    PruningMetric,
+    RenderedIoUMetric,
+)
+from minkocc.evaluation.protocols import add_counts
+from minkocc.evaluation.pruning import count_pruning, summarise_pruning
 from minkocc.evaluation.report import table
+from minkocc.structures.pruning import LevelRecord
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from tests.unit.evaluation.prediction_folders import volume
 
@@ -164,6 +172,86 @@ def test_rendered_pixels_by_hand():
     assert figures["rendered2d/miou_shader"] == 100.0
     assert (summary["num_pixels"], summary["num_frames"]) == (3, 1)
     assert np.diag(summary["confusion"]).sum() == 1  # of the tied path, the headline
+
+
+def recorded(number, labelled=True):
+    """A frame with random records of four levels; the same for the same number."""
+    frame, rng = sample(number, labelled), np.random.default_rng(number)
+    levels = []
+    for stride in (8, 4, 2, 1):
+        coords = np.unique(rng.integers(-1, np.array(OCC3D_GRID.shape) // stride, (500, 3)), axis=0)
+        logits = rng.normal(size=len(coords)).astype(np.float32)
+        record = LevelRecord(
+            stride,
+            torch.from_numpy(coords * stride).int(),
+            torch.from_numpy(logits),
+            torch.from_numpy(logits > 0.5),
+            number,
+            0.62,
+        )
+        levels.append(record)
+    return {**frame, "decoder_levels": levels}
+
+
+def expected_pruning(numbers):
+    """The summary straight from the pure functions."""
+    counts = [
+        count_pruning(
+            frame["decoder_levels"],
+            frame["voxel_semantics"].numpy(),
+            frame["mask_camera"].numpy(),
+            OCC3D_GRID,
+        )
+        for frame in map(recorded, numbers)
+    ]
+    return summarise_pruning(add_counts(counts), len(counts), 0.4)
+
+
+def test_pruning_is_that_of_the_pure_functions(printed):
+    one = PruningMetric(OCC3D_GRID)
+    one.process(None, [recorded(0), recorded(1), recorded(1), recorded(2, labelled=False)])
+    one.process(None, [sample(3)])  # of a model that records nothing
+    assert one.evaluate(size=4) == {}  # its figures are a table, not single numbers
+    (summary,) = one.summaries
+    assert summary == expected_pruning([0, 1])
+    assert [level["stride"] for level in summary["levels"]] == [8, 4, 2, 1]
+    assert {level["threshold"] for level in summary["levels"]} == {0.62}
+    text = "\n".join(printed)
+    assert "2 of 4 frames have no dense label" in text
+    assert "| visible kept, percent" in text
+
+
+def test_pruning_of_nothing():
+    one = PruningMetric(OCC3D_GRID)
+    one.process(None, [sample(0)])
+    assert (one.evaluate(size=1), one.summaries) == ({}, [])
+
+
+def test_the_sweep_stands_in_the_summary_where_it_is_asked_for():
+    one = PruningMetric(OCC3D_GRID, sweep=True)
+    one.process(None, [recorded(0)])
+    one.evaluate(size=1)
+    sweep = one.summaries[0].pop("sweep")
+    assert one.summaries == [expected_pruning([0])]
+    for level, swept in zip(one.summaries[0]["levels"], sweep):
+        assert swept["threshold_in_use"] == 0.62
+        assert swept["recall"][0] == level["visible_reached"]
+
+
+def pruning_in_one(rank, processes, folder):
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+    own = PruningMetric(OCC3D_GRID)
+    own.process(None, [[recorded(0), recorded(1)], [recorded(1), recorded(2)], []][rank])
+    own.evaluate(size=3)
+    torch.save(own.summaries, f"{folder}/{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+def test_pruning_is_gathered_and_counts_a_frame_once(tmp_path):
+    mp.spawn(pruning_in_one, (3, str(tmp_path)), nprocs=3)
+    expected = [expected_pruning([0, 1, 2])]
+    assert [torch.load(tmp_path / f"{rank}.pth") for rank in range(3)] == [expected] * 3
 
 
 def test_dump_writes_one_file_a_frame(tmp_path):

@@ -82,6 +82,37 @@ def test_dynamic_classes_and_geometry():
     assert summary["geometric_iou"] == round(100 * (occupied - 75) / occupied, 4)
 
 
+def test_precision_recall_and_voxels_predicted_by_hand():
+    """Two frames: road found, a car of 150 missed, 60 invented in the mask, 75 outside of it."""
+    label, mask = scene()
+    pred = label.copy()
+    pred[label == CAR] = FREE
+    pred[150:160, 150:156, 9] = CAR
+    pred[60:75, 95:100, 9] = CAR
+    protocol = PROTOCOLS["occ3d"]
+    counts = [protocol.count(Frame(p, label, mask)) for p in (pred, label)]
+    assert [c["predicted_outside"].tolist() for c in counts] == [[600 + 75], [600 + 150]]
+    summary = protocol.summarise(add_counts(counts), 2)
+    occupied = 170 * 20 + 150 + 16  # road, car in front, wall
+    right = 2 * occupied - 150
+    assert summary["geometric_precision"] == round(100 * right / (right + 60), 4)
+    assert summary["geometric_recall"] == round(100 * right / (2 * occupied), 4)
+    assert summary["geometric_iou"] == round(100 * right / (2 * occupied + 60), 4)
+    assert summary["voxels_inside"] == (right + 60) / 2
+    assert summary["voxels_outside"] == (675 + 750) / 2
+    ring = summary["rings"]["over 40 m"]
+    assert ring["geometric_precision"] == ring["geometric_recall"] == 100.0
+
+
+def test_precision_and_recall_of_paper_repo_are_over_all_voxels():
+    label, mask = scene()
+    summary = measure("paper-repo", label, label, mask)
+    seen, occupied = ((label < FREE) & mask).sum(), (label < FREE).sum()
+    assert summary["geometric_precision"] == round(100 * seen / occupied, 4)
+    assert summary["geometric_recall"] == 100.0
+    assert "voxels_outside" not in summary
+
+
 def test_selfsup15_leaves_two_classes_out_of_the_mean_alone():
     label, mask = scene()
     label[100, 100, 8:10] = (0, 12)

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from minkocc.evaluation.image_iou import count_pixels, summarise_images
-from minkocc.evaluation.protocols import PROTOCOLS, Frame
+from minkocc.evaluation.protocols import COUNTED, PROTOCOLS, Frame
+from minkocc.evaluation.pruning import LEVEL_FIGURES
 from minkocc.evaluation.report import class_columns, figures, table, write_report
 from tests.unit.evaluation.prediction_folders import ORIGINS, volume
 
@@ -65,6 +66,8 @@ def test_a_table_to_the_letter():
         "rule": "all of it",
         "miou": 12.345,
         "geometric_iou": None,
+        "voxels_inside": 12345.5,
+        "voxels_outside": 7.0,
         "iou": {"car": 12.345, "bus": None},
         "rings": {
             "near": {
@@ -93,12 +96,22 @@ def test_a_table_to_the_letter():
             "|---------------|--------:|--------:|",
             "| miou          |   12.35 |       1 |",
             "| geometric_iou |  absent |         |",
+            "",
+            "| predicted occupied |  a frame |",
+            "|--------------------|---------:|",
+            "| voxels_inside      | 12,345.5 |",
+            "| voxels_outside     |      7.0 |",
         ]
     )
 
 
 def test_figures_are_single_numbers(summaries):
-    assert set(figures(by_name(summaries, "occ3d"))) == {"miou", "geometric_iou", "miou_dynamic"}
+    voxels = {f"geometric_{name}" for name in ("iou", "precision", "recall")}
+    voxels |= {"miou", "miou_dynamic"}
+    for name in ("occ3d", "selfsup15"):
+        assert set(figures(by_name(summaries, name))) == {*voxels, *COUNTED}
+    assert voxels < figures(by_name(summaries, "paper-repo")).keys()
+    assert not set(COUNTED) & figures(by_name(summaries, "paper-repo")).keys()
     assert "num_frames" not in figures(by_name(summaries, "rayiou"))
 
 
@@ -159,3 +172,56 @@ def test_protocols_of_one_matrix_share_a_picture(summaries, tmp_path):
     same = [by_name(summaries, name) for name in ("occ3d", "selfsup15")]
     names = [path.name for path in write_report(tmp_path / "r.json", same, {})]
     assert names == ["r.json", "r.md", "r_classes.png", "r_confusion_occ3d.png"]
+
+
+def pruning(**more):
+    """Two levels of round figures."""
+    level = {"cell_metres": 0.8, **dict.fromkeys(LEVEL_FIGURES, 50.0), "threshold": 0.3}
+    fine = {**level, "cell_metres": 0.4, "precision": None, "candidates": 12345.5}
+    levels = [{"stride": 2, **level}, {"stride": 1, **fine}]
+    return {"protocol": "pruning", "rule": "cells", "num_frames": 2, "levels": levels, **more}
+
+
+def sweep():
+    axis = {"threshold": [i / 100 for i in range(100)], "threshold_in_use": 0.3}
+    curves = {
+        "recall": [100.0 - i for i in range(100)],
+        "precision": [*map(float, range(99)), None],
+        "iou": [50.0] * 100,
+    }
+    return [{"stride": stride, **axis, **curves} for stride in (2, 1)]
+
+
+def test_a_table_of_levels_has_a_column_each_and_a_unit_a_row():
+    text = table(pruning())
+    assert text.startswith("protocol pruning, 2 frames\n(cells)\n\n| decoder level, stride")
+    rows = {cells[1].strip(): [c.strip() for c in cells[2:-1]] for cells in
+            (line.split("|") for line in text.splitlines()[3:])}  # fmt: skip
+    assert rows["decoder level, stride"] == ["2", "1"]
+    assert rows["cell, metres"] == ["0.8", "0.4"]
+    assert rows["threshold, probability"] == ["0.3", "0.3"]
+    assert rows["precision, percent"] == ["50.00", "absent"]
+    assert rows["candidates, a frame"] == ["50.0", "12,345.5"]
+    assert len(rows) == 3 + len(LEVEL_FIGURES)
+    assert figures(pruning()) == {}
+
+
+def test_levels_are_reported_beside_the_protocols(summaries, tmp_path):
+    every = [by_name(summaries, "occ3d"), pruning()]
+    written = write_report(tmp_path / "r.json", every, {})
+    names = ["r.json", "r.md", "r_classes.png", "r_confusion_occ3d.png"]
+    assert [path.name for path in written] == names
+    assert json.loads((tmp_path / "r.json").read_text())["pruning"] == pruning()
+    assert table(pruning()) in (tmp_path / "r.md").read_text()
+
+
+def test_a_sweep_is_drawn_and_a_former_one_removed(tmp_path):
+    written = write_report(tmp_path / "r.json", [pruning(sweep=sweep())], {})
+    assert [path.name for path in written] == ["r.json", "r.md", "r_thresholds.png"]
+    assert json.loads((tmp_path / "r.json").read_text())["pruning"]["sweep"] == sweep()
+    with Image.open(written[-1]) as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 800
+        assert np.asarray(picture.convert("L")).std() > 5
+    write_report(tmp_path / "r.json", [pruning()], {})
+    assert not written[-1].exists()

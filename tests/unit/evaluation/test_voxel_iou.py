@@ -6,7 +6,13 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
 from minkocc.evaluation.height_baseline import class_by_height, predict_by_height
-from minkocc.evaluation.voxel_iou import class_iou, confusion_matrix, geometric_iou
+from minkocc.evaluation.voxel_iou import (
+    class_iou,
+    confusion_matrix,
+    geometric_iou,
+    geometric_precision,
+    geometric_recall,
+)
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -37,6 +43,8 @@ def test_hand_worked_scene():
     assert iou[4] == 0.5  # 3 / (4 + 5 - 3)
     assert np.isnan(iou[10])  # absent from the truth: in no mean
     assert geometric_iou(confusion) == pytest.approx(4 / 6)
+    assert geometric_precision(confusion) == pytest.approx(4 / 6)  # the truck's place is right
+    assert geometric_recall(confusion) == 1.0
 
 
 def test_perfect_prediction_is_1():
@@ -44,11 +52,17 @@ def test_perfect_prediction_is_1():
     confusion = confusion_matrix(target, target)
     assert np.all(class_iou(confusion) == 1)
     assert geometric_iou(confusion) == 1
+    assert geometric_precision(confusion) == geometric_recall(confusion) == 1
 
 
 def test_nothing_occupied_is_undefined():
     free = np.full((2, 2, 2), 17, np.uint8)
     assert np.isnan(geometric_iou(confusion_matrix(free, free)))
+    full = np.zeros_like(free)
+    assert np.isnan(geometric_precision(confusion_matrix(free, full)))
+    assert geometric_recall(confusion_matrix(free, full)) == 0.0
+    assert geometric_precision(confusion_matrix(full, free)) == 0.0
+    assert np.isnan(geometric_recall(confusion_matrix(full, free)))
 
 
 def test_rings_split_the_matrix():
