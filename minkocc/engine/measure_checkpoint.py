@@ -85,6 +85,9 @@ def measure_checkpoint(
             "alpha": cfg.alpha,
             "voxel_size": cfg.voxel_size,
             "train_mask": cfg.train_mask,
+            "outside": cfg.outside,
+            "unknown": cfg.unknown,
+            "unknown_weight": cfg.unknown_weight,
             "image_pretrained": cfg.image_pretrained,
             **provenance(),
         }

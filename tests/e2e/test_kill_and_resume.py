@@ -131,6 +131,9 @@ def test_resumed_run_is_the_uninterrupted_one(uninterrupted, tmp_path, variant, 
         assert expected[part].keys() == found[part].keys()
         for name, value in expected[part].items():
             assert torch.equal(found[part][name], value), name
+    if "ema" in variant:  # the averaged weights are tested, with the thresholds made for them
+        averaged = found["ema_state_dict"]["module.genunet.thresholds"]
+        assert torch.equal(found["state_dict"]["genunet.thresholds"], averaged)
     assert not list(tmp_path.glob(".*.part"))
 
 

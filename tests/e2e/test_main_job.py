@@ -80,6 +80,21 @@ def test_loss_is_finite_and_checkpoints_are_plain(run):
         assert all(value.isfinite().all() for value in content["state_dict"].values())
 
 
+def thresholds_of(checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    return content["state_dict"]["genunet.thresholds"]
+
+
+def test_thresholds_are_calibrated_once_and_kept_in_the_last_checkpoint(run):
+    work_dir, output = run
+    (told,) = re.findall(r"thresholds of the decoder levels, coarse to fine: (.*)", output)
+    last = thresholds_of(work_dir / "epoch_2.pth")
+    assert told == ", ".join(f"{value:.3f}" for value in last.tolist())
+    before = thresholds_of(work_dir / "epoch_1.pth")
+    assert not torch.equal(last, before)
+    assert (last[:-1] >= before[:-1]).all()  # no coarse one below that of training
+
+
 @pytest.fixture(scope="module")
 def tested(run, synthetic_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("tested")
@@ -102,6 +117,24 @@ def test_figures_name_protocol_mask_and_pretraining(tested):
     assert figures["num_frames"] == 2
     assert {"miou", "geometric_iou", "iou"} <= figures.keys()
     assert 0 <= figures["miou"] <= 100
+    assert figures["training"] == {
+        "train_mask": "camera",
+        "outside": "label",
+        "unknown": "free",
+        "unknown_weight": 0.1,
+        "image_pretrained": None,
+    }
+
+
+def test_figures_say_what_each_level_keeps_and_above_what(run, tested):
+    content = json.loads((tested[0] / "figures.json").read_text())
+    levels = content["pruning"]["levels"]
+    assert [level["stride"] for level in levels] == [8, 4, 2, 1]
+    used = thresholds_of(run[0] / "epoch_2.pth").tolist()
+    for level, threshold in zip(levels, used):
+        assert level["threshold"] == pytest.approx(threshold, abs=1e-4)
+    occ3d = content["occ3d"]
+    assert levels[-1]["visible_kept"] == pytest.approx(occ3d["geometric_recall"], abs=1e-3)
 
 
 def test_dump_holds_every_frame_and_gives_the_same_figures(tested, synthetic_root):
