@@ -443,7 +443,7 @@ def test_what_turns_in_from_outside_is_ignored():
         ("voxel_semantics", 17, 255),
         ("mask_camera", True, False),
         ("mask_lidar", True, False),
-        ("weak_occupancy", 0, 255),
+        ("weak_occupancy", 0, 254),
     ):
         assert (out[key][outside] == outer).all(), key
         assert (out[key][~outside] == inner).all(), key
@@ -462,7 +462,7 @@ def test_dropped_voxels_are_ignored_and_never_free():
     )
     for key, before, ignored in (
         ("voxel_semantics", semantics, 255),
-        ("weak_occupancy", weak, 255),
+        ("weak_occupancy", weak, 254),
     ):
         after = out[key]
         dropped = after[:10] == ignored
@@ -567,15 +567,6 @@ def test_sweeps_from_outside_the_grid_and_other_poses_count(tmp_path):
     results = weak_results(tmp_path, [(np.array([-9.0, 0.2, 1.2]), [[-3.0, 0.2, 1.2]])])
     weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
     assert weak[:, 10, 5].tolist() == [0, 0, 1] + [255] * 17
-
-
-def test_unknown_may_be_called_free(tmp_path):
-    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
-    weak = LoadWeakOccupancy(RANGE, 0.4, unknown="free")(results)["weak_occupancy"]
-    assert (weak == 1).sum() == 1
-    assert (weak == 0).sum() == weak.size - 1
-    with pytest.raises(ValueError, match="'ignore' or 'free'"):
-        LoadWeakOccupancy(RANGE, 0.4, unknown="maybe")
 
 
 def test_cache_is_used_and_belongs_to_its_settings(tmp_path):

@@ -130,7 +130,8 @@ def test_the_log_tells_how_levels_prune_and_when_the_cap_is_met():
     outputs = outputs_of(model, batch)
     assert {name for name in outputs if "loss" not in name} == names
     labelled = (batch["data_samples"][0].voxel_semantics < 17).sum()
-    assert 0.9 * labelled < outputs["kept_s1"] <= labelled  # an untrained network adds nothing
+    # An untrained network adds next to nothing.
+    assert 0.9 * labelled < outputs["kept_s1"] < 1.1 * labelled
     for layer in model.genunet.occupancy:
         layer.bias.data.fill_(9.0)
     model.genunet.max_voxels = 500
