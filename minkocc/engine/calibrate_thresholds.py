@@ -160,8 +160,8 @@ def _counts(model: Any, dataset: Any, index: TrainIndex, number: int) -> NDArray
     samples = data["data_samples"]
     _, levels = model.extract_feat(data["inputs"], samples)
     target = _scored(model, samples, index.phase)
-    volume = occupancy_pyramid(target, len(levels))[len(levels) - 1 - number]
     level = levels[number]
+    volume = occupancy_pyramid(target, level.stride.bit_length())[-1]
     targets = level_targets(volume, level.coords, level.stride)
     bins = torch.bucketize(level.logits, _LOGITS.to(level.logits))
     out = _nothing()

@@ -254,18 +254,19 @@ def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
     """What the training log says of pruning; no loss.
 
     Returns:
-        ``recall_s<stride>``: share of a level's occupied candidates that it would keep without
-        knowing the target; ``kept_s1``: voxels a sample that survive; and, where the cap was met,
-        ``cut_s<stride>``: voxels a sample that it took.
+        ``recall_s<stride>`` and ``recall_last``: share of a level's occupied candidates that it
+        would keep without knowing the target; ``kept``: voxels a sample that survive; and, where
+        the cap was met, ``cut_s<stride>`` or ``cut_last``: voxels a sample that it took.
     """
     log = {}
     for level in levels:
         occupied = level.targets == WEAK_OCCUPIED
         found = (occupied & (level.logits.sigmoid() > level.threshold)).sum()
-        log[f"recall_s{level.stride}"] = found / occupied.sum().clamp(min=1)
+        name = "last" if level is levels[-1] else f"s{level.stride}"
+        log[f"recall_{name}"] = found / occupied.sum().clamp(min=1)
         if any(level.cut):
-            log[f"cut_s{level.stride}"] = level.logits.new_tensor(sum(level.cut) / samples)
-    log[f"kept_s{levels[-1].stride}"] = levels[-1].kept.sum() / samples
+            log[f"cut_{name}"] = level.logits.new_tensor(sum(level.cut) / samples)
+    log["kept"] = levels[-1].kept.sum() / samples
     return log
 
 
