@@ -137,10 +137,13 @@ def count_pruning(
     mask: NDArray[np.bool_],
     grid: VoxelGrid,
 ) -> Counts:
-    """The integers of all levels of one frame, under ``<stride>/<name>``; see ``count_level``."""
+    """The integers of all levels of one frame, see ``count_level``.
+
+    Their names are ``<place>@<stride>/<name>``: two levels may have the same stride.
+    """
     return {
-        f"{record.stride}/{name}": counts
-        for record in levels
+        f"{place}@{record.stride}/{name}": counts
+        for place, record in enumerate(levels)
         for name, counts in count_level(record, semantics, mask, grid).items()
     }
 
@@ -250,11 +253,12 @@ def _a_frame(count: np.int64, num_frames: int) -> float:
 
 def _levels(counts: Counts) -> list[tuple[int, Counts]]:
     """Stride and counts of each level, coarse to fine."""
-    levels: dict[int, Counts] = {}
+    levels: dict[tuple[int, int], Counts] = {}
     for key, values in counts.items():
-        stride, _, name = key.partition("/")
-        levels.setdefault(int(stride), {})[name] = values
-    return sorted(levels.items(), reverse=True)
+        where, _, name = key.partition("/")
+        place, _, stride = where.partition("@")
+        levels.setdefault((int(place), int(stride)), {})[name] = values
+    return [(stride, levels[place, stride]) for place, stride in sorted(levels)]
 
 
 def _look_up(cells: NDArray[np.uint8], index: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

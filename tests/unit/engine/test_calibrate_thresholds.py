@@ -124,7 +124,7 @@ def test_an_overfitted_frame_is_recalled_and_nothing_is_flooded(outside):
     visible = frame.batch()["data_samples"][0].voxel_semantics < 17
     assert predicted[visible].float().mean() > 0.95
     assert predicted.sum() < 2 * visible.sum()
-    assert frame.asked == [TrainIndex(0, 0, Phase.WARM)] * 4
+    assert frame.asked == [TrainIndex(0, 0, Phase.WARM)] * 5
 
 
 def test_without_a_label_weak_targets_are_read():
@@ -144,7 +144,7 @@ def test_a_frame_without_anything_occupied_leaves_the_thresholds_of_training():
     frame.plain_sample = lambda index: empty
     model = build().eval()
     before = model.genunet.train_thresholds.tolist()
-    model.genunet.set_thresholds([0.3] * 4)
+    model.genunet.set_thresholds([0.3] * 5)
     assert CalibrateThresholdsHook().thresholds(model, frame) == before
 
 
