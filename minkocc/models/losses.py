@@ -82,9 +82,7 @@ def occupancy_bce(
         unknown_weight: with which the unknown is taught to be free, beside 1 for what is known;
             0 leaves it out.
     """
-    terms = [
-        _weighted_bce(logit, target, unknown_weight) for logit, target in zip(logits, targets)
-    ]
+    terms = [_weighted_bce(logit, target, unknown_weight) for logit, target in zip(logits, targets)]
     return torch.stack(terms).mean()
 
 

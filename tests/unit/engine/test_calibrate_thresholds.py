@@ -148,7 +148,9 @@ def test_a_frame_without_anything_occupied_leaves_the_thresholds_of_training():
     assert CalibrateThresholdsHook().thresholds(model, frame) == before
 
 
-@pytest.mark.parametrize("settings", [{"frames": 0}, {"recall": 0.0}, {"recall": 1.0}, {"unseen_weight": -0.1}])
+@pytest.mark.parametrize(
+    "settings", [{"frames": 0}, {"recall": 0.0}, {"recall": 1.0}, {"unseen_weight": -0.1}]
+)
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         CalibrateThresholdsHook(**settings)
