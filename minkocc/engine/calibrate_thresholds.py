@@ -74,7 +74,9 @@ class CalibrateThresholdsHook(Hook):
     What a level throws away is lost to all finer ones: 0.5 at four levels keeps half of what is
     visible. So the coarse levels keep nearly all that is occupied, one after the other, each with
     the thresholds before it in force and none below that of training, beyond which finer levels
-    never learned, and the finest takes the threshold of the best IoU. Read are frames of the training set, unaugmented: labelled ones, whose reading the budget allows
+    never learned; and the finest takes the threshold of the best IoU.
+
+    Read are frames of the training set, unaugmented: labelled ones, whose reading the budget allows
     and the audit notes, or, where alpha is 0, weak targets. Never a frame of validation or test.
 
     With an ``EMAHook`` the averaged weights are calibrated, which are what is tested and saved.

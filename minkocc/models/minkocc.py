@@ -260,6 +260,7 @@ def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
     """
     log = {}
     for level in levels:
+        assert level.targets is not None
         occupied = level.targets == WEAK_OCCUPIED
         found = (occupied & (level.logits.sigmoid() > level.threshold)).sum()
         name = "last" if level is levels[-1] else f"s{level.stride}"
