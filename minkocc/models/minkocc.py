@@ -41,7 +41,7 @@ class MinkOcc(BaseModel):
         unknown: what it is taught where a weak target knows nothing: ``'free'`` or ``'ignore'``.
         unknown_weight: of that ``'free'``, beside 1 for what is known.
         lambda_3d: lambda_1 of Eq. 6 for the dense term.
-        lambda_bce: lambda_2 of Eq. 6.
+        lambda_bce: lambda_2 of Eq. 6, of the mean over the decoder's decisions.
         lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
             weak phase; 0 in the paper's recipes.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
