@@ -8,8 +8,6 @@ model = dict(
     outside="${outside}",
     unknown="${unknown}",
     unknown_weight="${unknown_weight}",
-    # Of the mean over five decisions, each of which so weighs as much as a semantic term.
-    lambda_bce=2.5,
     data_preprocessor=dict(type="OccDataPreprocessor"),
     image_encoder=dict(
         type="ImageEncoder",
