@@ -22,6 +22,7 @@ def options(root, **more):
         "model.genunet.max_voxels": 4000,
         "default_hooks.checkpoint.interval": 1,
         "default_hooks.logger.interval": 1,
+        "default_hooks.calibrate.frames": 2,
         **more,
     }
     return ["--cfg-options", *[f"{key}={value}" for key, value in values.items()]]
