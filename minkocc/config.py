@@ -20,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 from minkocc.components import component_problems
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_alpha
+from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 KNOBS: tuple[str, ...] = (
@@ -87,8 +88,8 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sweeps": (lambda v: _whole(v, 0), "a whole number from 0"),
     "weak_frames": (lambda v: _two_whole(v, 0), "two whole numbers (past, future), e.g. [8,0]"),
     "train_mask": (lambda v: v in ("camera", None), "'camera' or None"),
-    "outside": (lambda v: v in ("label", "free", "ignore"), "'label', 'free' or 'ignore'"),
-    "unknown": (lambda v: v in ("free", "ignore"), "'free' or 'ignore'"),
+    "outside": (lambda v: v in OUTSIDE, "'label', 'free' or 'ignore'"),
+    "unknown": (lambda v: v in UNKNOWN, "'free' or 'ignore'"),
     "unknown_weight": (
         lambda v: _number(v) and 0 < v <= 1,
         "a weight in (0, 1]; unknown='ignore' leaves the unknown out",

@@ -13,13 +13,13 @@ from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
-from minkocc.models.targets import OUTSIDE, UNKNOWN, dense_occupancy, lookup
+from minkocc.models.targets import dense_occupancy, lookup
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.pruning import LevelRecord
-from minkocc.structures.taxonomy import WEAK_OCCUPIED
+from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 

@@ -14,12 +14,6 @@ from minkocc.structures.taxonomy import (
     WEAK_UNKNOWN,
 )
 
-OUTSIDE = ("label", "free", "ignore")
-"""What the occupancy branch is taught of a dense label's voxels that no camera sees."""
-
-UNKNOWN = ("free", "ignore")
-"""What it is taught where a weak target knows nothing."""
-
 
 def dense_occupancy(semantics: Tensor, mask_camera: Tensor, outside: str) -> Tensor:
     """Occupancy target of a dense label.

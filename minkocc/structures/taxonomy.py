@@ -50,6 +50,12 @@ WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN, WEAK_IGNORED = 0, 1, 255, 254
 """The values of an occupancy target. *Unknown* was never seen, and ``unknown`` says what is taught
 there; *ignored* is in no loss whatever is chosen: dropped, or rotated in from outside the grid."""
 
+OUTSIDE = ("label", "free", "ignore")
+"""What the occupancy branch is taught of a dense label's voxels that no camera sees."""
+
+UNKNOWN = ("free", "ignore")
+"""What it is taught where a weak target knows nothing."""
+
 PALETTE = np.array(
     [
         (20, 20, 20),  # others
