@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset, Compose
 
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
-from minkocc.datasets.transforms.augment import without_augmentation
+from minkocc.datasets.transforms.augment import plain_steps
 from minkocc.info_file import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import Phase, TrainIndex
@@ -63,6 +63,7 @@ class Occ3DNuScenesDataset(BaseDataset):
             serialize_data=True,
         )
         frames = self.frames()
+        self._plain_pipeline = Compose(list(plain_steps(self.pipeline.transforms)))
         self._index_of = {frame["token"]: i for i, frame in enumerate(frames)}
         self.scene_names = [frame["scene_name"] for frame in frames]
         self.label_budget = self._budget()
@@ -114,8 +115,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         return self.pipeline(self._start(index))
 
     def plain_sample(self, index: TrainIndex) -> Any:
-        """A training frame as the pipeline gives it, without augmentation, under the budget."""
-        return Compose(list(without_augmentation(self.pipeline.transforms)))(self._start(index))
+        """A training frame without augmentation and 2D labels, read under the budget."""
+        return self._plain_pipeline(self._start(index))
 
     def _start(self, index: int | TrainIndex) -> dict[str, Any]:
         """What the pipeline begins with."""

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from minkocc.engine.launch import unwrapped
+from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.targets import level_targets, occupancy_pyramid
 from minkocc.registry import HOOKS
 from minkocc.structures.phase import Phase, TrainIndex
@@ -72,9 +73,9 @@ class CalibrateThresholdsHook(Hook):
     """Sets the levels' thresholds before the last checkpoint and before every validation.
 
     What a level throws away is lost to all finer ones: 0.5 at four levels keeps half of what is
-    visible. So the coarse levels keep nearly all that is occupied, one after the other, each with
-    the thresholds before it in force and none below that of training, beyond which finer levels
-    never learned; and the finest takes the threshold of the best IoU.
+    visible. So the coarse levels keep nearly all of the occupied that reaches them in training,
+    none at a threshold below that of training, beyond which finer levels never learned; and with
+    theirs in force the finest takes the threshold of the best IoU.
 
     Read are frames of the training set, unaugmented: labelled ones, whose reading the budget allows
     and the audit notes, or, where alpha is 0, weak targets. Never a frame of validation or test.
@@ -83,7 +84,7 @@ class CalibrateThresholdsHook(Hook):
 
     Args:
         frames: at most so many, spread evenly over those that may be read.
-        recall: share of the occupied candidates that a coarse level keeps.
+        recall: share of the occupied candidates that all coarse levels together keep.
         unseen_weight: of ``finest_threshold``.
     """
 
@@ -133,40 +134,47 @@ class CalibrateThresholdsHook(Hook):
         phase = Phase.WARM if dataset.labelled_indices() else Phase.WEAK
         members = dataset.labelled_indices() or range(len(dataset))
         picked = np.linspace(0, len(members) - 1, min(self.frames, len(members))).round()
-        own = [members[int(i)] for i in picked][get_rank() :: get_world_size()]
+        own = [TrainIndex(members[int(i)], 0, phase) for i in picked]
+        own = own[get_rank() :: get_world_size()]
         trained = model.genunet.train_thresholds.tolist()
-        found = list(trained)
-        for number in range(len(found)):
-            parts = [_counts(model, dataset, TrainIndex(i, 0, phase), number) for i in own]
-            counts = sum(all_gather_object(sum(parts, _nothing())), _nothing())
-            (occupied, free, unseen), missed = counts[:, :-1], int(counts[0, -1])
-            if not occupied.sum():
-                continue  # nothing to learn from: the threshold stays as it is
-            if number + 1 < len(found):
-                found[number] = coarse_threshold(occupied, self.recall, trained[number])
-            else:
-                wrong = (free, unseen, missed, self.unseen_weight)
-                found[number] = finest_threshold(occupied, *wrong)
-            model.genunet.set_thresholds(found)
-        return found
-
-
-def _nothing() -> NDArray[np.int64]:
-    return np.zeros((len(_VALUES), len(_LOGITS) + 2), np.int64)
+        model.genunet.set_thresholds(trained)
+        each = self.recall ** (1 / (len(trained) - 1))
+        coarse = [
+            coarse_threshold(occupied, each, lowest) if occupied.sum() else lowest
+            for (occupied, *_), lowest in zip(_counts(model, dataset, own)[:-1, :, :-1], trained)
+        ]
+        model.genunet.set_thresholds([*coarse, trained[-1]])
+        counts = _counts(model, dataset, own)[-1]
+        (occupied, free, unseen), missed = counts[:, :-1], int(counts[0, -1])
+        finest = trained[-1]  # stays where there is nothing to learn from
+        if occupied.sum():
+            finest = finest_threshold(occupied, free, unseen, missed, self.unseen_weight)
+        return [*coarse, finest]
 
 
 @torch.no_grad()
-def _counts(model: Any, dataset: Any, index: TrainIndex, number: int) -> NDArray[np.int64]:
-    """One frame's candidates of a level by target and logit, last those not reached."""
-    data = model.data_preprocessor(pseudo_collate([dataset.plain_sample(index)]))
+def _counts(model: Any, dataset: Any, own: list[TrainIndex]) -> NDArray[np.int64]:
+    """Candidates of all processes' frames by decision, target and logit, last those not reached."""
+    nothing = np.zeros((len(model.genunet.thresholds), len(_VALUES), len(_LOGITS) + 2), np.int64)
+    total = sum((_counts_of(model, dataset.plain_sample(index)) for index in own), nothing)
+    return sum(all_gather_object(total), nothing)
+
+
+def _counts_of(model: Any, sample: dict[str, Any]) -> NDArray[np.int64]:
+    """Those of one frame."""
+    data = model.data_preprocessor(pseudo_collate([sample]))
     samples = data["data_samples"]
     _, levels = model.extract_feat(data["inputs"], samples)
-    target = _scored(model, samples, index.phase)
-    level = levels[number]
-    volume = occupancy_pyramid(target, level.stride.bit_length())[-1]
+    pyramid = occupancy_pyramid(_scored(model, samples), len(model.genunet.up))
+    return np.stack([_histogram(level, pyramid) for level in levels])
+
+
+def _histogram(level: DecoderLevel, pyramid: list[torch.Tensor]) -> NDArray[np.int64]:
+    """One decision's candidates by target and logit, last those not reached."""
+    volume = pyramid[level.stride.bit_length() - 1]
     targets = level_targets(volume, level.coords, level.stride)
     bins = torch.bucketize(level.logits, _LOGITS.to(level.logits))
-    out = _nothing()
+    out = np.zeros((len(_VALUES), len(_LOGITS) + 2), np.int64)
     for row, value in enumerate(_VALUES):
         counted = torch.bincount(bins[targets == value], minlength=len(_LOGITS) + 1)
         out[row, :-1] = counted.cpu().numpy()
@@ -174,8 +182,9 @@ def _counts(model: Any, dataset: Any, index: TrainIndex, number: int) -> NDArray
     return out
 
 
-def _scored(model: Any, samples: list[Any], phase: Phase) -> torch.Tensor:
+def _scored(model: Any, samples: list[Any]) -> torch.Tensor:
     """The occupancy target; of a dense one all is unseen where no semantic loss is."""
+    phase = model.phase_of(samples)
     target = model.occupancy_target(samples, phase)
     if phase.needs_dense and model.train_mask:
         mask = torch.stack([sample.mask_camera for sample in samples])

@@ -262,7 +262,7 @@ def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
     for level in levels:
         assert level.targets is not None
         occupied = level.targets == WEAK_OCCUPIED
-        found = (occupied & (level.logits.sigmoid() > level.threshold)).sum()
+        found = (occupied & (level.logits > level.threshold.logit())).sum()
         name = "last" if level is levels[-1] else f"s{level.stride}"
         log[f"recall_{name}"] = found / occupied.sum().clamp(min=1)
         if any(level.cut):

@@ -13,6 +13,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
 
+from minkocc.datasets.transforms.loading import LoadPseudoLabels
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.taxonomy import FREE, WEAK_IGNORED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -187,12 +188,12 @@ class AugmentImages(BaseTransform):
         return image
 
 
-def without_augmentation(steps: Iterable[BaseTransform]) -> Iterator[BaseTransform]:
-    """The steps of a training pipeline, of which those that draw at random stand still."""
+def plain_steps(steps: Iterable[BaseTransform]) -> Iterator[BaseTransform]:
+    """The steps of a training pipeline without what draws at random, and without 2D labels."""
     for step in steps:
         if isinstance(step, AugmentImages):
             yield AugmentImages(step.image_size)
-        elif not isinstance(step, (AugmentScene, DropVoxels)):
+        elif not isinstance(step, (AugmentScene, DropVoxels, LoadPseudoLabels)):
             yield step
 
 
