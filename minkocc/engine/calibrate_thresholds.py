@@ -154,7 +154,7 @@ class CalibrateThresholdsHook(Hook):
 
 @torch.no_grad()
 def _counts(model: Any, dataset: Any, own: list[TrainIndex]) -> NDArray[np.int64]:
-    """Candidates of all processes' frames by decision, target and logit, last those not reached."""
+    """Candidates of all processes' frames by level, target and logit, last those not reached."""
     nothing = np.zeros((len(model.genunet.thresholds), len(_VALUES), len(_LOGITS) + 2), np.int64)
     total = sum((_counts_of(model, dataset.plain_sample(index)) for index in own), nothing)
     return sum(all_gather_object(total), nothing)
@@ -170,7 +170,7 @@ def _counts_of(model: Any, sample: dict[str, Any]) -> NDArray[np.int64]:
 
 
 def _histogram(level: DecoderLevel, pyramid: list[torch.Tensor]) -> NDArray[np.int64]:
-    """One decision's candidates by target and logit, last those not reached."""
+    """One level's candidates by target and logit, last those not reached."""
     volume = pyramid[level.stride.bit_length() - 1]
     targets = level_targets(volume, level.coords, level.stride)
     bins = torch.bucketize(level.logits, _LOGITS.to(level.logits))

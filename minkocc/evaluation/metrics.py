@@ -210,7 +210,7 @@ class PruningMetric(FrameMetric):
         self.sweep = sweep
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
-        """Those of every level, under ``<place>@<stride>/<name>``."""
+        """Those of every level, under ``<stride>/<name>``."""
         if "voxel_semantics" not in sample or "decoder_levels" not in sample:
             return None
         label, mask = _array(sample["voxel_semantics"]), _array(sample["mask_camera"])

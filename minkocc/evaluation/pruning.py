@@ -137,13 +137,10 @@ def count_pruning(
     mask: NDArray[np.bool_],
     grid: VoxelGrid,
 ) -> Counts:
-    """The integers of all levels of one frame, see ``count_level``.
-
-    Their names are ``<place>@<stride>/<name>``: two levels may have the same stride.
-    """
+    """The integers of all levels of one frame, under ``<stride>/<name>``; see ``count_level``."""
     return {
-        f"{place}@{record.stride}/{name}": counts
-        for place, record in enumerate(levels)
+        f"{record.stride}/{name}": counts
+        for record in levels
         for name, counts in count_level(record, semantics, mask, grid).items()
     }
 
@@ -253,12 +250,11 @@ def _a_frame(count: np.int64, num_frames: int) -> float:
 
 def _levels(counts: Counts) -> list[tuple[int, Counts]]:
     """Stride and counts of each level, coarse to fine."""
-    levels: dict[tuple[int, int], Counts] = {}
+    levels: dict[int, Counts] = {}
     for key, values in counts.items():
-        where, _, name = key.partition("/")
-        place, _, stride = where.partition("@")
-        levels.setdefault((int(place), int(stride)), {})[name] = values
-    return [(stride, levels[place, stride]) for place, stride in sorted(levels)]
+        stride, _, name = key.partition("/")
+        levels.setdefault(int(stride), {})[name] = values
+    return sorted(levels.items(), reverse=True)
 
 
 def _look_up(cells: NDArray[np.uint8], index: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

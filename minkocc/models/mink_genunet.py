@@ -103,12 +103,6 @@ class ResidualBlock(nn.Module):
         return out.replace((out.feats + x.feats).relu())
 
 
-def _occupancy_logit(channels: int) -> nn.Linear:
-    logit = nn.Linear(channels, 1)
-    nn.init.constant_(logit.bias, _OCCUPANCY_PRIOR)
-    return logit
-
-
 @MODELS.register_module()
 class MinkGenUNet(BaseModule):
     """Sparse-to-dense completion.
@@ -116,9 +110,7 @@ class MinkGenUNet(BaseModule):
     Stem, four encoder stages (stride-2 convolution, residual blocks), and a mirrored decoder: at
     every level a generative transposed convolution (k3 s2), the encoder's feature added over the
     union of coordinates, an occupancy logit, pruning, and a residual block on the survivors.
-    (The block on all candidates instead takes twice the time and scores lower.) The first logit of
-    the finest level sees no neighbour yet and so decides generously; after the block a second one
-    decides on what it left.
+    (The block on all candidates instead takes twice the time and scores lower.)
 
     The probabilities above which the levels keep a voxel are low at the coarse ones, because what
     a level throws away is lost to all finer ones, so that habitual halves compound; and low in
@@ -132,8 +124,8 @@ class MinkGenUNet(BaseModule):
         in_channels: width of the voxel features.
         channels: width at strides 1, 2, 4, 8 and 16.
         blocks: residual blocks of each encoder stage.
-        thresholds: of each decision, coarse to fine, two at stride 1: keep voxels with
-            sigmoid(logit) above it in training, and at inference until they are calibrated.
+        thresholds: coarse to fine: keep voxels with sigmoid(logit) above it in training, and at
+            inference until they are calibrated.
         max_voxels: most voxels kept of one sample at any level, the likeliest: a guard for memory.
             A scene's label holds about 44,000 occupied voxels of 0.4 m.
         backend: ``'auto'``, ``'minkowski'`` or ``'torch'``.
@@ -146,7 +138,7 @@ class MinkGenUNet(BaseModule):
         in_channels: int,
         channels: Sequence[int] = (32, 64, 128, 192, 256),
         blocks: int = 1,
-        thresholds: Sequence[float] = (0.1, 0.1, 0.2, 0.15, 0.4),
+        thresholds: Sequence[float] = (0.1, 0.1, 0.2, 0.4),
         max_voxels: int = 400_000,
         backend: str = "auto",
     ) -> None:
@@ -157,10 +149,10 @@ class MinkGenUNet(BaseModule):
         self.train_thresholds: Tensor
         self.thresholds: Tensor
         wanted = torch.tensor([float(t) for t in thresholds])
-        if len(wanted) != len(channels):
+        if len(wanted) != len(channels) - 1:
             raise ValueError(
-                f"thresholds {list(thresholds)}: expected {len(channels)}, one for each level of "
-                "the decoder, coarse to fine, and a last one"
+                f"thresholds {list(thresholds)}: expected {len(channels) - 1}, one for each level "
+                "of the decoder, coarse to fine"
             )
         self.register_buffer("train_thresholds", wanted, persistent=False)
         self.register_buffer("thresholds", wanted.clone())
@@ -187,8 +179,9 @@ class MinkGenUNet(BaseModule):
             self.up.append(sparse.GenerativeConvTranspose3d(inputs, outputs, 3, stride=2))
             self.up_norm.append(SparseNorm(outputs))
             self.decode.append(ResidualBlock(sparse, outputs))
-            self.occupancy.append(_occupancy_logit(outputs))
-        self.occupancy.append(_occupancy_logit(channels[0]))
+            logit = nn.Linear(outputs, 1)
+            nn.init.constant_(logit.bias, _OCCUPANCY_PRIOR)
+            self.occupancy.append(logit)
 
     def forward(
         self, feats: Tensor, coords: Tensor, target: Tensor | None = None
@@ -202,32 +195,26 @@ class MinkGenUNet(BaseModule):
                 are kept at every level, whatever the logit says.
 
         Returns:
-            The surviving voxels at stride 1 and the five decisions of the decoder, coarse to fine.
+            The surviving voxels at stride 1 and the four decoder levels, coarse to fine.
         """
         x = self.stem_norm(self.stem(self.sparse.tensor(feats, coords)))
         skips = []
         for down, encode in zip(self.down, self.encode):
             skips.append(x)
             x = encode(down(x))
-        levels: list[DecoderLevel] = []
+        levels = []
         pyramid = [] if target is None else occupancy_pyramid(target, len(self.up))
-        for up, norm, decode in zip(self.up, self.up_norm, self.decode):
+        thresholds = self.train_thresholds if self.training else self.thresholds
+        for up, norm, decode, occupancy, threshold in zip(
+            self.up, self.up_norm, self.decode, self.occupancy, thresholds
+        ):
             x = self.sparse.add(norm(up(x)), skips.pop())
-            levels.append(self._decide(x, len(levels), pyramid))
-            x = decode(self.sparse.prune(x, levels[-1].kept))
-        levels.append(self._decide(x, len(levels), pyramid))
-        return self.sparse.prune(x, levels[-1].kept), levels
-
-    def _decide(self, x: SparseTensor, number: int, pyramid: list[Tensor]) -> DecoderLevel:
-        """The occupancy of the voxels of ``x``; ``pyramid`` is empty at inference."""
-        threshold = (self.train_thresholds if self.training else self.thresholds)[number]
-        logits = self.occupancy[number](x.feats).squeeze(1).float()
-        targets = None
-        if pyramid:
-            volume = pyramid[x.stride.bit_length() - 1]
-            targets = level_targets(volume, x.coords, x.stride)
-        kept, cut = self._keep(x.coords, logits, targets, threshold)
-        return DecoderLevel(x.coords, logits, targets, kept, cut, threshold, x.stride)
+            logits = occupancy(x.feats).squeeze(1).float()
+            targets = level_targets(pyramid.pop(), x.coords, x.stride) if pyramid else None
+            kept, cut = self._keep(x.coords, logits, targets, threshold)
+            levels.append(DecoderLevel(x.coords, logits, targets, kept, cut, threshold, x.stride))
+            x = decode(self.sparse.prune(x, kept))
+        return x, levels
 
     @torch.no_grad()
     def set_thresholds(self, thresholds: Sequence[float]) -> None:

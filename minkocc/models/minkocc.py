@@ -41,7 +41,7 @@ class MinkOcc(BaseModel):
         unknown: what it is taught where a weak target knows nothing: ``'free'`` or ``'ignore'``.
         unknown_weight: of that ``'free'``, beside 1 for what is known.
         lambda_3d: lambda_1 of Eq. 6 for the dense term.
-        lambda_bce: lambda_2 of Eq. 6, of the mean over the decoder's decisions.
+        lambda_bce: lambda_2 of Eq. 6, of the mean over the decoder's levels.
         lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
             weak phase; 0 in the paper's recipes.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
@@ -254,19 +254,18 @@ def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
     """What the training log says of pruning; no loss.
 
     Returns:
-        ``recall_s<stride>`` and ``recall_last``: share of a level's occupied candidates that it
-        would keep without knowing the target; ``kept``: voxels a sample that survive; and, where
-        the cap was met, ``cut_s<stride>`` or ``cut_last``: voxels a sample that it took.
+        ``recall_s<stride>``: share of a level's occupied candidates that it would keep without
+        knowing the target; ``kept``: voxels a sample that survive; and, where the cap was met,
+        ``cut_s<stride>``: voxels a sample that it took.
     """
     log = {}
     for level in levels:
         assert level.targets is not None
         occupied = level.targets == WEAK_OCCUPIED
         found = (occupied & (level.logits > level.threshold.logit())).sum()
-        name = "last" if level is levels[-1] else f"s{level.stride}"
-        log[f"recall_{name}"] = found / occupied.sum().clamp(min=1)
+        log[f"recall_s{level.stride}"] = found / occupied.sum().clamp(min=1)
         if any(level.cut):
-            log[f"cut_{name}"] = level.logits.new_tensor(sum(level.cut) / samples)
+            log[f"cut_s{level.stride}"] = level.logits.new_tensor(sum(level.cut) / samples)
     log["kept"] = levels[-1].kept.sum() / samples
     return log
 

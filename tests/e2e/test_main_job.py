@@ -129,7 +129,7 @@ def test_figures_name_protocol_mask_and_pretraining(tested):
 def test_figures_say_what_each_level_keeps_and_above_what(run, tested):
     content = json.loads((tested[0] / "figures.json").read_text())
     levels = content["pruning"]["levels"]
-    assert [level["stride"] for level in levels] == [8, 4, 2, 1, 1]
+    assert [level["stride"] for level in levels] == [8, 4, 2, 1]
     used = thresholds_of(run[0] / "epoch_2.pth").tolist()
     for level, threshold in zip(levels, used):
         assert level["threshold"] == pytest.approx(threshold, abs=1e-4)

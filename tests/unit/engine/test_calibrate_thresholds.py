@@ -144,7 +144,7 @@ def test_a_frame_without_anything_occupied_leaves_the_thresholds_of_training():
     frame.plain_sample = lambda index: empty
     model = build().eval()
     before = model.genunet.train_thresholds.tolist()
-    model.genunet.set_thresholds([0.3] * 5)
+    model.genunet.set_thresholds([0.3] * 4)
     assert CalibrateThresholdsHook().thresholds(model, frame) == before
 
 

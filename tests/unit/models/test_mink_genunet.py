@@ -92,7 +92,7 @@ def test_keeps_exactly_the_target_when_all_logits_are_low(backend):
     wanted = coords[::3].long()
     target[tuple(wanted.T)] = 1
     out, levels = net(feats, coords, target)
-    assert [level.stride for level in levels] == [8, 4, 2, 1, 1]
+    assert [level.stride for level in levels] == [8, 4, 2, 1]
     for level, voxels in zip(levels, kept):
         s = level.stride
         coarse = {(b, x // s * s, y // s * s, z // s * s) for b, x, y, z in wanted.tolist()}
@@ -107,7 +107,7 @@ def test_crops_to_the_grid(backend):
     corners = torch.tensor([[0, 0, 0, 0], [0, 31, 31, 15], [0, 0, 31, 0]], dtype=torch.int32)
     with torch.no_grad():
         out, levels = net(torch.ones(3, 4), corners)
-    grown = as_set(levels[-2].coords)  # the last decision is on what the one before it kept
+    grown = as_set(levels[-1].coords)
     assert not inside(grown)
     assert all(inside(voxels) for voxels in kept)
     assert as_set(out.coords) == {voxel for voxel in grown if inside([voxel])}
@@ -120,8 +120,7 @@ def test_cap_keeps_the_best_logits_of_each_sample(backend):
             layer.bias.fill_(3.0)
         kept = record_kept(net)
         _, levels = net(*two_clouds())
-    assert kept[-1] == kept[-2]
-    for level, voxels in zip(levels[:-1], kept):
+    for level, voxels in zip(levels, kept):
         for b in (0, 1):
             own = [
                 (logit, tuple(voxel))
@@ -212,8 +211,7 @@ def test_levels_are_recorded_before_pruning(backend):
     target[tuple(coords[::5].long().T)] = 1
     _, levels = net(feats, coords, target)
     source = {(b, x // 16 * 16, y // 16 * 16, z // 16 * 16) for b, x, y, z in coords.tolist()}
-    assert as_set(levels[-1].coords) == kept[-2]
-    for level, voxels in zip(levels[:-1], kept):
+    for level, voxels in zip(levels, kept):
         s = level.stride
         grown = {
             (b, x + s * i, y + s * j, z + s * k)
@@ -231,7 +229,7 @@ def test_voxels_that_are_not_known_get_no_gradient(backend):
     feats, coords = cloud(80)
     target = random_target(1, seed=4)
     _, levels = net(feats, coords, target)
-    last = levels[-2]
+    last = levels[-1]
     expected = [
         int(target[(*voxel,)]) if inside([voxel]) else 254
         for voxel in map(tuple, last.coords.tolist())
@@ -245,19 +243,19 @@ def test_voxels_that_are_not_known_get_no_gradient(backend):
 
 def test_training_and_inference_have_thresholds_of_their_own(backend):
     """Below the constant logit's probability everything is kept, above it one voxel a sample."""
-    net = make(backend, bias=0.0, thresholds=(0.4, 0.4, 0.4, 0.4, 0.6))
-    net.set_thresholds([0.4, 0.6, 0.4, 0.4, 0.4])
+    net = make(backend, bias=0.0, thresholds=(0.4, 0.4, 0.4, 0.6))
+    net.set_thresholds([0.4, 0.6, 0.4, 0.4])
     target = torch.full((2, *SHAPE), 254, dtype=torch.uint8)
     for training in (True, False):
         _, levels = net.train(training)(*two_clouds(), target if training else None)
         keeps_all = [int(level.kept.sum()) > 2 for level in levels]
-        assert keeps_all == [training or place != 1 for place in range(4)] + [not training]
+        assert keeps_all == [training or place != 1 for place in range(3)] + [not training]
         assert [round(float(level.threshold), 3) for level in levels] == (
-            [0.4, 0.4, 0.4, 0.4, 0.6] if training else [0.4, 0.6, 0.4, 0.4, 0.4]
+            [0.4, 0.4, 0.4, 0.6] if training else [0.4, 0.6, 0.4, 0.4]
         )
 
 
-@pytest.mark.parametrize("thresholds", [[0.5] * 4, [0.5] * 4 + [1.0], [0.0] + [0.5] * 4])
+@pytest.mark.parametrize("thresholds", [[0.5] * 5, [0.5] * 3 + [1.0], [0.0] + [0.5] * 3])
 def test_thresholds_that_are_none_are_refused(thresholds):
     with pytest.raises(ValueError, match="thresholds"):
         make("torch", thresholds=thresholds)
@@ -267,7 +265,7 @@ def test_thresholds_that_are_none_are_refused(thresholds):
 
 @NEEDS_MINKOWSKI
 def test_calibrated_thresholds_travel_to_the_other_backend():
-    calibrated = [0.11, 0.22, 0.33, 0.44, 0.55]
+    calibrated = [0.11, 0.22, 0.33, 0.44]
     net = make("torch")
     net.set_thresholds(calibrated)
     other = make("minkowski")

@@ -125,7 +125,7 @@ def test_the_unknown_is_taught_to_be_free_or_not_at_all():
 
 def test_the_log_tells_how_levels_prune_and_when_the_cap_is_met():
     batch = make_batch(Phase.WARM, size=2)
-    names = {"recall_s8", "recall_s4", "recall_s2", "recall_s1", "recall_last", "kept"}
+    names = {"recall_s8", "recall_s4", "recall_s2", "recall_s1", "kept"}
     model = build().train()
     outputs = outputs_of(model, batch)
     assert {name for name in outputs if "loss" not in name} == names
@@ -331,7 +331,7 @@ def test_what_the_render_head_is_given(voxel_size, monkeypatch):
     grid = VoxelGrid(FULL_RANGE, voxel_size)
     model = build(FULL_RANGE, voxel_size=voxel_size, render_predictions=True).eval()
     data = model.data_preprocessor(make_batch(None, size=2, grid=grid, labels=False))
-    model.genunet.set_thresholds([0.047] * 5)  # an untrained network says 0.047 everywhere
+    model.genunet.set_thresholds([0.047] * 4)  # an untrained network says 0.047 everywhere
     for parameter in model.semantic_head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)  # probabilities that differ between voxels
     given = []
