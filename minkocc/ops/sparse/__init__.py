@@ -33,8 +33,9 @@ def get_backend(name: str = "auto") -> SparseBackend:
     """The operations of a sparse backend.
 
     Args:
-        name: ``"minkowski"``, ``"torch"``, or ``"auto"``: minkowski when it is
-            installed and, on a machine with CUDA, was built for it.
+        name: ``"minkowski"``, ``"torch"``, or ``"auto"``: minkowski on a machine with CUDA for
+            which it was built, else torch. (On two CPU cores an iteration of the strong mini took
+            2.13 s with minkowski and 1.22 s with torch.)
 
     Raises:
         ValueError: the name is none of these.
@@ -59,10 +60,8 @@ def get_backend(name: str = "auto") -> SparseBackend:
 
 
 def _minkowski_serves_this_machine() -> bool:
-    if find_spec("MinkowskiEngine") is None:
+    if not torch.cuda.is_available() or find_spec("MinkowskiEngine") is None:
         return False
-    if not torch.cuda.is_available():
-        return True
     from minkocc.ops.sparse import minkowski_backend
 
     return minkowski_backend.has_cuda()

@@ -321,6 +321,9 @@ def test_choice_of_backend(monkeypatch):
     assert get_backend("torch").name == "torch"
     with pytest.raises(ValueError, match="auto, minkowski, torch"):
         get_backend("spconv")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert get_backend("auto").name == "torch"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sparse, "find_spec", lambda name: None)
     assert get_backend("auto").name == "torch"
 
@@ -334,8 +337,13 @@ def test_missing_minkowski_is_explained(monkeypatch):
 
 
 @needs_minkowski
-def test_auto_takes_minkowski_when_installed():
-    assert get_backend().name == "minkowski"
+@pytest.mark.parametrize(("built", "expected"), [(True, "minkowski"), (False, "torch")])
+def test_auto_takes_minkowski_where_it_was_built_for_the_gpu(built, expected, monkeypatch):
+    from minkocc.ops.sparse import minkowski_backend
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(minkowski_backend, "has_cuda", lambda: built)
+    assert get_backend().name == expected
 
 
 @needs_minkowski
