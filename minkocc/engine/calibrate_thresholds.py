@@ -138,7 +138,7 @@ class CalibrateThresholdsHook(Hook):
         own = own[get_rank() :: get_world_size()]
         trained = model.genunet.train_thresholds.tolist()
         model.genunet.set_thresholds(trained)
-        each = self.recall ** (1 / (len(trained) - 1))
+        each = self.recall ** (1 / max(1, len(trained) - 1))
         coarse = [
             coarse_threshold(occupied, each, lowest) if occupied.sum() else lowest
             for (occupied, *_), lowest in zip(_counts(model, dataset, own)[:-1, :, :-1], trained)

@@ -166,6 +166,22 @@ def test_evaluation_needs_no_ground_truth(linked_root):
     assert set(bare.keys()) == {"ego2img", "ego2cam", "cam2img", "ego_aug"}
 
 
+def test_a_plain_sample_stands_still_and_reads_no_2d_labels(linked_root):
+    left_out = ("Augment", "Drop", "LoadPseudoLabels")
+    steps = [step for step in PIPELINE if not step["type"].startswith(left_out)]
+    steps.insert(-1, {"type": "AugmentImages", "image_size": [54, 96]})
+    shutil.rmtree(linked_root / "pseudo_labels")
+    dataset = make(linked_root)
+    index = dataset.labelled_indices()[0]
+    for phase in (Phase.WARM, Phase.WEAK):
+        plain = dataset.plain_sample(TrainIndex(index, 3, phase))
+        assert same(plain, make(linked_root, pipeline=steps)[TrainIndex(index, 0, phase)])
+        assert same(plain, dataset.plain_sample(TrainIndex(index, 4, phase)))
+    beyond = next(i for i in range(len(dataset)) if i not in dataset.labelled_indices())
+    with pytest.raises(LabelBudgetError):
+        dataset.plain_sample(TrainIndex(beyond, 0, Phase.WARM))
+
+
 def test_augmented_points_project_to_the_same_place_of_the_image(synthetic_root):
     # A plain frame says which raw pixel a point has; both augmentations together must keep it.
     plain_steps = [step for step in PIPELINE if not step["type"].startswith(("Augment", "Drop"))]
