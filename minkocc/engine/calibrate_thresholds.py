@@ -165,13 +165,12 @@ def _counts_of(model: Any, sample: dict[str, Any]) -> NDArray[np.int64]:
     data = model.data_preprocessor(pseudo_collate([sample]))
     samples = data["data_samples"]
     _, levels = model.extract_feat(data["inputs"], samples)
-    pyramid = occupancy_pyramid(_scored(model, samples), len(model.genunet.up))
-    return np.stack([_histogram(level, pyramid) for level in levels])
+    pyramid = occupancy_pyramid(_scored(model, samples), len(levels))
+    return np.stack([_histogram(*each) for each in zip(levels, reversed(pyramid))])
 
 
-def _histogram(level: DecoderLevel, pyramid: list[torch.Tensor]) -> NDArray[np.int64]:
+def _histogram(level: DecoderLevel, volume: torch.Tensor) -> NDArray[np.int64]:
     """One level's candidates by target and logit, last those not reached."""
-    volume = pyramid[level.stride.bit_length() - 1]
     targets = level_targets(volume, level.coords, level.stride)
     bins = torch.bucketize(level.logits, _LOGITS.to(level.logits))
     out = np.zeros((len(_VALUES), len(_LOGITS) + 2), np.int64)

@@ -10,7 +10,7 @@ class OccDataSample(BaseDataElement):
 
     Meta information (plain values): ``token``, ``scene_name``, ``phase`` (a ``Phase``, or None at
     test time), ``iteration``, ``raw_size`` (height and width of the images on disk),
-    ``lattice_draw`` (two numbers in [0, 1) that shift the render lattice) ``ray_origins``
+    ``lattice_draw`` (two numbers in [0, 1) that shift the render lattice), ``ray_origins``
     ``(T, 3)`` and, where the model records it, ``decoder_levels``, a list of ``LevelRecord``.
 
     Data fields, each optional:
