@@ -197,7 +197,7 @@ class MinkGenUNet(BaseModule):
         Returns:
             The surviving voxels at stride 1 and the four decoder levels, coarse to fine.
         """
-        x = self.stem_norm(self.stem(self.sparse.tensor(feats, coords)))
+        x = self.stem_norm(self.stem(self.sparse.tensor(feats, coords, bounds=self.grid.shape)))
         skips = []
         for down, encode in zip(self.down, self.encode):
             skips.append(x)
@@ -238,7 +238,6 @@ class MinkGenUNet(BaseModule):
 
         At least one of a sample is kept, and ``max_voxels`` at most.
         """
-        inside = self.grid.contains(coords[:, 1:])
         # By logit, not by its sigmoid, which is 1 for all confident voxels. Softsign keeps the
         # order within (-1, 1), which leaves room for targets to come first, the likeliest ahead.
         score = F.softsign(logits)
@@ -247,8 +246,6 @@ class MinkGenUNet(BaseModule):
             target = targets == WEAK_OCCUPIED
             score = score + 2.0 * target
             keep |= target
-        keep &= inside
-        score = score.masked_fill(~inside, -torch.inf)
         cut = []
         for b in coords[:, 0].unique():
             rows = (coords[:, 0] == b).nonzero().squeeze(1)

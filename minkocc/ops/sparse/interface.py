@@ -15,8 +15,8 @@ class SparseTensor(Protocol):
     """Features on a set of unique voxels.
 
     ``coords`` are in units of stride-1 voxels whatever the stride, i.e. multiples of ``stride``,
-    and may be negative: the grid is unbounded. Row ``i`` of ``coords`` is the voxel of row ``i``
-    of ``feats``; operations promise no order beyond that.
+    and may be negative unless the tensor has bounds. Row ``i`` of ``coords`` is the voxel of row
+    ``i`` of ``feats``; operations promise no order beyond that.
     """
 
     @property
@@ -41,13 +41,14 @@ class SparseBackend:
 
     Args:
         name: ``"torch"`` or ``"minkowski"``.
-        tensor: ``tensor(feats, coords, stride=1)`` makes a ``SparseTensor`` whose rows keep their
-            order; coordinates must be unique.
+        tensor: ``tensor(feats, coords, stride=1, bounds=None)`` makes a ``SparseTensor`` whose rows
+            keep their order; coordinates must be unique. With ``bounds = (X, Y, Z)``, of stride-1
+            voxels from 0, nothing that descends from it leaves the grid.
         Conv3d: ``Conv3d(in_channels, out_channels, kernel_size, stride=1, bias=False)``, a module
             on sparse tensors. At stride 1 it keeps the voxels, otherwise its output lies on
             ``floor(c / s) * s`` with ``s = stride * x.stride``.
         GenerativeConvTranspose3d: the same arguments, ``stride=2``; divides the stride of its
-            input and creates every voxel that its kernel reaches.
+            input and creates every voxel that its kernel reaches inside the bounds.
         add: sum on the union of the voxels of two tensors of equal stride and channels that
             descend from one call of ``tensor``.
         prune: ``prune(x, mask)`` keeps the voxels of the true rows of the (V,) bool mask, also
@@ -188,6 +189,27 @@ def check_voxels(feats: Tensor, coords: Tensor, stride: int) -> None:
         raise ValueError(f"coords are {coords.dtype}: expected torch.int32, use coords.int()")
     if stride > 1 and bool((coords[:, 1:] % stride != 0).any()):
         raise ValueError(f"coords are not multiples of stride {stride}: they count stride-1 voxels")
+
+
+def check_bounds(low: list[int], high: list[int], bounds: tuple[int, int, int] | None) -> None:
+    """Refuse voxels outside the bounds, and batch indices below 0.
+
+    Args:
+        low: least ``(batch, x, y, z)``.
+        high: greatest ones.
+        bounds: ``(X, Y, Z)`` or None.
+
+    Raises:
+        ValueError: there are such.
+    """
+    outside = bounds is not None and (
+        min(low[1:]) < 0 or any(last >= size for last, size in zip(high[1:], bounds))
+    )
+    if outside or low[0] < 0:
+        raise ValueError(
+            f"coords span {low} .. {high}: expected batch indices from 0 and voxels inside "
+            f"{'any grid' if bounds is None else bounds}"
+        )
 
 
 def check_mask(x: SparseTensor, mask: Tensor) -> None:

@@ -17,6 +17,7 @@ from minkocc.ops.sparse.interface import (
     SparseConvolution,
     SparseTensor,
     check_addends,
+    check_bounds,
     check_mask,
     check_rows,
     check_voxels,
@@ -46,9 +47,13 @@ class MinkowskiSparseTensor:
     """``SparseTensor`` of the minkowski backend: a key into a coordinate manager."""
 
     def __init__(
-        self, feats: Tensor, key: ME.CoordinateMapKey, manager: ME.CoordinateManager
+        self,
+        feats: Tensor,
+        key: ME.CoordinateMapKey,
+        manager: ME.CoordinateManager,
+        bounds: tuple[int, int, int] | None,
     ) -> None:
-        self.feats, self.key, self.manager = feats, key, manager
+        self.feats, self.key, self.manager, self.bounds = feats, key, manager, bounds
         self._coords: Tensor | None = None
 
     @property
@@ -70,7 +75,7 @@ class MinkowskiSparseTensor:
             ValueError: they do not have one row per voxel.
         """
         check_rows(self, feats)
-        out = MinkowskiSparseTensor(feats, self.key, self.manager)
+        out = MinkowskiSparseTensor(feats, self.key, self.manager, self.bounds)
         out._coords = self._coords
         return out
 
@@ -113,7 +118,7 @@ class _MinkowskiConvolution(SparseConvolution):
             )
             if self.bias is not None:
                 feats = feats + self.bias
-        return MinkowskiSparseTensor(feats, key, x.manager)
+        return MinkowskiSparseTensor(feats, key, x.manager, x.bounds)
 
 
 class Conv3d(_MinkowskiConvolution):
@@ -130,7 +135,7 @@ class Conv3d(_MinkowskiConvolution):
 
 
 class GenerativeConvTranspose3d(GenerativeConvolution, _MinkowskiConvolution):
-    """Transposed sparse convolution on every voxel that the kernel reaches."""
+    """Transposed sparse convolution on every voxel that the kernel reaches inside the bounds."""
 
     transposed = True
 
@@ -139,23 +144,34 @@ class GenerativeConvTranspose3d(GenerativeConvolution, _MinkowskiConvolution):
         assert isinstance(x, MinkowskiSparseTensor)
         self.check_input(x)
         self.fine_stride(x.stride)
-        return self._convolve(x)
+        out = self._convolve(x)
+        if x.bounds is None:
+            return out
+        xyz = out.coords[:, 1:]
+        return prune(out, ((xyz >= 0) & (xyz < xyz.new_tensor(x.bounds))).all(1))
 
 
-def tensor(feats: Tensor, coords: Tensor, stride: int = 1) -> MinkowskiSparseTensor:
+def tensor(
+    feats: Tensor,
+    coords: Tensor,
+    stride: int = 1,
+    bounds: tuple[int, int, int] | None = None,
+) -> MinkowskiSparseTensor:
     """A sparse tensor of (V, C) features on (V, 4) int32 voxels ``(batch, x, y, z)``.
 
     Raises:
-        ValueError: shapes or types are wrong, coordinates repeat or are no multiples of
-            ``stride``.
+        ValueError: shapes or types are wrong, coordinates repeat, are no multiples of ``stride``
+            or lie outside the bounds.
     """
     check_voxels(feats, coords, stride)
+    if len(coords):
+        check_bounds(coords.amin(0).tolist(), coords.amax(0).tolist(), bounds)
     kind = ME.CoordinateMapType.CUDA if coords.is_cuda else ME.CoordinateMapType.CPU
     manager = ME.CoordinateManager(D=3, coordinate_map_type=kind)
     key, (unique, _) = manager.insert_and_map(coords.contiguous(), [stride] * 3)
     if len(unique) != len(coords):
         raise ValueError("coords repeat: expected unique rows, merge their features first")
-    return MinkowskiSparseTensor(feats, key, manager)
+    return MinkowskiSparseTensor(feats, key, manager, bounds)
 
 
 def add(a: SparseTensor, b: SparseTensor) -> MinkowskiSparseTensor:
@@ -179,7 +195,7 @@ def add(a: SparseTensor, b: SparseTensor) -> MinkowskiSparseTensor:
     feats = a.feats.new_zeros(a.manager.size(key), a.feats.shape[1], dtype=dtype)
     feats = feats.index_add(0, a_out.long(), a.feats.to(dtype)[a_in.long()])
     feats = feats.index_add(0, b_out.long(), b.feats.to(dtype)[b_in.long()])
-    return MinkowskiSparseTensor(feats, key, a.manager)
+    return MinkowskiSparseTensor(feats, key, a.manager, a.bounds)
 
 
 def prune(x: SparseTensor, mask: Tensor) -> MinkowskiSparseTensor:
@@ -192,7 +208,7 @@ def prune(x: SparseTensor, mask: Tensor) -> MinkowskiSparseTensor:
     check_mask(x, mask)
     key = ME.CoordinateMapKey(4)
     feats = ME.MinkowskiPruningFunction.apply(x.feats, mask, x.key, key, x.manager)
-    return MinkowskiSparseTensor(feats, key, x.manager)
+    return MinkowskiSparseTensor(feats, key, x.manager, x.bounds)
 
 
 BACKEND = SparseBackend("minkowski", tensor, Conv3d, GenerativeConvTranspose3d, add, prune)

@@ -276,8 +276,8 @@ def test_kernel_maps_are_shared_between_layers():
     x, feats, _ = random_tensor(backend, 100, 7, 2)
     first = backend.Conv3d(2, 2, 3, 2).double()(x)
     second = backend.Conv3d(2, 2, 3, 2).double()(x.replace(feats * 2))
-    assert first.voxels is second.voxels
-    assert len(x.voxels._maps) == 1
+    assert first.voxel_set is second.voxel_set
+    assert len(x.voxel_set._maps) == 1
     # So that sums of the two need no search.
     assert torch.equal(backend.add(first, second).feats, first.feats + second.feats)
 
@@ -306,15 +306,54 @@ def test_mistakes_are_named(backend):
         backend.Conv3d(4, 2, 0)
 
 
-def test_torch_keys_have_a_limit():
+def test_nothing_leaves_the_bounds(backend):
+    bounds = (5, 4, 3)
+    coords = torch.tensor([[0, 0, 0, 0], [0, 4, 3, 2], [1, 4, 0, 1]]).int()
+    x = backend.tensor(torch.ones(3, 2), coords, bounds=bounds)
+    coarse = backend.Conv3d(2, 2, 2, 2)(backend.Conv3d(2, 2, 2, 2)(x))
+    y = backend.GenerativeConvTranspose3d(2, 2, 3)(coarse)
+    y = backend.GenerativeConvTranspose3d(2, 3, 3)(backend.add(y, y))
+    free = backend.tensor(coarse.feats, coarse.coords, coarse.stride)
+    free = backend.GenerativeConvTranspose3d(2, 2, 3)(free)
+    wanted = {
+        (b, *xyz)
+        for b, *xyz in generated_set(
+            torch.tensor([c for c in as_set(free.coords) if inside(c, bounds)]), 3, 1
+        )
+        if inside((b, *xyz), bounds)
+    }
+    assert as_set(y.coords) == wanted
+    assert y.feats.shape == (len(wanted), 3)
+    with pytest.raises(ValueError, match="inside"):
+        backend.tensor(torch.ones(1, 1), torch.tensor([[0, 5, 0, 0]]).int(), bounds=bounds)
+
+
+def inside(voxel, bounds):
+    return all(0 <= c < size for c, size in zip(voxel[1:], bounds))
+
+
+def test_voxels_far_apart_are_searched():
+    # A table of this box would not fit in memory.
     backend = get_backend("torch")
-    far = torch.tensor([[0, 40000, 0, 0]]).int()
-    with pytest.raises(ValueError, match="within"):
-        backend.tensor(torch.ones(1, 1), far)
-    edge = torch.tensor([[7, -31000, 31000, -31000]]).int()
-    x = backend.tensor(torch.ones(1, 1), edge)
+    edge = torch.tensor([[7, -31000, 31000, -31000], [0, 40000, 0, 0], [0, 40001, 0, 0]]).int()
+    x = backend.tensor(torch.ones(3, 1), edge)
     y = backend.Conv3d(1, 1, 3, 2)(x)
-    assert y.coords.tolist() == edge.tolist()
+    assert as_set(y.coords) == {(7, -31000, 31000, -31000), (0, 40000, 0, 0)}
+    conv = backend.Conv3d(1, 1, 3)
+    kernel = conv.kernel[:, 0, 0]
+    expected = torch.stack([kernel[13], kernel[13] + kernel[14], kernel[13] + kernel[12]])
+    torch.testing.assert_close(conv(x).feats[:, 0], expected)
+    with pytest.raises(ValueError, match="crop the points"):
+        backend.tensor(
+            torch.ones(2, 1), torch.tensor([[0, *[-(2**31)] * 3], [0, *[2**31 - 1] * 3]]).int()
+        )
+
+
+def test_large_kernels_are_refused_by_the_torch_backend():
+    backend = get_backend("torch")
+    x, _, _ = random_tensor(backend, 20, 1, 2)
+    with pytest.raises(ValueError, match="reaches further"):
+        backend.Conv3d(2, 2, 7).double()(x)
 
 
 def test_choice_of_backend(monkeypatch):
