@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minkocc.models.sync_batch_norm import SyncBatchNorm
 from minkocc.models.targets import level_targets, occupancy_pyramid
+from minkocc.ops.row_sums import gather_rows
 from minkocc.ops.sparse import SparseBackend, SparseTensor, get_backend
 from minkocc.ops.voxelize import scatter_mean
 from minkocc.registry import MODELS
@@ -82,7 +83,7 @@ class SqueezeExcite(nn.Module):
         sample = x.coords[:, 0].long()
         count = int(sample.max()) + 1 if len(sample) else 1
         gate = self.gate(scatter_mean(x.feats.float(), sample, count)).sigmoid().to(x.feats)
-        return x.replace(x.feats * gate[sample])
+        return x.replace(x.feats * gather_rows(gate, sample))
 
 
 class ResidualBlock(nn.Module):

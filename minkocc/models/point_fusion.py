@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from minkocc.ops.point_sampling import project_points, sample_features
+from minkocc.ops.row_sums import gather_rows, scatter_sum
 from minkocc.registry import MODELS
 
 
@@ -79,8 +80,7 @@ class PointFusion(BaseModule):
             [sample_features(level, view, pair_uv, image_size) for level in levels], dim=1
         )
         weight = _softmax_by_point(self.view_logit(sampled).squeeze(1), point, len(points))
-        fused = sampled.new_zeros(len(points), sampled.shape[1])
-        return fused.index_add(0, point, sampled * weight.to(sampled.dtype)[:, None])
+        return scatter_sum(sampled * weight.to(sampled.dtype)[:, None], point, len(points))
 
 
 def _softmax_by_point(logits: Tensor, point: Tensor, num_points: int) -> Tensor:
@@ -89,5 +89,5 @@ def _softmax_by_point(logits: Tensor, point: Tensor, num_points: int) -> Tensor:
     peak = logits.new_full((num_points,), -torch.inf)
     peak = peak.scatter_reduce(0, point, logits.detach(), "amax")
     weight = (logits - peak[point]).exp()
-    total = weight.new_zeros(num_points).index_add(0, point, weight)
-    return weight / total[point]
+    total = scatter_sum(weight[:, None], point, num_points)
+    return weight / gather_rows(total, point).squeeze(1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from minkocc.ops.row_sums import weighted_gather
 
 MIN_DEPTH = 0.1
 """Points nearer to the image plane than this are not seen, metres."""
@@ -95,6 +96,4 @@ def sample_features(
     first = view_idx.long() * (height * width)
     cells = torch.stack([y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], 1)
     table = feature_maps.permute(0, 2, 3, 1).reshape(-1, feature_maps.shape[1])
-    return F.embedding_bag(
-        cells + first[:, None], table, mode="sum", per_sample_weights=weights.to(table.dtype)
-    )
+    return weighted_gather(table, cells + first[:, None], weights.to(table.dtype))

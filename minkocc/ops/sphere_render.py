@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from minkocc.ops.row_sums import gather_rows, weighted_gather
 from minkocc.ops.sphere_hits import FINDERS, find_hits, pixel_rays
 
 
@@ -163,11 +163,9 @@ def _render_view(
     hits = torch.where(hits < 0, len(centres), hits)
     spheres = torch.cat([centres, radii[:, None], opacities[:, None]], 1)
     nothing = spheres.new_tensor([[0.0, 0.0, 1.0, 1.0, 0.0]])
-    gathered = torch.cat([spheres, nothing])[hits.view(-1)].view(*hits.shape, 5)  # [P, K, 5]
+    gathered = gather_rows(torch.cat([spheres, nothing]), hits.view(-1)).view(*hits.shape, 5)
     weights = blend_weights(gathered, rays[rows].to(padded.dtype), hits < len(centres), settings)
-    blended = F.embedding_bag(
-        hits, padded, mode="sum", per_sample_weights=weights, padding_idx=len(centres)
-    )
+    blended = weighted_gather(padded, hits, weights)
     image = padded.new_zeros(len(rays), padded.shape[1]).index_copy(0, rows, blended)
     return image, padded.new_zeros(len(rays)).index_copy(0, rows, weights.sum(1))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from minkocc.ops.row_sums import scatter_sum
 from minkocc.structures.voxel_grid import VoxelGrid
 
 DROPPED = -1
@@ -73,7 +74,7 @@ def scatter_mean(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
     target = _with_bin(index, num_rows)
     # Summed in single precision: half precision cannot add 1 to 2048, nor bfloat16 to 256.
     wide = feats.to(torch.promote_types(feats.dtype, torch.float32))
-    total = wide.new_zeros(num_rows + 1, feats.shape[1]).index_add(0, target, wide)
+    total = scatter_sum(wide, target, num_rows + 1)
     count = torch.bincount(target, minlength=num_rows + 1).clamp_(min=1)
     return (total / count[:, None])[:num_rows].to(feats.dtype)
 
@@ -114,7 +115,7 @@ class _ScatterMax(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         feats, target, largest = ctx.saved_tensors
         winners = (feats == largest.index_select(0, target)).to(torch.float32)
-        ties = winners.new_zeros(largest.shape).index_add_(0, target, winners).clamp_(min=1)
+        ties = scatter_sum(winners, target, len(largest)).clamp_(min=1)
         share = (grad / ties).index_select(0, target)
         return share.mul_(winners).to(feats.dtype), None, None
 

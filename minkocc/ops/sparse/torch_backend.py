@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from minkocc.ops.row_sums import scatter_sum
 from minkocc.ops.sparse.interface import (
     GenerativeConvolution,
     SparseBackend,
@@ -206,11 +207,10 @@ def add(a: SparseTensor, b: SparseTensor) -> TorchSparseTensor:
     check_addends(a, b)
     if a.voxel_set is b.voxel_set:
         return a.replace(a.feats + b.feats)
-    union, a_rows, b_rows = a.voxel_set.voxels.joined(b.voxel_set.voxels)
+    union, rows = a.voxel_set.voxels.joined(b.voxel_set.voxels)
     dtype = torch.promote_types(a.feats.dtype, b.feats.dtype)
-    out = a.feats.new_zeros(len(union), a.feats.shape[1], dtype=dtype)
-    out = out.index_add(0, a_rows, a.feats.to(dtype)).index_add(0, b_rows, b.feats.to(dtype))
-    return TorchSparseTensor(out, VoxelSet(union))
+    feats = torch.cat([a.feats.to(dtype), b.feats.to(dtype)])
+    return TorchSparseTensor(scatter_sum(feats, rows, len(union)), VoxelSet(union))
 
 
 def prune(x: SparseTensor, mask: Tensor) -> TorchSparseTensor:

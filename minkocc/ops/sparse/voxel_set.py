@@ -208,13 +208,12 @@ class Voxels:
         step = box.step(_offsets_on(kernel_size, self.keys.device))
         return Voxels(box, box.unique(box.to_keys(self.coords)[:, None] + step))
 
-    def joined(self, other: Voxels) -> tuple[Voxels, Tensor, Tensor]:
-        """The voxels of both, and which rows of theirs, int32, this one's and the other's are."""
+    def joined(self, other: Voxels) -> tuple[Voxels, Tensor]:
+        """The voxels of both, and the row, int64, of each of this one's and of the other's."""
         box = self.box.joined(other.box)
         mine, others = (v.keys if v.box == box else box.to_keys(v.coords) for v in (self, other))
         union = Voxels(box, box.unique(mine, others))
-        rows = union.find(torch.cat([mine, others]))
-        return union, rows[: len(self)], rows[len(self) :]
+        return union, union.find(torch.cat([mine, others])).long()
 
 
 class VoxelSet:

@@ -1,0 +1,167 @@
+"""Sums of rows gathered from a table and scattered into one, and their gradients.
+
+Torch scatters on a CPU one row at a time, or sorts first, or with atomic additions, whose sums
+depend on which thread came first. Here the channels are shared out among the threads, so that every
+sum is taken in the order of the rows. On a GPU torch's own operations run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+_BLOCK = 8
+"""Channels that one thread sums at a time: a vector of floats."""
+
+
+def weighted_gather(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """``out[m] = sum_k weights[m, k] table[rows[m, k]]``, differentiable in table and weights.
+
+    Args:
+        table: (R, C) floating point.
+        rows: (M, K) int64 in [0, R).
+        weights: (M, K) of the table's type.
+
+    Returns:
+        (M, C) of the table's type.
+
+    Raises:
+        ValueError: shapes or types do not match.
+    """
+    if rows.shape != weights.shape or rows.ndim != 2 or table.ndim != 2:
+        raise ValueError(
+            f"table {tuple(table.shape)}, rows {tuple(rows.shape)} and weights "
+            f"{tuple(weights.shape)}: expected (R, C), (M, K) and (M, K)"
+        )
+    if weights.dtype != table.dtype:
+        raise ValueError(f"weights are {weights.dtype}: expected the table's {table.dtype}")
+    if not _numba_can(table):
+        return F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
+    return _WeightedGather.apply(table, rows, weights)
+
+
+def gather_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """``table[rows]``, differentiable.
+
+    Args:
+        table: (R, C).
+        rows: (M,) int64 in [0, R).
+
+    Returns:
+        (M, C).
+    """
+    if not _numba_can(table):
+        return table.index_select(0, rows)
+    return _GatherRows.apply(table, rows)
+
+
+def scatter_sum(feats: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+    """``out[rows[m]] += feats[m]`` from zeros, differentiable.
+
+    Args:
+        feats: (M, C).
+        rows: (M,) int64 in [0, R).
+        num_rows: R.
+
+    Returns:
+        (R, C).
+    """
+    if not _numba_can(feats):
+        return feats.new_zeros(num_rows, feats.shape[1]).index_add(0, rows, feats)
+    return _ScatterSum.apply(feats, rows, num_rows)
+
+
+def _numba_can(values: Tensor) -> bool:
+    """On a CPU, and not in half precision."""
+    return values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+
+
+class _WeightedGather(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(table, rows, weights)
+        return F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        table, rows, weights = ctx.saved_tensors
+        grad_table = grad_weights = None
+        if ctx.needs_input_grad[0]:
+            grad_table = _scattered(grad, rows, weights, len(table))
+        if ctx.needs_input_grad[2]:
+            grad_weights = torch.empty_like(weights)
+            _set_threads()
+            _products(*_arrays(table, rows, grad, grad_weights))
+        return grad_table, None, grad_weights
+
+
+class _GatherRows(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.num_rows = len(table)
+        return table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return scatter_sum(grad, ctx.saved_tensors[0], ctx.num_rows), None
+
+
+class _ScatterSum(Function):
+    @staticmethod
+    def forward(ctx: Any, feats: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+        ctx.save_for_backward(rows)
+        return _scattered(feats, rows[:, None], feats.new_ones(len(rows), 1), num_rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return gather_rows(grad, ctx.saved_tensors[0]), None, None
+
+
+def _scattered(feats: Tensor, rows: Tensor, weights: Tensor, num_rows: int) -> Tensor:
+    """``out[rows[m, k]] += weights[m, k] feats[m]``, ``(num_rows, C)``."""
+    channels = feats.shape[1]
+    blocks = -(-channels // _BLOCK)
+    sums = feats.new_zeros(blocks, num_rows, _BLOCK)
+    _set_threads()
+    _scatter(*_arrays(F.pad(feats, (0, blocks * _BLOCK - channels)), rows, weights, sums))
+    return sums.transpose(0, 1).reshape(num_rows, blocks * _BLOCK)[:, :channels].contiguous()
+
+
+def _set_threads() -> None:
+    """As many as torch has: several trainings on one machine set those."""
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(min(torch.get_num_threads(), most))
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+@numba.njit(parallel=True, cache=True)
+def _scatter(feats: Any, rows: Any, weights: Any, sums: Any) -> None:
+    """A thread to a block of channels: no sum is shared, and each has one order."""
+    for block in numba.prange(len(sums)):
+        for m in range(len(rows)):
+            for k in range(rows.shape[1]):
+                weight, row = weights[m, k], rows[m, k]
+                for c in range(_BLOCK):  # a constant, which makes this one vector
+                    sums[block, row, c] += weight * feats[m, block * _BLOCK + c]
+
+
+@numba.njit(parallel=True, cache=True, fastmath=True)
+def _products(table: Any, rows: Any, grad: Any, out: Any) -> None:
+    for m in numba.prange(len(rows)):
+        for k in range(rows.shape[1]):
+            row = rows[m, k]
+            total = grad[m, 0] * table[row, 0]
+            for c in range(1, table.shape[1]):
+                total += grad[m, c] * table[row, c]
+            out[m, k] = total
