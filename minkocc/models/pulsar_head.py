@@ -56,6 +56,7 @@ class PulsarHead(BaseModule):
         lambda_2d: lambda_1 of Eq. 6.
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
+        shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PulsarHead(BaseModule):
         lambda_2d: float = 0.5,
         warm_shader: bool = True,
         min_coverage: float = 0.5,
+        shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
         self.voxel_size = voxel_size
@@ -91,7 +93,7 @@ class PulsarHead(BaseModule):
         self.sphere = nn.Linear(channels, 2)
         nn.init.zeros_(self.sphere.weight)
         nn.init.zeros_(self.sphere.bias)
-        self.shader = NeuralShader(channels, NUM_CLASSES)
+        self.shader = NeuralShader(channels, NUM_CLASSES, shader_channels)
 
     def spheres(self, feats: Tensor) -> tuple[Tensor, Tensor]:
         """Radii in metres and opacities in (0, 1), each ``(V,)``, of features ``(V, C)``."""

@@ -1,8 +1,7 @@
 """Sparse convolution in plain PyTorch, on any device: the reference of this package.
 
 A convolution gathers the rows that a kernel meets side by side and multiplies them with all of its
-weights at once; gradients are gathered too. Nothing is scattered, so that results do not depend on
-the number of threads.
+weights at once, and so do its gradients. Nothing is scattered.
 """
 
 from __future__ import annotations
@@ -80,15 +79,10 @@ class _Convolve(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         feats, kernel = ctx.saved_tensors
-        there, back = ctx.kernel_map.to_coarse, ctx.kernel_map.to_fine
-        if ctx.generative:
-            there, back = back, there
-        grad_feats = grad_kernel = None
-        if ctx.needs_input_grad[1]:
-            grad_kernel = _kernel_gradient(feats, grad, kernel, there())
-        if ctx.needs_input_grad[0]:
-            grad_feats = _multiply(grad, kernel.transpose(1, 2), back(), len(feats))
-        return grad_feats, grad_kernel, None, None
+        kernel_map = ctx.kernel_map
+        gathers = kernel_map.to_coarse() if ctx.generative else kernel_map.to_fine()
+        wanted = ctx.needs_input_grad
+        return *_gradients(grad, feats, kernel, gathers, wanted[0], wanted[1]), None, None
 
 
 def _multiply(feats: Tensor, kernel: Tensor, gathers: list[Gather], num_rows: int) -> Tensor:
@@ -106,20 +100,31 @@ def _multiply(feats: Tensor, kernel: Tensor, gathers: list[Gather], num_rows: in
     return out
 
 
-def _kernel_gradient(feats: Tensor, grad: Tensor, kernel: Tensor, gathers: list[Gather]) -> Tensor:
+def _gradients(
+    grad: Tensor,
+    feats: Tensor,
+    kernel: Tensor,
+    gathers: list[Gather],
+    of_feats: bool,
+    of_kernel: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """What the gradients of the output rows that an input row goes to say, gathered once."""
+    grad_feats = torch.zeros_like(feats) if of_feats else None
+    # Half-precision products are summed over the chunks in single precision.
     wide = torch.promote_types(kernel.dtype, torch.float32)
-    out = torch.zeros_like(kernel, dtype=wide)
+    grad_kernel = torch.zeros_like(kernel, dtype=wide) if of_kernel else None
     for gather in gathers:
-        part = out.new_zeros(len(gather.offsets) * kernel.shape[1], kernel.shape[2])
-        for start, end, beside in _gathered(feats, gather):
-            rows = slice(start, end)
-            above = grad[rows] if gather.outputs is None else grad[gather.outputs[rows]]
-            if wide == kernel.dtype:
-                part.addmm_(beside.t(), above)
-            else:  # half-precision products are summed over the chunks in single precision
-                part += beside.t() @ above
-        out.index_copy_(0, gather.offsets, part.view(-1, *kernel.shape[1:]))
-    return out.to(kernel.dtype)
+        weights = kernel.index_select(0, gather.offsets).transpose(1, 2).contiguous()  # [M, C', C]
+        part = torch.zeros_like(weights, dtype=wide)
+        for start, end, beside in _gathered(grad, gather):
+            rows = slice(start, end) if gather.outputs is None else gather.outputs[start:end]
+            if grad_feats is not None:
+                grad_feats[rows] = beside @ weights.view(-1, weights.shape[2])
+            if grad_kernel is not None:
+                part += (beside.t() @ feats[rows]).view(part.shape)
+        if grad_kernel is not None:
+            grad_kernel.index_copy_(0, gather.offsets, part.transpose(1, 2))
+    return grad_feats, None if grad_kernel is None else grad_kernel.to(kernel.dtype)
 
 
 def _gathered(feats: Tensor, gather: Gather) -> Iterator[tuple[int, int, Tensor]]:
