@@ -26,7 +26,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     sync_buffers=dict(type="SyncBuffersHook"),
     warm_start=dict(type="WarmStartHook", alpha="${alpha}", train_mask="${train_mask}"),
-    calibrate=dict(type="CalibrateThresholdsHook"),
+    calibrate=dict(type="CalibrateHook"),
 )
 log_processor = dict(type="PhaseLogProcessor", window_size=50)
 log_level = "INFO"

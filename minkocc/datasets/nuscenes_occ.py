@@ -63,7 +63,10 @@ class Occ3DNuScenesDataset(BaseDataset):
             serialize_data=True,
         )
         frames = self.frames()
-        self._plain_pipeline = Compose(list(plain_steps(self.pipeline.transforms)))
+        self._plain, self._bare = (
+            Compose(list(plain_steps(self.pipeline.transforms, targets)))
+            for targets in (True, False)
+        )
         self._index_of = {frame["token"]: i for i, frame in enumerate(frames)}
         self.scene_names = [frame["scene_name"] for frame in frames]
         self.label_budget = self._budget()
@@ -116,9 +119,13 @@ class Occ3DNuScenesDataset(BaseDataset):
 
     def plain_sample(self, index: TrainIndex) -> Any:
         """A training frame without augmentation and 2D labels, read under the budget."""
-        return self._plain_pipeline(self._start(index))
+        return self._plain(self._start(index))
 
-    def _start(self, index: int | TrainIndex) -> dict[str, Any]:
+    def bare_sample(self, number: int) -> Any:
+        """A frame as inference gets it: without augmentation, and no label or target is read."""
+        return self._bare(self._start(number, targets=False))
+
+    def _start(self, index: int | TrainIndex, targets: bool = True) -> dict[str, Any]:
         """What the pipeline begins with."""
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
         return {
@@ -128,7 +135,7 @@ class Occ3DNuScenesDataset(BaseDataset):
             "iteration": iteration,
             "rng": np.random.default_rng([self.seed, iteration, number]),
             "label_reader": self.label_reader,
-            "weak_sources": [] if phase in _DENSE else self._weak_sources(number),
+            "weak_sources": self._weak_sources(number) if targets and phase not in _DENSE else [],
         }
 
     def _budget(self) -> LabelBudget | None:

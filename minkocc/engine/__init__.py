@@ -1,6 +1,6 @@
 """The training loop's own parts: the warm start, its log, checkpoints, and resuming."""
 
-from minkocc.engine.calibrate_thresholds import CalibrateThresholdsHook
+from minkocc.engine.calibrate import CalibrateHook
 from minkocc.engine.cpu_amp import CpuAmpOptimWrapper
 from minkocc.engine.phase_log import PhaseLogProcessor
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
@@ -9,7 +9,7 @@ from minkocc.engine.warm_start import WarmStartHook
 from minkocc.engine.warm_start_sampler import WarmStartSampler
 
 __all__ = [
-    "CalibrateThresholdsHook",
+    "CalibrateHook",
     "CpuAmpOptimWrapper",
     "PhaseLogProcessor",
     "ResumableTrainLoop",

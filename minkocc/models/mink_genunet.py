@@ -111,13 +111,14 @@ class MinkGenUNet(BaseModule):
     Stem, four encoder stages (stride-2 convolution, residual blocks), and a mirrored decoder: at
     every level a generative transposed convolution (k3 s2), the encoder's feature added over the
     union of coordinates, an occupancy logit, pruning, and a residual block on the survivors.
-    (The block on all candidates instead takes twice the time and scores lower.)
+    (The block on all candidates instead takes twice the time and scores lower.) The logit is a
+    convolution of k3: a candidate's own feature says too little of where a surface ends.
 
     The probabilities above which the levels keep a voxel are low at the coarse ones, because what
     a level throws away is lost to all finer ones, so that habitual halves compound; and low in
     training too, because a finer level learns nothing of places that were never its candidates.
     Those of inference are the buffer ``thresholds``, a part of the model, calibrated after training
-    (``CalibrateThresholdsHook``).
+    (``CalibrateHook``).
 
     Args:
         point_cloud_range: of the model's grid.
@@ -180,7 +181,8 @@ class MinkGenUNet(BaseModule):
             self.up.append(sparse.GenerativeConvTranspose3d(inputs, outputs, 3, stride=2))
             self.up_norm.append(SparseNorm(outputs))
             self.decode.append(ResidualBlock(sparse, outputs))
-            logit = nn.Linear(outputs, 1)
+            logit = sparse.Conv3d(outputs, 1, 3, bias=True)
+            assert logit.bias is not None
             nn.init.constant_(logit.bias, _OCCUPANCY_PRIOR)
             self.occupancy.append(logit)
 
@@ -210,7 +212,7 @@ class MinkGenUNet(BaseModule):
             self.up, self.up_norm, self.decode, self.occupancy, thresholds
         ):
             x = self.sparse.add(norm(up(x)), skips.pop())
-            logits = occupancy(x.feats).squeeze(1).float()
+            logits = occupancy(x).feats.squeeze(1).float()
             targets = level_targets(pyramid.pop(), x.coords, x.stride) if pyramid else None
             kept, cut = self._keep(x.coords, logits, targets, threshold)
             levels.append(DecoderLevel(x.coords, logits, targets, kept, cut, threshold, x.stride))

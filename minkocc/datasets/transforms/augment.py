@@ -13,7 +13,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
 
-from minkocc.datasets.transforms.loading import LoadPseudoLabels
+from minkocc.datasets.transforms.loading import LoadOccupancyLabel, LoadPseudoLabels
+from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.taxonomy import FREE, WEAK_IGNORED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -188,12 +189,20 @@ class AugmentImages(BaseTransform):
         return image
 
 
-def plain_steps(steps: Iterable[BaseTransform]) -> Iterator[BaseTransform]:
-    """The steps of a training pipeline without what draws at random, and without 2D labels."""
+def plain_steps(steps: Iterable[BaseTransform], targets: bool) -> Iterator[BaseTransform]:
+    """The steps of a training pipeline without what draws at random, and without 2D labels.
+
+    Args:
+        steps: of the pipeline.
+        targets: whether to load 3D targets, dense or weak.
+    """
+    left_out: tuple[type[BaseTransform], ...] = (AugmentScene, DropVoxels, LoadPseudoLabels)
+    if not targets:
+        left_out += (LoadOccupancyLabel, LoadWeakOccupancy)
     for step in steps:
         if isinstance(step, AugmentImages):
             yield AugmentImages(step.image_size)
-        elif not isinstance(step, (AugmentScene, DropVoxels, LoadPseudoLabels)):
+        elif not isinstance(step, left_out):
             yield step
 
 

@@ -89,14 +89,28 @@ def _multiply(feats: Tensor, kernel: Tensor, gathers: list[Gather], num_rows: in
     """Features ``(num_rows, C')`` of the rows that the gathers lead to; 0 elsewhere."""
     channels = kernel.shape[2]
     whole = len(gathers) == 1 and gathers[0].outputs is None
+    if whole and channels == 1:
+        return _multiply_first(feats, kernel, gathers[0])
     out = (feats.new_empty if whole else feats.new_zeros)(num_rows, channels)
     for gather in gathers:
         weights = kernel.index_select(0, gather.offsets).reshape(-1, channels)
-        for start, end, beside in _gathered(feats, gather):
+        for rows, beside in _gathered(feats, gather):
             if gather.outputs is None:
-                torch.mm(beside, weights, out=out[start:end])
+                torch.mm(beside, weights, out=out[rows])
             else:
-                out.index_copy_(0, gather.outputs[start:end], beside @ weights)
+                out.index_copy_(0, gather.outputs[rows], beside @ weights)
+    return out
+
+
+def _multiply_first(feats: Tensor, kernel: Tensor, gather: Gather) -> Tensor:
+    """The same for one output channel: products are gathered, which are fewer than features."""
+    products = _padded(feats) @ kernel.index_select(0, gather.offsets).squeeze(2).t()  # [V + 1, M]
+    out = feats.new_empty(len(gather.inputs), 1)
+    column = torch.arange(len(gather.offsets), dtype=torch.int32, device=feats.device)
+    for rows in _chunks(gather, out):
+        cells = gather.inputs[rows] * len(column) + column
+        picked = products.view(-1).index_select(0, cells.view(-1))
+        torch.sum(picked.view(cells.shape), 1, keepdim=True, out=out[rows])
     return out
 
 
@@ -116,8 +130,8 @@ def _gradients(
     for gather in gathers:
         weights = kernel.index_select(0, gather.offsets).transpose(1, 2).contiguous()  # [M, C', C]
         part = torch.zeros_like(weights, dtype=wide)
-        for start, end, beside in _gathered(grad, gather):
-            rows = slice(start, end) if gather.outputs is None else gather.outputs[start:end]
+        for chunk, beside in _gathered(grad, gather):
+            rows = chunk if gather.outputs is None else gather.outputs[chunk]
             if grad_feats is not None:
                 grad_feats[rows] = beside @ weights.view(-1, weights.shape[2])
             if grad_kernel is not None:
@@ -127,16 +141,28 @@ def _gradients(
     return grad_feats, None if grad_kernel is None else grad_kernel.to(kernel.dtype)
 
 
-def _gathered(feats: Tensor, gather: Gather) -> Iterator[tuple[int, int, Tensor]]:
-    """Chunks of output rows, and what they read, ``(rows, M * C)``; zeros for missing voxels."""
+def _gathered(feats: Tensor, gather: Gather) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of rows, and what they read, ``(rows, M * C)``; zeros for missing voxels."""
+    padded = _padded(feats)
+    if feats.shape[1] == 1:
+        padded = padded.view(-1)  # which torch gathers faster
+    for rows in _chunks(gather, feats):
+        chunk = gather.inputs[rows]
+        yield rows, padded.index_select(0, chunk.reshape(-1)).view(len(chunk), -1)
+
+
+def _padded(feats: Tensor) -> Tensor:
+    """One more row, of zeros: that of the voxels that do not exist."""
+    return torch.cat([feats, feats.new_zeros(1, feats.shape[1])])
+
+
+def _chunks(gather: Gather, feats: Tensor) -> Iterator[slice]:
+    """Rows of which so many features are gathered at a time as the cache holds."""
     rows, width = gather.inputs.shape[0], gather.inputs.shape[1] * feats.shape[1]
-    padded = torch.cat([feats, feats.new_zeros(1, feats.shape[1])])
     limit = _CHUNK_BYTES["cpu" if feats.device.type == "cpu" else "cuda"]
     step = max(1, limit // (width * feats.element_size()))
     for start in range(0, rows, step):
-        chunk = gather.inputs[start : start + step]
-        beside = padded.index_select(0, chunk.reshape(-1)).view(len(chunk), width)
-        yield start, start + len(chunk), beside
+        yield slice(start, min(rows, start + step))
 
 
 class _TorchConvolution(SparseConvolution):

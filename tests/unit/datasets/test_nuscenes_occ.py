@@ -182,6 +182,19 @@ def test_a_plain_sample_stands_still_and_reads_no_2d_labels(linked_root):
         dataset.plain_sample(TrainIndex(beyond, 0, Phase.WARM))
 
 
+def test_a_bare_sample_needs_no_label_of_any_kind(linked_root):
+    labelled = make(linked_root)[TrainIndex(make(linked_root).labelled_indices()[0], 0, Phase.WARM)]
+    for folder in ("gts", "pseudo_labels"):
+        shutil.rmtree(linked_root / folder)
+    dataset = make(linked_root)
+    for number in range(len(dataset)):  # inside the budget and outside it
+        bare = dataset.bare_sample(number)
+        assert set(bare["data_samples"].keys()) < set(labelled["data_samples"].keys())
+        assert set(bare["data_samples"].keys()) == {"ego2img", "ego2cam", "cam2img", "ego_aug"}
+        assert len(bare["inputs"]["points"])
+    assert same(dataset.bare_sample(0), dataset.bare_sample(0))
+
+
 def test_augmented_points_project_to_the_same_place_of_the_image(synthetic_root):
     # A plain frame says which raw pixel a point has; both augmentations together must keep it.
     plain_steps = [step for step in PIPELINE if not step["type"].startswith(("Augment", "Drop"))]

@@ -28,7 +28,7 @@ def make(backend, bias=None, **settings):
     net = MinkGenUNet(RANGE, 0.4, 4, channels=(8,) * 5, backend=backend, **settings)
     if bias is not None:
         for layer in net.occupancy:
-            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.kernel)
             torch.nn.init.constant_(layer.bias, bias)
     return net
 

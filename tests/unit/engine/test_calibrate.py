@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.engine.calibrate_thresholds import (
-    CalibrateThresholdsHook,
+from minkocc.engine.calibrate import (
+    CalibrateHook,
     coarse_threshold,
     finest_threshold,
 )
@@ -86,6 +86,9 @@ class OneFrame:
         batch["inputs"]["points"][0] = points[points[:, 0] > 0]
         return batch
 
+    def bare_sample(self, number):
+        return self.plain_sample(number)
+
     def plain_sample(self, index):
         self.asked.append(index)
         batch = self.batch()
@@ -119,7 +122,7 @@ def test_an_overfitted_frame_is_recalled_and_nothing_is_flooded(outside):
     model = build(outside=outside).train()
     model.pulsar_head.warm_shader = False
     overfit(model, frame, 60)
-    model.genunet.set_thresholds(CalibrateThresholdsHook().thresholds(model, frame))
+    model.genunet.set_thresholds(CalibrateHook().thresholds(model, frame))
     predicted = occupied_by(model, frame)
     visible = frame.batch()["data_samples"][0].voxel_semantics < 17
     assert predicted[visible].float().mean() > 0.95
@@ -130,7 +133,7 @@ def test_an_overfitted_frame_is_recalled_and_nothing_is_flooded(outside):
 def test_without_a_label_weak_targets_are_read():
     frame = OneFrame(Phase.WEAK, labelled=False)
     model = overfit(build().train(), frame, 30)
-    thresholds = CalibrateThresholdsHook().thresholds(model, frame)
+    thresholds = CalibrateHook().thresholds(model, frame)
     assert set(frame.asked) == {TrainIndex(0, 0, Phase.WEAK)}
     model.genunet.set_thresholds(thresholds)
     weak = frame.batch()["data_samples"][0].weak_occupancy
@@ -145,7 +148,7 @@ def test_a_frame_without_anything_occupied_leaves_the_thresholds_of_training():
     model = build().eval()
     before = model.genunet.train_thresholds.tolist()
     model.genunet.set_thresholds([0.3] * 4)
-    assert CalibrateThresholdsHook().thresholds(model, frame) == before
+    assert CalibrateHook().thresholds(model, frame) == before
 
 
 @pytest.mark.parametrize(
@@ -153,4 +156,4 @@ def test_a_frame_without_anything_occupied_leaves_the_thresholds_of_training():
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
-        CalibrateThresholdsHook(**settings)
+        CalibrateHook(**settings)

@@ -1,8 +1,8 @@
-"""Thresholds of the decoder levels, calibrated on training frames inside the label budget."""
+"""What is set after training, from training frames: statistics of batch norm, and thresholds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,12 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from minkocc.engine.inference_statistics import (
+    Statistics,
+    inference_statistics,
+    learning_layers,
+    set_statistics,
+)
 from minkocc.engine.launch import unwrapped
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.targets import level_targets, occupancy_pyramid
@@ -69,28 +75,38 @@ def _above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @HOOKS.register_module()
-class CalibrateThresholdsHook(Hook):
-    """Sets the levels' thresholds before the last checkpoint and before every validation.
+class CalibrateHook(Hook):
+    """Fits the network to inference before the last checkpoint and before every validation.
 
-    What a level throws away is lost to all finer ones: 0.5 at four levels keeps half of what is
-    visible. So the coarse levels keep nearly all of the occupied that reaches them in training,
-    none at a threshold below that of training, beyond which finer levels never learned; and with
-    theirs in force the finest takes the threshold of the best IoU.
+    First batch norm's statistics, to what the layers get at inference (``inference_statistics``),
+    from frames of the whole training set, of which nothing but sensor data is read.
 
-    Read are frames of the training set, unaugmented: labelled ones, whose reading the budget allows
-    and the audit notes, or, where alpha is 0, weak targets. Never a frame of validation or test.
+    Then the thresholds of the decoder levels. What a level throws away is lost to all finer ones:
+    0.5 at four levels keeps half of what is visible. So the coarse levels keep nearly all of the
+    occupied that reaches them in training, none at a threshold below that of training, beyond which
+    finer levels never learned; and with theirs in force the finest takes the threshold of the best
+    IoU. Read are labelled frames, whose reading the budget allows and the audit notes, or, where
+    alpha is 0, weak targets.
 
-    With an ``EMAHook`` the averaged weights are calibrated, which are what is tested and saved.
+    All frames are unaugmented; never is one of validation or test read. With an ``EMAHook`` the
+    averaged weights are calibrated, which are what is tested and saved.
 
     Args:
-        frames: at most so many, spread evenly over those that may be read.
+        frames: at most so many for each of the two, spread evenly over those that may be read.
         recall: share of the occupied candidates that all coarse levels together keep.
         unseen_weight: of ``finest_threshold``.
+        statistics: whether to set those of batch norm.
     """
 
     priority = "LOW"  # after the average of the weights is updated, before the checkpoint
 
-    def __init__(self, frames: int = 24, recall: float = 0.98, unseen_weight: float = 0.2) -> None:
+    def __init__(
+        self,
+        frames: int = 24,
+        recall: float = 0.98,
+        unseen_weight: float = 0.2,
+        statistics: bool = True,
+    ) -> None:
         if frames < 1:
             raise ValueError(f"frames {frames} is not positive: 24 is usual")
         if not 0 <= unseen_weight <= 1:
@@ -100,6 +116,7 @@ class CalibrateThresholdsHook(Hook):
         self.frames = frames
         self.recall = recall
         self.unseen_weight = unseen_weight
+        self.with_statistics = statistics
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -117,12 +134,31 @@ class CalibrateThresholdsHook(Hook):
 
     def _calibrate(self, runner: Any) -> None:
         model, dataset = unwrapped(runner.model), runner.train_dataloader.dataset
+        layers = learning_layers(model) if self.with_statistics else []
         with _weights_that_are_tested(runner) as models, _evaluating(model):
+            statistics = self.statistics(model, dataset, layers)
+            set_statistics(model, statistics)
             thresholds = self.thresholds(model, dataset)
         for each in models:
+            set_statistics(each, statistics)
             each.genunet.set_thresholds(thresholds)
         told = ", ".join(f"{threshold:.3f}" for threshold in thresholds)
         print_log(f"thresholds of the decoder levels, coarse to fine: {told}", logger="current")
+
+    def statistics(self, model: Any, dataset: Any, layers: list[str]) -> Statistics:
+        """Batch norm's statistics for a model in evaluation mode, at its thresholds of training.
+
+        Args:
+            model: ``MinkOcc``; its thresholds are changed on the way.
+            dataset: the training set.
+            layers: names of the layers.
+        """
+        if not layers:
+            return {}
+        model.genunet.set_thresholds(model.genunet.train_thresholds.tolist())
+        own = _spread(range(len(dataset)), self.frames)
+        batches = (_batch(model, dataset.bare_sample(number)) for number in own)
+        return inference_statistics(model, layers, batches)
 
     def thresholds(self, model: Any, dataset: Any) -> list[float]:
         """The thresholds for a model in evaluation mode, from training frames.
@@ -133,9 +169,7 @@ class CalibrateThresholdsHook(Hook):
         """
         phase = Phase.WARM if dataset.labelled_indices() else Phase.WEAK
         members = dataset.labelled_indices() or range(len(dataset))
-        picked = np.linspace(0, len(members) - 1, min(self.frames, len(members))).round()
-        own = [TrainIndex(members[int(i)], 0, phase) for i in picked]
-        own = own[get_rank() :: get_world_size()]
+        own = [TrainIndex(number, 0, phase) for number in _spread(members, self.frames)]
         trained = model.genunet.train_thresholds.tolist()
         model.genunet.set_thresholds(trained)
         each = self.recall ** (1 / max(1, len(trained) - 1))
@@ -152,6 +186,17 @@ class CalibrateThresholdsHook(Hook):
         return [*coarse, finest]
 
 
+def _spread(members: Sequence[int], frames: int) -> list[int]:
+    """At most so many members, evenly spread, that are this process's share."""
+    picked = np.linspace(0, len(members) - 1, min(frames, len(members))).round()
+    return [members[int(i)] for i in picked][get_rank() :: get_world_size()]
+
+
+def _batch(model: Any, sample: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = model.data_preprocessor(pseudo_collate([sample]))
+    return data
+
+
 @torch.no_grad()
 def _counts(model: Any, dataset: Any, own: list[TrainIndex]) -> NDArray[np.int64]:
     """Candidates of all processes' frames by level, target and logit, last those not reached."""
@@ -162,7 +207,7 @@ def _counts(model: Any, dataset: Any, own: list[TrainIndex]) -> NDArray[np.int64
 
 def _counts_of(model: Any, sample: dict[str, Any]) -> NDArray[np.int64]:
     """Those of one frame."""
-    data = model.data_preprocessor(pseudo_collate([sample]))
+    data = _batch(model, sample)
     samples = data["data_samples"]
     _, levels = model.extract_feat(data["inputs"], samples)
     pyramid = occupancy_pyramid(_scored(model, samples), len(levels))
