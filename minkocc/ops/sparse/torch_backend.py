@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from minkocc.ops.row_sums import scatter_sum
+from minkocc.ops.row_sums import gather_rows, scatter_sum
 from minkocc.ops.sparse.interface import (
     GenerativeConvolution,
     SparseBackend,
@@ -255,7 +255,7 @@ def prune(x: SparseTensor, mask: Tensor) -> TorchSparseTensor:
     rows = mask.nonzero().squeeze(1)
     voxels = x.voxel_set.voxels
     kept = Voxels(voxels.box, voxels.keys[rows], voxels.coords[rows])
-    return TorchSparseTensor(x.feats.index_select(0, rows), VoxelSet(kept))
+    return TorchSparseTensor(gather_rows(x.feats, rows), VoxelSet(kept))
 
 
 BACKEND = SparseBackend("torch", tensor, Conv3d, GenerativeConvTranspose3d, add, prune)

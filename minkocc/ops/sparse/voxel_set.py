@@ -90,7 +90,7 @@ class Box:
             return self._inside(torch.unique(torch.cat([each.reshape(-1) for each in keys])))
         seen = keys[0].new_zeros(self.keys, dtype=torch.bool)
         for each in keys:
-            seen[each] = True
+            seen.index_fill_(0, each.reshape(-1), True)
         seen[: self._first] = False
         body = seen[self._first :].view(self.batch, *(size + _MARGIN for size in self.size))
         for axis, size in enumerate(self.size, start=1):
@@ -189,7 +189,8 @@ class Voxels:
         if cells <= TABLE_LIMIT:
             table = keys.new_full((cells,), nothing, dtype=torch.int32)
             table[self.keys] = torch.arange(nothing, dtype=torch.int32, device=keys.device)
-            return table[keys]
+            # Indexing does the same, six times slower on a CPU.
+            return table.index_select(0, keys.reshape(-1)).view(keys.shape)
         if not nothing:
             return torch.zeros_like(keys, dtype=torch.int32)
         ordered, rows = self.keys.sort()

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -38,6 +40,21 @@ def test_terms_of_a_phase_are_finite_and_train_what_they_should(phase):
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
             assert parameter.grad.abs().max() > 0, name
+
+
+def test_two_threads_give_the_same_gradients_every_time():
+    model, batch = build().train(), make_batch(Phase.STRONG, size=2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        grads = []
+        for _ in range(3):
+            losses = losses_of(model, copy.deepcopy(batch))
+            grads.append(torch.autograd.grad(sum(losses.values()), list(model.parameters())))
+    finally:
+        torch.set_num_threads(before)
+    for again in grads[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(grads[0], again))
 
 
 def test_without_the_warm_shader_the_warm_start_leaves_the_head_alone():
