@@ -104,13 +104,13 @@ class CalibrateHook(Hook):
         self,
         frames: int = 24,
         recall: float = 0.98,
-        unseen_weight: float = 0.2,
+        unseen_weight: float = 0.15,
         statistics: bool = True,
     ) -> None:
         if frames < 1:
             raise ValueError(f"frames {frames} is not positive: 24 is usual")
         if not 0 <= unseen_weight <= 1:
-            raise ValueError(f"unseen_weight {unseen_weight} is not in [0, 1]: 0.2 is usual")
+            raise ValueError(f"unseen_weight {unseen_weight} is not in [0, 1]: 0.15 is usual")
         if not 0 < recall < 1:
             raise ValueError(f"recall {recall} is not in (0, 1): 0.98 is usual")
         self.frames = frames

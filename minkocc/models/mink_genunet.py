@@ -43,6 +43,19 @@ class DecoderLevel:
     """Probability above which candidates are kept, scalar."""
     stride: int
 
+    @property
+    def likely(self) -> Tensor:
+        """Above the threshold, whatever the target says; bool ``(V,)``."""
+        return above(self.logits, self.threshold)
+
+
+def above(logits: Tensor, threshold: Tensor) -> Tensor:
+    """Which logits have a probability above a threshold.
+
+    By logit, not by its sigmoid, which is 1 for all confident voxels.
+    """
+    return logits > threshold.logit()
+
 
 class SparseNorm(nn.Module):
     """Batch normalisation of the features, and ReLU when asked.
@@ -241,10 +254,10 @@ class MinkGenUNet(BaseModule):
 
         At least one of a sample is kept, and ``max_voxels`` at most.
         """
-        # By logit, not by its sigmoid, which is 1 for all confident voxels. Softsign keeps the
-        # order within (-1, 1), which leaves room for targets to come first, the likeliest ahead.
+        # Softsign keeps the order within (-1, 1), which leaves room for targets to come first, the
+        # likeliest ahead.
         score = F.softsign(logits)
-        keep = logits > threshold.logit()
+        keep = above(logits, threshold)
         if targets is not None:
             target = targets == WEAK_OCCUPIED
             score = score + 2.0 * target

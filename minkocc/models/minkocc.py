@@ -262,7 +262,7 @@ def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
     for level in levels:
         assert level.targets is not None
         occupied = level.targets == WEAK_OCCUPIED
-        found = (occupied & (level.logits > level.threshold.logit())).sum()
+        found = (occupied & level.likely).sum()
         log[f"recall_s{level.stride}"] = found / occupied.sum().clamp(min=1)
         if any(level.cut):
             log[f"cut_s{level.stride}"] = level.logits.new_tensor(sum(level.cut) / samples)
