@@ -1,6 +1,10 @@
 """Statistics of batch norm against sums by hand, and on the network after overfitting."""
 
+import copy
+from types import SimpleNamespace
+
 import torch
+from mmengine.hooks import EMAHook
 from torch import nn
 
 from minkocc.engine.calibrate import CalibrateHook
@@ -95,3 +99,28 @@ def test_one_frame_is_predicted_with_the_statistics_it_has_at_inference():
     for name in layers:
         layer = model.get_submodule(name)
         torch.testing.assert_close(seen[name], layer.running_mean, atol=1e-3, rtol=1e-3)
+
+
+def test_with_averaged_weights_those_are_what_is_calibrated():
+    frame = OneFrame(Phase.WARM)
+    model = overfit(build().train(), frame, 20).train()
+    first = copy.deepcopy(model)
+    average = EMAHook(momentum=0.5)
+    dataloader = SimpleNamespace(dataset=frame)
+    runner = SimpleNamespace(model=model, hooks=[average], train_dataloader=dataloader)
+    average.before_run(runner)
+    overfit(model, frame, 5).train()
+    trained = {name: value.clone() for name, value in model.named_parameters()}
+    CalibrateHook()._calibrate(runner)
+    averaged = average.ema_model.module
+    for name, value in model.named_parameters():
+        assert torch.equal(value, trained[name]), name
+    layers = learning_layers(first)
+    # The average has not moved from the first weights yet.
+    expected = CalibrateHook().statistics(first.eval(), frame, layers)
+    for each in (model, averaged):
+        for name in layers:
+            layer = each.get_submodule(name)
+            torch.testing.assert_close(layer.running_mean, expected[name][0])
+            torch.testing.assert_close(layer.running_var, expected[name][1])
+        assert torch.equal(each.genunet.thresholds, averaged.genunet.thresholds)
