@@ -1,6 +1,6 @@
 # The headline recipe on the synthetic world, sized for two CPU cores: the same code paths, fewer
 # sweeps, batch size 1, smaller images, a narrow ResNet-18, fewer channels, and, for the few
-# iterations, a higher learning rate and more weight to rare classes.
+# iterations, a higher learning rate and more weight to rare classes and to the 2D labels.
 _base_ = ["minkocc_semi_a10.py"]
 
 data_root = "data/synthetic"
@@ -20,7 +20,7 @@ model = dict(
     voxel_encoder=dict(point_channels=[16, 24], fusion=dict(image_channels=16, out_channels=24)),
     genunet=dict(in_channels=24, channels=[16, 24, 32, 48, 64], blocks=1, max_voxels=150_000),
     semantic_head=dict(channels=16, beta=0.999),
-    pulsar_head=dict(channels=16, shader_channels=(16, 24, 32)),
+    pulsar_head=dict(channels=16, shader_channels=(16, 24, 32), lambda_2d=1.0),
 )
 default_hooks = dict(
     logger=dict(interval=5),
