@@ -21,6 +21,8 @@ RECIPES = {
     "minkocc_semi_a10_vox02": {"alpha": 0.1, "voxel_size": 0.2},
     "minkocc_semi_a10_vox01": {"alpha": 0.1, "voxel_size": 0.1},
 }
+OWN = {"minkocc_strong_a100_mini": {"model.pulsar_head.lambda_2d": 0.5}}
+"""What a recipe changes beside its knobs."""
 
 
 def test_every_recipe_is_there_at_both_sizes():
@@ -33,7 +35,8 @@ def test_every_recipe_is_there_at_both_sizes():
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_is_the_headline_but_for_its_knobs(name, size):
     cfg = load_config(HEADLINE.with_name(f"{name}{size}.py"))
-    base = load_config(HEADLINE.with_name(f"minkocc_semi_a10{size}.py"), RECIPES[name])
+    changes = {**RECIPES[name], **OWN.get(name + size, {})}
+    base = load_config(HEADLINE.with_name(f"minkocc_semi_a10{size}.py"), changes)
     assert cfg.to_dict() == base.to_dict()
 
 

@@ -7,8 +7,7 @@ train_cfg = dict(
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
-# Fused: one pass over all parameters instead of several over each.
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr="${lr}", fused=True))
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr="${lr}"))
 param_scheduler = [
     dict(
         type="CosineAnnealingLR",
