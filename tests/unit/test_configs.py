@@ -21,7 +21,9 @@ RECIPES = {
     "minkocc_semi_a10_vox02": {"alpha": 0.1, "voxel_size": 0.2},
     "minkocc_semi_a10_vox01": {"alpha": 0.1, "voxel_size": 0.1},
 }
-OWN = {"minkocc_strong_a100_mini": {"model.pulsar_head.lambda_2d": 0.5}}
+OWN = {
+    "minkocc_strong_a100_mini": {"model.pulsar_head.lambda_2d": 0.5, "model.lambda_bce": 1.5},
+}
 """What a recipe changes beside its knobs."""
 
 
