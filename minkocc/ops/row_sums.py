@@ -1,8 +1,8 @@
 """Sums of rows gathered from a table and scattered into one, and their gradients.
 
 Torch scatters on a CPU one row at a time, or sorts first, or with atomic additions, whose sums
-depend on which thread came first. Here the channels are shared out among the threads, so that every
-sum is taken in the order of the rows. On a GPU torch's own operations run.
+depend on which thread came first. Here one thread takes every sum in the order of the rows. (With
+numba's parallel loops a resumed training was not exact.) On a GPU torch's own operations run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 _BLOCK = 8
-"""Channels that one thread sums at a time: a vector of floats."""
+"""Channels that are summed at a time: a vector of floats."""
 
 
 def weighted_gather(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
@@ -97,7 +97,6 @@ class _WeightedGather(Function):
             grad_table = _scattered(grad, rows, weights, len(table))
         if ctx.needs_input_grad[2]:
             grad_weights = torch.empty_like(weights)
-            _set_threads()
             _products(*_arrays(table, rows, grad, grad_weights))
         return grad_table, None, grad_weights
 
@@ -130,25 +129,18 @@ def _scattered(feats: Tensor, rows: Tensor, weights: Tensor, num_rows: int) -> T
     channels = feats.shape[1]
     blocks = -(-channels // _BLOCK)
     sums = feats.new_zeros(blocks, num_rows, _BLOCK)
-    _set_threads()
     _scatter(*_arrays(F.pad(feats, (0, blocks * _BLOCK - channels)), rows, weights, sums))
     return sums.transpose(0, 1).reshape(num_rows, blocks * _BLOCK)[:, :channels].contiguous()
-
-
-def _set_threads() -> None:
-    """As many as torch has: several trainings on one machine set those."""
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(torch.get_num_threads(), most))
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True)
 def _scatter(feats: Any, rows: Any, weights: Any, sums: Any) -> None:
-    """A thread to a block of channels: no sum is shared, and each has one order."""
-    for block in numba.prange(len(sums)):
+    """Block by block of channels, each sum in the order of the rows."""
+    for block in range(len(sums)):
         for m in range(len(rows)):
             for k in range(rows.shape[1]):
                 weight, row = weights[m, k], rows[m, k]
@@ -156,9 +148,9 @@ def _scatter(feats: Any, rows: Any, weights: Any, sums: Any) -> None:
                     sums[block, row, c] += weight * feats[m, block * _BLOCK + c]
 
 
-@numba.njit(parallel=True, cache=True, fastmath=True)
+@numba.njit(cache=True)
 def _products(table: Any, rows: Any, grad: Any, out: Any) -> None:
-    for m in numba.prange(len(rows)):
+    for m in range(len(rows)):
         for k in range(rows.shape[1]):
             row = rows[m, k]
             total = grad[m, 0] * table[row, 0]
