@@ -1,8 +1,8 @@
 """Sums of rows gathered from a table and scattered into one, and their gradients.
 
 Torch scatters on a CPU one row at a time, or sorts first, or with atomic additions, whose sums
-depend on which thread came first. Here one thread takes every sum in the order of the rows. (With
-numba's parallel loops a resumed training was not exact.) On a GPU torch's own operations run.
+depend on which thread came first. Here one thread takes every sum in the order of the rows. On a
+GPU torch's own operations run.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-
-_BLOCK = 8
-"""Channels that are summed at a time: a vector of floats."""
 
 
 def weighted_gather(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
@@ -71,6 +68,9 @@ def scatter_sum(feats: Tensor, rows: Tensor, num_rows: int) -> Tensor:
 
     Returns:
         (R, C).
+
+    Raises:
+        IndexError: a row is not in [0, R).
     """
     if not _numba_can(feats):
         return feats.new_zeros(num_rows, feats.shape[1]).index_add(0, rows, feats)
@@ -96,7 +96,7 @@ class _WeightedGather(Function):
         if ctx.needs_input_grad[0]:
             grad_table = _scattered(grad, rows, weights, len(table))
         if ctx.needs_input_grad[2]:
-            grad_weights = torch.empty_like(weights)
+            grad_weights = weights.new_empty(weights.shape)  # contiguous, whatever weights are
             _products(*_arrays(table, rows, grad, grad_weights))
         return grad_table, None, grad_weights
 
@@ -117,6 +117,11 @@ class _ScatterSum(Function):
     @staticmethod
     def forward(ctx: Any, feats: Tensor, rows: Tensor, num_rows: int) -> Tensor:
         ctx.save_for_backward(rows)
+        # Numba would write beside the table; the other two gather first, and torch checks that.
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < num_rows:
+            raise IndexError(
+                f"rows span {int(rows.min())} .. {int(rows.max())}: expected [0, {num_rows})"
+            )
         return _scattered(feats, rows[:, None], feats.new_ones(len(rows), 1), num_rows)
 
     @staticmethod
@@ -126,11 +131,9 @@ class _ScatterSum(Function):
 
 def _scattered(feats: Tensor, rows: Tensor, weights: Tensor, num_rows: int) -> Tensor:
     """``out[rows[m, k]] += weights[m, k] feats[m]``, ``(num_rows, C)``."""
-    channels = feats.shape[1]
-    blocks = -(-channels // _BLOCK)
-    sums = feats.new_zeros(blocks, num_rows, _BLOCK)
-    _scatter(*_arrays(F.pad(feats, (0, blocks * _BLOCK - channels)), rows, weights, sums))
-    return sums.transpose(0, 1).reshape(num_rows, blocks * _BLOCK)[:, :channels].contiguous()
+    sums = feats.new_zeros(num_rows, feats.shape[1])
+    _scatter(*_arrays(feats, rows, weights, sums))
+    return sums
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
@@ -139,13 +142,11 @@ def _arrays(*tensors: Tensor) -> list[Any]:
 
 @numba.njit(cache=True)
 def _scatter(feats: Any, rows: Any, weights: Any, sums: Any) -> None:
-    """Block by block of channels, each sum in the order of the rows."""
-    for block in range(len(sums)):
-        for m in range(len(rows)):
-            for k in range(rows.shape[1]):
-                weight, row = weights[m, k], rows[m, k]
-                for c in range(_BLOCK):  # a constant, which makes this one vector
-                    sums[block, row, c] += weight * feats[m, block * _BLOCK + c]
+    for m in range(len(rows)):
+        for k in range(rows.shape[1]):
+            weight, row = weights[m, k], rows[m, k]
+            for c in range(feats.shape[1]):
+                sums[row, c] += weight * feats[m, c]
 
 
 @numba.njit(cache=True)
@@ -153,7 +154,6 @@ def _products(table: Any, rows: Any, grad: Any, out: Any) -> None:
     for m in range(len(rows)):
         for k in range(rows.shape[1]):
             row = rows[m, k]
-            total = grad[m, 0] * table[row, 0]
-            for c in range(1, table.shape[1]):
-                total += grad[m, c] * table[row, c]
-            out[m, k] = total
+            out[m, k] = 0
+            for c in range(table.shape[1]):
+                out[m, k] += grad[m, c] * table[row, c]

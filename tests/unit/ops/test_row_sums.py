@@ -78,6 +78,29 @@ def test_gradients_are_the_same_bits_on_one_thread_and_on_many():
     assert torch.equal(grads[1], grads[2])
 
 
+def test_weights_in_any_layout_get_their_gradient():
+    torch.manual_seed(0)
+    rows, table = rows_of(6, 3, 5, 0), torch.randn(5, 4)
+    weights = torch.randn(3, 6).t().requires_grad_()
+    assert not weights.is_contiguous()
+    above = torch.randn(6, 4)
+    (got,) = torch.autograd.grad((weighted_gather(table, rows, weights) * above).sum(), weights)
+    torch.testing.assert_close(got, (table[rows] * above[:, None]).sum(2))
+
+
+@pytest.mark.parametrize("row", [-1, 3])
+def test_rows_beside_the_table_are_refused(row):
+    rows = torch.tensor([0, row])
+    for call in (
+        lambda: scatter_sum(torch.ones(2, 2), rows, 3),
+        lambda: gather_rows(torch.ones(3, 2), rows),
+    ):
+        with pytest.raises(IndexError):
+            call()
+    with pytest.raises((IndexError, RuntimeError)):
+        weighted_gather(torch.ones(3, 2), rows[:, None], torch.ones(2, 1))
+
+
 def test_mistakes_are_named():
     table, rows = torch.zeros(3, 2), torch.zeros(4, 1, dtype=torch.long)
     with pytest.raises(ValueError, match=r"expected \(R, C\), \(M, K\)"):
