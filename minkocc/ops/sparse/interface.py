@@ -191,17 +191,16 @@ def check_voxels(feats: Tensor, coords: Tensor, stride: int) -> None:
         raise ValueError(f"coords are not multiples of stride {stride}: they count stride-1 voxels")
 
 
-def check_bounds(low: list[int], high: list[int], bounds: tuple[int, int, int] | None) -> None:
-    """Refuse voxels outside the bounds, and batch indices below 0.
-
-    Args:
-        low: least ``(batch, x, y, z)``.
-        high: greatest ones.
-        bounds: ``(X, Y, Z)`` or None.
+def checked_span(
+    coords: Tensor, bounds: tuple[int, int, int] | None
+) -> tuple[list[int], list[int]]:
+    """Least and greatest ``(batch, x, y, z)`` of voxels, zeros where there are none.
 
     Raises:
-        ValueError: there are such.
+        ValueError: a voxel lies outside ``bounds = (X, Y, Z)``, or a batch index is below 0.
     """
+    ends = torch.stack([coords.amin(0), coords.amax(0)]) if len(coords) else coords.new_zeros(2, 4)
+    low, high = ends.tolist()
     outside = bounds is not None and (
         min(low[1:]) < 0 or any(last >= size for last, size in zip(high[1:], bounds))
     )
@@ -210,6 +209,7 @@ def check_bounds(low: list[int], high: list[int], bounds: tuple[int, int, int] |
             f"coords span {low} .. {high}: expected batch indices from 0 and voxels inside "
             f"{'any grid' if bounds is None else bounds}"
         )
+    return low, high
 
 
 def check_mask(x: SparseTensor, mask: Tensor) -> None:

@@ -17,10 +17,10 @@ from minkocc.ops.sparse.interface import (
     SparseConvolution,
     SparseTensor,
     check_addends,
-    check_bounds,
     check_mask,
     check_rows,
     check_voxels,
+    checked_span,
 )
 
 # OpenBLAS reads this when it is loaded, i.e. by the next import. MinkowskiEngine calls it for many
@@ -164,8 +164,7 @@ def tensor(
             or lie outside the bounds.
     """
     check_voxels(feats, coords, stride)
-    if len(coords):
-        check_bounds(coords.amin(0).tolist(), coords.amax(0).tolist(), bounds)
+    checked_span(coords, bounds)
     kind = ME.CoordinateMapType.CUDA if coords.is_cuda else ME.CoordinateMapType.CPU
     manager = ME.CoordinateManager(D=3, coordinate_map_type=kind)
     key, (unique, _) = manager.insert_and_map(coords.contiguous(), [stride] * 3)

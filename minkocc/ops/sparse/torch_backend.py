@@ -21,10 +21,10 @@ from minkocc.ops.sparse.interface import (
     SparseConvolution,
     SparseTensor,
     check_addends,
-    check_bounds,
     check_mask,
     check_rows,
     check_voxels,
+    checked_span,
 )
 from minkocc.ops.sparse.voxel_set import Box, Gather, KernelMap, Triple, Voxels, VoxelSet
 
@@ -217,10 +217,7 @@ def tensor(
             lie outside the bounds or span more than keys can tell apart.
     """
     check_voxels(feats, coords, stride)
-    ends = torch.stack([coords.amin(0), coords.amax(0)]) if len(coords) else coords.new_zeros(2, 4)
-    low, high = ends.tolist()
-    check_bounds(low, high, bounds)
-    box = Box.around(low, high, stride, bounds)
+    box = Box.around(*checked_span(coords, bounds), stride, bounds)
     voxels = Voxels(box, box.to_keys(coords), coords)
     if len(box.unique(voxels.keys)) != len(coords):
         raise ValueError("coords repeat: expected unique rows, merge their features first")
