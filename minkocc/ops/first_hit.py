@@ -82,7 +82,10 @@ def first_hits(
     index = np.empty(len(rays.starts), np.int64)
     distance = np.empty(len(rays.starts), np.float32)
     shape = np.asarray(solid.shape, np.int64)
+    threads = torch.get_num_threads()
     _cast(rays.starts, rays.ends, shape, solid.reshape(-1), index, distance)
+    # Numba's pool has set OpenMP's threads, which are torch's too, to the number of cores.
+    torch.set_num_threads(threads)
     return index, distance
 
 

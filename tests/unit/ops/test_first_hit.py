@@ -1,5 +1,9 @@
 """The ray caster of RayIoU on scenes worked by hand, in a grid of 10 x 8 x 6 voxels of 0.5 m."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -151,3 +155,14 @@ def test_positions_are_divided_in_double_by_a_voxel_of_single_precision():
 def test_bad_origins_are_named(origins):
     with pytest.raises(ValueError, match=r"origins of shape .* expected finite \(T, 3\)"):
         voxel_rays(GRID, origins, np.ones((1, 3), np.float32))
+
+
+def test_torch_keeps_its_number_of_threads():
+    # Numba's pool counts all cores, and sums of another number of threads differ in the last bits.
+    code = (
+        "import numpy as np, torch; from minkocc.ops.first_hit import VoxelRays, first_hits;"
+        "rays = VoxelRays(np.zeros((4, 3), np.float32), np.ones((4, 3), np.float32));"
+        "first_hits(rays, np.ones((2, 2, 2), bool)); assert torch.get_num_threads() == 1"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
