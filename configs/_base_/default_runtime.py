@@ -6,6 +6,8 @@ train_mask = "camera"
 outside = "label"
 unknown = "free"
 unknown_weight = 0.1
+lift_weight = 0.0
+render_stride = 8
 batch_size = 2
 num_workers = 4
 

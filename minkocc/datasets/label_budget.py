@@ -19,7 +19,7 @@ from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
-_LABEL_KEYS = ("semantics", "mask_lidar", "mask_camera")
+_LABEL_KEYS = ("semantics", "mask_camera", "mask_lidar")
 
 
 class LabelBudgetError(UserError, RuntimeError):
@@ -91,8 +91,8 @@ class LabelReader:
         """The dense label of a frame.
 
         Returns:
-            ``voxel_semantics`` uint8, ``mask_camera`` and ``mask_lidar`` bool, each
-            ``(200, 200, 16)``.
+            ``voxel_semantics`` uint8 and ``mask_camera`` bool, each ``(200, 200, 16)``;
+            ``mask_lidar``, which no loss and no metric reads, stays on disk.
 
         Raises:
             LabelBudgetError: the frame is outside the budget.
@@ -107,7 +107,7 @@ class LabelReader:
             )
         if self.budget is not None:
             self._record(frame["token"])
-        return read_label(self.data_root / frame["occ_path"])
+        return read_label(self.data_root / frame["occ_path"], ("semantics", "mask_camera"))
 
     def _record(self, token: str) -> None:
         if self.audit_dir is None or token in self._seen:
@@ -118,15 +118,22 @@ class LabelReader:
             log.write(token + "\n")
 
 
-def read_label(path: Path) -> dict[str, np.ndarray]:
+def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.ndarray]:
     """Read and check one Occ3D ``labels.npz``.
+
+    Args:
+        path: the file.
+        keys: the arrays to read: ``semantics`` and masks.
+
+    Returns:
+        ``voxel_semantics`` uint8 and the masks, bool, each ``(200, 200, 16)``.
 
     Raises:
         LabelError: missing, unreadable, or of a wrong shape, type or class.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in _LABEL_KEYS}
+            arrays = {key: archive[key] for key in keys}
     except FileNotFoundError as error:
         raise LabelError(f"label {path} does not exist: create the infos again") from error
     except Exception as error:  # zip, zlib and numpy each raise their own
@@ -142,11 +149,8 @@ def read_label(path: Path) -> dict[str, np.ndarray]:
             f"label {path}: class {arrays['semantics'].max()} in semantics, expected 0..{FREE}: "
             "not an Occ3D-nuScenes label, fetch it again"
         )
-    return {
-        "voxel_semantics": arrays["semantics"].astype(np.uint8),
-        "mask_camera": arrays["mask_camera"].astype(bool),
-        "mask_lidar": arrays["mask_lidar"].astype(bool),
-    }
+    masks = {key: arrays[key].astype(bool) for key in keys if key != "semantics"}
+    return {"voxel_semantics": arrays["semantics"].astype(np.uint8), **masks}
 
 
 def class_counts(

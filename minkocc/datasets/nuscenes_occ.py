@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,8 @@ from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.datasets.transforms.augment import plain_steps
 from minkocc.info_file import InfoError, read_infos
 from minkocc.registry import DATASETS
-from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.phase import TrainIndex
 from minkocc.structures.taxonomy import CLASSES, PALETTE
-
-_DENSE = (Phase.WARM, Phase.STRONG)
 
 
 @DATASETS.register_module()
@@ -123,9 +122,9 @@ class Occ3DNuScenesDataset(BaseDataset):
 
     def bare_sample(self, number: int) -> Any:
         """A frame as inference gets it: without augmentation, and no label or target is read."""
-        return self._bare(self._start(number, targets=False))
+        return self._bare(self._start(number))
 
-    def _start(self, index: int | TrainIndex, targets: bool = True) -> dict[str, Any]:
+    def _start(self, index: int | TrainIndex) -> dict[str, Any]:
         """What the pipeline begins with."""
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
         return {
@@ -135,7 +134,7 @@ class Occ3DNuScenesDataset(BaseDataset):
             "iteration": iteration,
             "rng": np.random.default_rng([self.seed, iteration, number]),
             "label_reader": self.label_reader,
-            "weak_sources": self._weak_sources(number) if targets and phase not in _DENSE else [],
+            "weak_sources": partial(self._weak_sources, number),
         }
 
     def _budget(self) -> LabelBudget | None:

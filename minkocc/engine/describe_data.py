@@ -38,9 +38,9 @@ from minkocc.datasets.transforms.loading import (
     EGO_BOX,
     InputError,
     LoadImages,
-    LoadPseudoLabels,
     read_lidar,
 )
+from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.info_file import InfoError
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID

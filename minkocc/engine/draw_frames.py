@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.engine.launch import load_weights
-from minkocc.engine.measure_checkpoint import read_pseudo_labels
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.files import atomic_write
@@ -69,8 +69,7 @@ def draw_frames(
 def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
     """The test set of the recipe over another info file, with every target that exists."""
     settings = deepcopy(cfg.test_dataloader.dataset)
-    read_pseudo_labels(settings)
-    place = 1 + [step.type for step in settings.pipeline].index("LoadPseudoLabels")
+    place = 1 + [step.type for step in settings.pipeline].index("LoadImages")
     weak = {
         "type": "LoadWeakOccupancy",
         "point_cloud_range": OCC3D_GRID.point_cloud_range,
@@ -147,11 +146,12 @@ def _rendered_rows(
 ) -> Iterator[list[Picture]]:
     """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
     pictures: list[Picture] = []
+    found = {**frame, "data_root": root, "phase": None, "raw_size": sample.raw_size}
+    labels = LoadPseudoLabels().transform(found).get("img_semantics")
     for view, camera in enumerate(CAMERAS):
         image = _raw_image(frame, camera, root)
-        if "img_semantics" in sample:
-            label = sample.img_semantics[view].numpy()
-            pictures.append((f"{camera}: pseudo-label", overlay(image, label)))
+        if labels is not None:
+            pictures.append((f"{camera}: pseudo-label", overlay(image, labels[view])))
         for name in ("shader", "tied"):
             if name in predicted:
                 title = f"{camera}: rendered, {name} path"

@@ -52,7 +52,7 @@ def measure_checkpoint(
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
     if render:
-        read_pseudo_labels(cfg.test_dataloader.dataset)
+        read_pseudo_labels(cfg.test_dataloader.dataset, cfg.render_stride)
     runner = build_runner(cfg, keep_config=False)
     model = unwrapped(runner.model)
     model.render_predictions = render
@@ -116,8 +116,12 @@ def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:
     return []
 
 
-def read_pseudo_labels(dataset: Config) -> None:
+def read_pseudo_labels(dataset: Config, render_stride: int) -> None:
     """Let the pipeline of a test set read the pseudo-labels, where there are any.
+
+    Args:
+        dataset: its settings.
+        render_stride: raw pixels per rendered pixel.
 
     Raises:
         UserError: it reads no images, whose pseudo-labels these are.
@@ -129,7 +133,11 @@ def read_pseudo_labels(dataset: Config) -> None:
             "LoadImages"
         )
     if "LoadPseudoLabels" not in steps:
-        dataset.pipeline.insert(steps.index("LoadImages") + 1, ConfigDict(type="LoadPseudoLabels"))
+        place = steps.index("LoadImages") + 1
+        dataset.pipeline[place:place] = [
+            ConfigDict(type="LoadPseudoLabels"),
+            ConfigDict(type="SampleLattice", render_stride=render_stride),
+        ]
 
 
 def _test(runner: Runner, added: list[FrameMetric]) -> list[dict[str, Any]]:

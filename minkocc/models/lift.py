@@ -6,32 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkocc.ops.point_sampling import project_points
 from minkocc.structures.occ_data_sample import OccDataSample
-from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import VoxelGrid
-
-
-def lift_labels(points: Tensor, sample: OccDataSample) -> tuple[Tensor, Tensor, Tensor]:
-    """The pseudo-label of every (return, view) pair that has one.
-
-    Args:
-        points: ``(P, 3)`` in the augmented ego frame, metres.
-        sample: gives the unaugmented cameras, ``ego_aug``, labels and confidence.
-
-    Returns:
-        Point index, Occ3D id and confidence, each ``(M,)``.
-    """
-    back = torch.linalg.inv(sample.ego_aug.double())
-    raw_ego2img = (sample.cam2img.double() @ sample.ego2cam.double() @ back).to(points)
-    height, width = (int(v) for v in sample.raw_size)
-    uv, _, valid = project_points(points, raw_ego2img, (height, width))
-    view, point = valid.nonzero(as_tuple=True)
-    column, row = uv[view, point].floor().long().unbind(1)
-    label = sample.img_semantics[view, row, column].long()
-    labelled = (label > 0) & (label <= NUM_CLASSES)
-    confidence = sample.img_confidence[view, row, column]
-    return point[labelled], label[labelled] - 1, confidence[labelled]
 
 
 def lifted_cross_entropy(
@@ -46,22 +22,29 @@ def lifted_cross_entropy(
     Args:
         logits: ``(V, 17)``.
         coords: int32 ``(V, 4)``.
-        points: per sample ``(P, 5)``; the last column is the time lag, 0 for the current sweep.
-        data_samples: one a sample.
+        points: per sample ``(P, 5)``, augmented ego frame, metres.
+        data_samples: with what ``LiftPseudoLabels`` writes.
         grid: of ``coords``.
+
+    Raises:
+        ValueError: a sample has no lifted labels.
     """
     key, order = _keys(coords, grid).sort()
     cost, total = logits.sum() * 0.0, logits.new_tensor(1e-6)
     for b, (cloud, sample) in enumerate(zip(points, data_samples)):
-        xyz = cloud[cloud[:, 4] == 0, :3]
-        point, label, confidence = lift_labels(xyz, sample)
-        index = grid.to_index(xyz[point])
+        if "lift_point" not in sample:
+            raise ValueError(
+                "the data samples have no lifted labels: the pipeline needs LiftPseudoLabels, and "
+                "both it and the model the knob lift_weight"
+            )
+        index = grid.to_index(cloud[sample.lift_point, :3])
         wanted = _keys(torch.cat([torch.full_like(index[:, :1], b), index], dim=1), grid)
         place = torch.searchsorted(key, wanted).clamp(max=len(key) - 1)
         found = (key[place] == wanted) & grid.contains(index)
         row = order[place[found]]
-        weight = confidence[found].to(logits)
-        picked = F.cross_entropy(logits[row], label[found], reduction="none")
+        weight = sample.lift_confidence[found].to(logits) / 255.0
+        label = sample.lift_label[found].long()
+        picked = F.cross_entropy(logits[row], label, reduction="none")
         cost, total = cost + (picked * weight).sum(), total + weight.sum()
     return cost / total
 

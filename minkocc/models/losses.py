@@ -47,25 +47,38 @@ def class_balanced_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor
         Scalar; 0 with a gradient path when no voxel is labelled.
     """
     used = labels < NUM_CLASSES
-    if not bool(used.any()):
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits[used], labels[used].long(), weight=weights.to(logits))
+    target = labels.long().clamp(max=NUM_CLASSES - 1)
+    weight = weights.to(logits)[target] * used
+    cost = F.cross_entropy(logits, target, reduction="none") * weight
+    return cost.sum() / weight.sum().clamp(min=1e-6)
 
 
-def soft_cross_entropy_2d(log_probs: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
+def soft_cross_entropy_2d(
+    log_probs: Tensor, labels: Tensor, confidence: Tensor, beta: float = 0.0
+) -> Tensor:
     """Eq. 5, L_2D.ce: ``sum c_i CE_i / sum c_i`` over labelled pixels.
 
     Args:
         log_probs: ``(N, 17, h, w)`` log of the predicted class probabilities.
         labels: ``(N, h, w)`` 2D ids; 0 (unlabelled) and 18 (sky) are ignored.
         confidence: ``(N, h, w)`` in [0, 1].
+        beta: of Eq. 4's weight, by which the confidence of a class is multiplied, n being its
+            labelled pixels in these views; 0, as the paper has it, weighs all pixels alike.
 
     Returns:
         Scalar; 0 with a gradient path when no pixel is labelled.
+
+    Raises:
+        ValueError: ``beta`` is outside [0, 1).
     """
     used = (labels != UNLABELLED_2D) & (labels <= NUM_CLASSES)
     weight = confidence * used
     target = (labels.long() - 1).clamp(0, NUM_CLASSES - 1)
+    if beta:
+        # Not bincount, for which a GPU would wait.
+        counted = (weight > 0).to(weight).flatten()
+        counts = weight.new_zeros(NUM_CLASSES).scatter_add_(0, target.flatten(), counted)
+        weight = weight * effective_number_weights(counts, beta)[target]
     picked = log_probs.gather(1, target[:, None]).squeeze(1)
     cost = -torch.where(used, picked, torch.zeros_like(picked)) * weight
     return cost.sum() / weight.sum().clamp(min=1e-6)

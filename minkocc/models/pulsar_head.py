@@ -13,6 +13,7 @@ from minkocc.models.neural_shader import NeuralShader
 from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import NUM_CLASSES
 
 _LOG_FLOOR = 1e-6
@@ -46,16 +47,17 @@ class PulsarHead(BaseModule):
     Args:
         channels: width of the GenUNet's output.
         voxel_size: metres.
-        stride: raw pixels per rendered pixel.
+        render_stride: raw pixels per rendered pixel, that of the pipeline's ``SampleLattice``.
         gamma: depth sensitivity at 0.4 m voxels; scales with the voxel size.
         eps: background term.
         depth_range: near and far end of the normalised depth, metres.
         max_hits: nearest spheres that a pixel blends.
-        shader_weight: of the shader path's loss.
-        tied_weight: of the tied path's loss.
-        lambda_2d: lambda_1 of Eq. 6.
+        shader_weight: the shader path's share of the 2D loss.
+        tied_weight: the tied path's.
+        lambda_2d: lambda_1 of Eq. 6, of both paths together.
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
+        beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
     """
 
@@ -63,21 +65,22 @@ class PulsarHead(BaseModule):
         self,
         channels: int,
         voxel_size: float,
-        stride: int = 8,
+        render_stride: int = 8,
         gamma: float = 3e-3,
         eps: float = 1e-6,
         depth_range: tuple[float, float] = (1.0, 60.0),
         max_hits: int = 8,
-        shader_weight: float = 1.0,
-        tied_weight: float = 1.0,
+        shader_weight: float = 0.5,
+        tied_weight: float = 0.5,
         lambda_2d: float = 0.5,
         warm_shader: bool = True,
         min_coverage: float = 0.5,
+        beta: float = 0.0,
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
         self.voxel_size = voxel_size
-        self.stride = stride
+        self.render_stride = render_stride
         self.settings = RenderSettings(
             gamma=gamma * voxel_size / 0.4,
             eps=eps,
@@ -90,6 +93,7 @@ class PulsarHead(BaseModule):
         self.lambda_2d = lambda_2d
         self.warm_shader = warm_shader
         self.min_coverage = min_coverage
+        self.beta = beta
         self.sphere = nn.Linear(channels, 2)
         nn.init.zeros_(self.sphere.weight)
         nn.init.zeros_(self.sphere.bias)
@@ -104,7 +108,7 @@ class PulsarHead(BaseModule):
         return radius, (4.0 + raw[:, 1]).sigmoid()
 
     def render(
-        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample, shift: Tensor
+        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
     ) -> RenderedViews:
         """Render one sample's voxels into its unaugmented cameras.
 
@@ -112,17 +116,17 @@ class PulsarHead(BaseModule):
             feats: ``(V, C)`` GenUNet output.
             probs: ``(V, 17)`` softmax of the semantic head.
             centres: ``(V, 3)`` in the augmented ego frame, metres.
-            sample: gives cameras, ``ego_aug`` and the raw image size.
-            shift: ``(2,)`` raw pixel (x, y) of each rendered pixel's sampling point, 0..stride-1.
+            sample: gives cameras, ``ego_aug``, the raw image size and the lattice.
         """
-        rendered, tied, coverage = self._project(feats, probs, centres, sample, shift)
+        rendered, tied, coverage = self._project(feats, probs, centres, sample)
         return RenderedViews(self.shader(rendered), tied, coverage)
 
     def _project(
-        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample, shift: Tensor
+        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Eq. 2: rendered features ``(N, C, h, w)``, probabilities, and coverage."""
         back = torch.linalg.inv(sample.ego_aug.double()).to(centres)
+        lattice = self.lattice(sample)
         radius, opacity = self.spheres(feats)
         out = render_spheres(
             centres @ back[:3, :3].T + back[:3, 3],
@@ -130,8 +134,8 @@ class PulsarHead(BaseModule):
             opacity,
             torch.cat([feats, probs], dim=1),
             sample.ego2cam,
-            self.lattice_intrinsics(sample.cam2img, shift),
-            self.render_size(sample.raw_size),
+            lattice_intrinsics(sample.cam2img, lattice),
+            lattice.size(sample.raw_size),
             self.settings,
         )
         rendered, tied = out.features.split([feats.shape[1], probs.shape[1]], dim=1)
@@ -144,14 +148,12 @@ class PulsarHead(BaseModule):
         0 where spheres cover too little of a pixel, the shader, which paints every pixel, never.
         ``rendered_target``: the pseudo-labels at those pixels, if the sample has any.
         """
-        shift = self.lattice_shift(sample)
-        views = self.render(feats, probs, centres, sample, shift)
+        views = self.render(feats, probs, centres, sample)
         tied = torch.where(views.coverage > self.min_coverage, views.tied_probs.argmax(1) + 1, 0)
         sample.rendered_tied = tied.byte()
         sample.rendered_shader = (views.shader_logits.argmax(1) + 1).byte()
         if "img_semantics" in sample:
-            labels = self.at_lattice(sample.img_semantics, shift, sample.raw_size)
-            sample.rendered_target = labels
+            sample.rendered_target = self._at_lattice("img_semantics", sample)
 
     def loss(
         self,
@@ -162,19 +164,18 @@ class PulsarHead(BaseModule):
         ramp: float,
     ) -> dict[str, Tensor]:
         """Eq. 5 on both paths, weighted by ``lambda_2d`` and the switch's ``ramp``."""
-        shift = self.lattice_shift(sample)
-        views = self.render(feats, probs, centres, sample, shift)
-        labels, confidence = self._targets(sample, shift)
+        views = self.render(feats, probs, centres, sample)
+        labels, confidence = self._targets(sample)
         scale = self.lambda_2d * ramp
         losses = {}
         if self.shader_weight:
             log_probs = views.shader_logits.float().log_softmax(1)
-            cost = soft_cross_entropy_2d(log_probs, labels, confidence)
+            cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
             losses["loss_2d_ce_shader"] = scale * self.shader_weight * cost
         if self.tied_weight:
             covered = confidence * (views.coverage.detach() > self.min_coverage)
             log_probs = (views.tied_probs.float() + _LOG_FLOOR).log()
-            cost = soft_cross_entropy_2d(log_probs, labels, covered)
+            cost = soft_cross_entropy_2d(log_probs, labels, covered, self.beta)
             losses["loss_2d_ce_tied"] = scale * self.tied_weight * cost
         return losses
 
@@ -184,38 +185,52 @@ class PulsarHead(BaseModule):
         """The shader's own loss on detached renders: nothing but the shader learns from it."""
         if not self.shader_weight:
             return {}
-        shift = self.lattice_shift(sample)
         with torch.no_grad():
-            rendered, _, _ = self._project(feats, probs, centres, sample, shift)
-        labels, confidence = self._targets(sample, shift)
+            rendered, _, _ = self._project(feats, probs, centres, sample)
+        labels, confidence = self._targets(sample)
         log_probs = self.shader(rendered).float().log_softmax(1)
-        cost = soft_cross_entropy_2d(log_probs, labels, confidence)
+        cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
         return {"loss_warm_shader": self.lambda_2d * self.shader_weight * cost}
 
-    def _targets(self, sample: OccDataSample, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Pseudo-labels and confidence at the lattice, each ``(N, h, w)``."""
-        labels = self.at_lattice(sample.img_semantics, shift, sample.raw_size)
-        return labels, self.at_lattice(sample.img_confidence, shift, sample.raw_size)
+    def _targets(self, sample: OccDataSample) -> tuple[Tensor, Tensor]:
+        """Pseudo-labels and confidence in [0, 1] at the lattice, each ``(N, h, w)``."""
+        confidence = self._at_lattice("img_confidence", sample)
+        return self._at_lattice("img_semantics", sample), confidence.float() / 255.0
 
-    def lattice_shift(self, sample: OccDataSample) -> Tensor:
-        """Raw pixel offset of the rendered lattice: drawn with the sample, central at test time."""
-        draw = sample.get("lattice_draw", (0.5, 0.5))
-        return torch.tensor([int(d * self.stride) for d in draw])
+    def _at_lattice(self, name: str, sample: OccDataSample) -> Tensor:
+        maps = sample.get(name)
+        expected = self.lattice(sample).size(sample.raw_size)
+        if maps is None or maps.shape[1:] != expected:
+            found = "missing" if maps is None else f"of {tuple(maps.shape[1:])} pixels"
+            raise ValueError(
+                f"{name} is {found}, expected the {expected} that are rendered: the pipeline needs "
+                f"LoadPseudoLabels and SampleLattice(render_stride={self.render_stride})"
+            )
+        return maps
 
-    def render_size(self, raw_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of a rendered view: whole strides of the raw image."""
-        return int(raw_size[0]) // self.stride, int(raw_size[1]) // self.stride
+    def lattice(self, sample: OccDataSample) -> RenderLattice:
+        """The raw pixels that the rendered ones are: those of the sample's 2D labels.
 
-    def lattice_intrinsics(self, cam2img: Tensor, shift: Tensor) -> Tensor:
-        """``(N, 3, 3)`` intrinsics under which pixel j looks through raw pixel stride j + shift."""
-        # Unshifted, pixel j looks at the middle of its block, (j + 0.5) stride; what is wanted is
-        # the centre of a raw pixel, stride j + shift + 0.5.
-        x, y = (shift.double() + 0.5 - self.stride / 2).tolist()
-        return scale_intrinsics(cam2img[:, :3, :3], 1.0 / self.stride, (x, y))
+        Raises:
+            ValueError: they were read at another stride.
+        """
+        lattice: RenderLattice = sample.get("lattice") or RenderLattice.central(self.render_stride)
+        if lattice.stride != self.render_stride:
+            raise ValueError(
+                f"SampleLattice has render_stride {lattice.stride}, PulsarHead "
+                f"{self.render_stride}: set both by the knob"
+            )
+        return lattice
 
-    def at_lattice(self, images: Tensor, shift: Tensor, raw_size: tuple[int, int]) -> Tensor:
-        """Raw-size maps ``(N, H, W)`` read at the lattice, ``(N, h, w)``."""
-        height, width = self.render_size(raw_size)
-        x, y = int(shift[0]), int(shift[1])
-        picked = images[:, y :: self.stride, x :: self.stride]
-        return picked[:, :height, :width]
+
+def lattice_intrinsics(cam2img: Tensor, lattice: RenderLattice) -> Tensor:
+    """``(N, 3, 3)`` intrinsics under which rendered pixels look through the lattice's raw pixels.
+
+    Args:
+        cam2img: ``(N, 4, 4)`` of the raw images.
+        lattice: of the rendered ones.
+    """
+    # Unshifted, pixel j looks at the middle of its block, (j + 0.5) stride; what is wanted is the
+    # centre of a raw pixel, stride j + shift + 0.5.
+    x, y = (shift + 0.5 - lattice.stride / 2 for shift in lattice.shift)
+    return scale_intrinsics(cam2img[:, :3, :3], 1.0 / lattice.stride, (x, y))

@@ -10,7 +10,7 @@ class OccDataSample(BaseDataElement):
 
     Meta information (plain values): ``token``, ``scene_name``, ``phase`` (a ``Phase``, or None at
     test time), ``iteration``, ``raw_size`` (height and width of the images on disk),
-    ``lattice_draw`` (two numbers in [0, 1) that shift the render lattice), ``ray_origins``
+    ``lattice`` (the ``RenderLattice`` that 2D labels were read at, or None), ``ray_origins``
     ``(T, 3)`` and, where the model records it, ``decoder_levels``, a list of ``LevelRecord``.
 
     Data fields, each optional:
@@ -20,10 +20,13 @@ class OccDataSample(BaseDataElement):
     * ``ego_aug`` ``(4, 4)``: the 3D augmentation;
     * ``raw_size`` ``(2,)``: height and width of the images on disk;
     * ``voxel_semantics`` uint8 ``(X, Y, Z)``: Occ3D ids, 255 where dropped or rotated in;
-    * ``mask_camera``, ``mask_lidar`` bool ``(X, Y, Z)``;
+    * ``mask_camera`` bool ``(X, Y, Z)``;
     * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, 254 in no
       loss;
-    * ``img_semantics`` uint8, ``img_confidence`` float ``(N, H, W)`` at the raw size;
+    * ``img_semantics`` uint8 of 2D ids, ``img_confidence`` uint8 (255 = 1.0), ``(N, h, w)`` at the
+      lattice;
+    * ``lift_point`` int64, ``lift_label`` uint8 of Occ3D ids, ``lift_confidence`` uint8, ``(M,)``:
+      the pseudo-labels of returns, by row of the points;
     * ``pred_semantics`` uint8 ``(200, 200, 16)``: the prediction on the Occ3D grid;
     * ``rendered_tied``, ``rendered_shader``, ``rendered_target`` uint8 ``(N, h, w)``: rendered 2D
       ids of both paths and the pseudo-labels at the same pixels.

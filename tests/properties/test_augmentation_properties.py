@@ -6,11 +6,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minkocc.datasets.transforms import AugmentImages, AugmentScene, PackOccInputs
-from minkocc.models.lift import lift_labels
+from minkocc.datasets.transforms import (
+    AugmentImages,
+    AugmentScene,
+    LiftPseudoLabels,
+    PackOccInputs,
+    SampleLattice,
+)
 from minkocc.models.pulsar_head import PulsarHead
 from minkocc.ops.point_sampling import project_points
 from minkocc.structures.phase import Phase
+from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.voxel_grid import VoxelGrid
 
 HEIGHT, WIDTH = 200, 320  # of the raw images
@@ -18,7 +24,7 @@ IMAGE_SIZE = (140, 256)  # of the network's: scaled by 0.8, 20 rows cut
 VIEWS = 3
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.4), 0.4)
 LOPSIDED = VoxelGrid((-2.0, -3.2, -1.0, 4.4, 2.0, 0.2), 0.4)
-FILLS = {"voxel_semantics": 255, "mask_camera": False, "mask_lidar": False, "weak_occupancy": 254}
+FILLS = {"voxel_semantics": 255, "mask_camera": False, "weak_occupancy": 254}
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -227,7 +233,6 @@ def voxel_arrays(grid, rng, block):
     return {
         "voxel_semantics": random(np.arange(18, dtype=np.uint8)),
         "mask_camera": random(np.array([False, True])),
-        "mask_lidar": random(np.array([False, True])),
         "weak_occupancy": random(np.array([0, 1, 255], np.uint8)),
     }
 
@@ -306,12 +311,12 @@ def test_current_and_earlier_sweeps_move_alike(seed, move_scene):
 # What the 2D losses see
 
 
-def both_samples(seed, move_scene, points, **targets):
+def both_samples(seed, move_scene, points, first=(), **targets):
     """The same frame without and with 3D augmentation: the points and data samples of both."""
     out = []
     for steps in ([], [move_scene]):
         results = frame(seed, points=points.copy(), **targets)
-        for step in [*steps, AugmentImages(IMAGE_SIZE), PackOccInputs()]:
+        for step in [*first, *steps, AugmentImages(IMAGE_SIZE), PackOccInputs()]:
             results = step(results)
         out.append((results["inputs"]["points"], results["data_samples"]))
     return out
@@ -322,7 +327,7 @@ def both_samples(seed, move_scene, points, **targets):
 def test_a_return_takes_the_pseudo_label_of_its_raw_pixel(seed, move_scene):
     rng = np.random.default_rng([seed, 1])
     labels = rng.integers(0, 19, (VIEWS, HEIGHT, WIDTH)).astype(np.uint8)
-    confidence = rng.random(labels.shape, dtype=np.float32)
+    confidence = rng.integers(0, 256, labels.shape).astype(np.uint8)
     cloud, expected = [], {}
     for view in range(VIEWS):
         place = rng.integers(0, (WIDTH, HEIGHT), (20, 2))
@@ -330,14 +335,20 @@ def test_a_return_takes_the_pseudo_label_of_its_raw_pixel(seed, move_scene):
         for number, (column, row) in enumerate(place, start=20 * view):
             label = int(labels[view, row, column])
             if 1 <= label <= 17:
-                expected[number] = (label - 1, float(confidence[view, row, column]))
+                expected[number] = (label - 1, int(confidence[view, row, column]))
         cloud.append(on_rays(frame(seed), view, place + 0.5, depths))
     points = with_features(np.concatenate(cloud))
-    targets = {"img_semantics": labels, "img_confidence": confidence}
-    for moved, sample in both_samples(seed, move_scene, points, **targets):
-        number, label, weight = (x.tolist() for x in lift_labels(moved[:, :3], sample))
-        assert dict(zip(number, zip(label, weight))) == expected
+    points[:, 4] = 0.0
+    targets = {"img_semantics": labels, "img_confidence": confidence, "phase": Phase.WEAK}
+    first = [LiftPseudoLabels(1.0), SampleLattice(8)]
+    for moved, sample in both_samples(seed, move_scene, points, first, **targets):
+        number = sample.lift_point.tolist()
+        found = zip(sample.lift_label.tolist(), sample.lift_confidence.tolist())
+        assert dict(zip(number, found)) == expected
         assert len(number) == len(expected)
+        # The augmentation moved the returns and left them in their rows.
+        there = torch.from_numpy(points[:, :3]) @ sample.ego_aug[:3, :3].T
+        torch.testing.assert_close(moved[:, :3], there, rtol=1e-5, atol=1e-4)
 
 
 @settings(max_examples=25)
@@ -352,11 +363,13 @@ def test_3d_augmentation_leaves_the_rendered_views_as_they_are(seed, move_scene,
     centres = torch.from_numpy(GRID.to_centre(index))
     feats, probs = torch.randn(150, 4), torch.randn(150, 17).softmax(1)
     (_, plain), (_, moved) = both_samples(seed, move_scene, with_features(centres.numpy()))
+    for sample in (plain, moved):
+        sample.set_metainfo({"lattice": RenderLattice(8, shift)})
     matrix = moved.ego_aug.double()
     views = []
     with torch.no_grad():
         for sample, places in ((plain, centres), (moved, centres @ matrix[:3, :3].T)):
-            views.append(head.render(feats, probs, places, sample, torch.tensor(shift)))
+            views.append(head.render(feats, probs, places, sample))
     assert views[0].coverage.shape == (VIEWS, HEIGHT // 8, WIDTH // 8)
     assert (views[0].coverage.mean((1, 2)) > 0.05).all()
     for name in ("shader_logits", "tied_probs", "coverage"):

@@ -74,8 +74,8 @@ DESTINATIONS = {
         0.08,
         "model.voxel_encoder.voxel_size model.genunet.voxel_size model.pulsar_head.voxel_size "
         "train_dataloader.dataset.pipeline.2.voxel_size "
-        "train_dataloader.dataset.pipeline.4.voxel_size "
-        "train_dataloader.dataset.pipeline.5.voxel_size",
+        "train_dataloader.dataset.pipeline.6.voxel_size "
+        "train_dataloader.dataset.pipeline.7.voxel_size",
     ),
     "seed": (
         17,
@@ -105,6 +105,11 @@ DESTINATIONS = {
     "outside": ("free", "model.outside test_evaluator.training.outside"),
     "unknown": ("ignore", "model.unknown test_evaluator.training.unknown"),
     "unknown_weight": (0.7, "model.unknown_weight test_evaluator.training.unknown_weight"),
+    "lift_weight": (0.3, "model.lift_weight train_dataloader.dataset.pipeline.4.lift_weight"),
+    "render_stride": (
+        4,
+        "model.pulsar_head.render_stride train_dataloader.dataset.pipeline.5.render_stride",
+    ),
     "max_epochs": (
         7,
         "train_cfg.max_epochs train_cfg.val_interval param_scheduler.0.T_max param_scheduler.0.end",
@@ -112,7 +117,7 @@ DESTINATIONS = {
     "batch_size": (5, "train_dataloader.batch_size train_dataloader.sampler.batch_size"),
     "image_size": (
         [64, 96],
-        "train_dataloader.dataset.pipeline.6.image_size "
+        "train_dataloader.dataset.pipeline.8.image_size "
         "test_dataloader.dataset.pipeline.3.image_size",
     ),
     "num_workers": (
@@ -289,8 +294,8 @@ def test_impossible_knobs_are_refused(options, words):
         ),
         ({"model.image_encoder.backbone.dept": 18}, r"mmdet\.ResNet takes no 'dept'.*'depth'"),
         (
-            {"train_dataloader.dataset.pipeline.5.fip": 0.5},
-            r"pipeline\.5: AugmentScene takes no 'fip'.*'flip'",
+            {"train_dataloader.dataset.pipeline.7.fip": 0.5},
+            r"pipeline\.7: AugmentScene takes no 'fip'.*'flip'",
         ),
         ({"train_dataloader.dataset.ann_fil": "x"}, "dataset: Occ3DNuScenesDataset .*'ann_file'"),
         ({"train_dataloader.pin_memry": True}, "train_dataloader takes no .*'pin_memory'"),

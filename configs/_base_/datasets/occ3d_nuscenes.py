@@ -12,6 +12,8 @@ train_pipeline = [
     dict(type="LoadImages"),
     dict(type="LoadOccupancyLabel", **_grid),
     dict(type="LoadPseudoLabels"),
+    dict(type="LiftPseudoLabels", lift_weight="${lift_weight}"),
+    dict(type="SampleLattice", render_stride="${render_stride}"),
     dict(type="LoadWeakOccupancy", **_grid),
     dict(type="AugmentScene", **_grid, flip=0.5, yaw=0.3925),
     dict(

@@ -8,6 +8,7 @@ model = dict(
     outside="${outside}",
     unknown="${unknown}",
     unknown_weight="${unknown_weight}",
+    lift_weight="${lift_weight}",
     data_preprocessor=dict(type="OccDataPreprocessor"),
     image_encoder=dict(
         type="ImageEncoder",
@@ -34,7 +35,9 @@ model = dict(
         type="MinkGenUNet", **_grid, in_channels=64, channels=[32, 64, 128, 192, 256], blocks=2
     ),
     semantic_head=dict(type="SemanticHead", channels=32, beta=0.9),
-    pulsar_head=dict(type="PulsarHead", channels=32, voxel_size="${voxel_size}"),
+    pulsar_head=dict(
+        type="PulsarHead", channels=32, voxel_size="${voxel_size}", render_stride="${render_stride}"
+    ),
 )
 
 del _grid

@@ -6,7 +6,11 @@ from minkocc.datasets.transforms.loading import (
     LoadImages,
     LoadOccupancyLabel,
     LoadPoints,
+)
+from minkocc.datasets.transforms.pseudo_labels import (
+    LiftPseudoLabels,
     LoadPseudoLabels,
+    SampleLattice,
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 
@@ -14,10 +18,12 @@ __all__ = [
     "AugmentImages",
     "AugmentScene",
     "DropVoxels",
+    "LiftPseudoLabels",
     "LoadImages",
     "LoadOccupancyLabel",
     "LoadPoints",
     "LoadPseudoLabels",
     "LoadWeakOccupancy",
     "PackOccInputs",
+    "SampleLattice",
 ]

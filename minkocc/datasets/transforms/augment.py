@@ -13,7 +13,12 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
 
-from minkocc.datasets.transforms.loading import LoadOccupancyLabel, LoadPseudoLabels
+from minkocc.datasets.transforms.loading import LoadOccupancyLabel
+from minkocc.datasets.transforms.pseudo_labels import (
+    LiftPseudoLabels,
+    LoadPseudoLabels,
+    SampleLattice,
+)
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.taxonomy import FREE, WEAK_IGNORED, WEAK_OCCUPIED
@@ -59,7 +64,6 @@ class AugmentScene(BaseTransform):
         fills = {
             "voxel_semantics": IGNORE,
             "mask_camera": False,
-            "mask_lidar": False,
             "weak_occupancy": WEAK_IGNORED,
         }
         present = {key: fill for key, fill in fills.items() if key in results}
@@ -196,7 +200,13 @@ def plain_steps(steps: Iterable[BaseTransform], targets: bool) -> Iterator[BaseT
         steps: of the pipeline.
         targets: whether to load 3D targets, dense or weak.
     """
-    left_out: tuple[type[BaseTransform], ...] = (AugmentScene, DropVoxels, LoadPseudoLabels)
+    left_out: tuple[type[BaseTransform], ...] = (
+        AugmentScene,
+        DropVoxels,
+        LoadPseudoLabels,
+        LiftPseudoLabels,
+        SampleLattice,
+    )
     if not targets:
         left_out += (LoadOccupancyLabel, LoadWeakOccupancy)
     for step in steps:

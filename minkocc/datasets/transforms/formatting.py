@@ -14,10 +14,12 @@ from minkocc.structures.occ_data_sample import OccDataSample
 _TARGETS = (
     "voxel_semantics",
     "mask_camera",
-    "mask_lidar",
     "weak_occupancy",
     "img_semantics",
     "img_confidence",
+    "lift_point",
+    "lift_label",
+    "lift_confidence",
 )
 
 
@@ -42,7 +44,7 @@ class PackOccInputs(BaseTransform):
                 "scene_name": results["scene_name"],
                 "phase": results["phase"],
                 "iteration": results["iteration"],
-                "lattice_draw": tuple(results["rng"].random(2)) if results["phase"] else (0.5, 0.5),
+                "lattice": results.get("lattice"),
                 "raw_size": tuple(results["raw_size"]),
                 "ray_origins": results["ray_origins"],
             }

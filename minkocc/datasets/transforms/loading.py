@@ -1,4 +1,4 @@
-"""Steps that read files: LiDAR sweeps, images, dense labels under the budget, pseudo-labels."""
+"""Steps that read files: LiDAR sweeps, images, dense labels under the budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from minkocc.datasets.label_budget import LabelReader
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import CAMERAS, NUM_IDS_2D
+from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 EGO_BOX = np.array([[-1.2, -1.1, -0.2], [3.7, 1.1, 2.1]])
@@ -157,9 +157,9 @@ class LoadImages(BaseTransform):
 class LoadOccupancyLabel(BaseTransform):
     """The dense 3D label, where phase and budget allow it.
 
-    Writes ``voxel_semantics`` uint8, ``mask_camera`` and ``mask_lidar`` bool on the model's grid;
-    a finer grid takes the label of the enclosing 0.4 m voxel. Evaluation frames without a label
-    pass through without these keys.
+    Writes ``voxel_semantics`` uint8 and ``mask_camera`` bool on the model's grid; a finer grid
+    takes the label of the enclosing 0.4 m voxel. Evaluation frames without a label pass through
+    without these keys.
 
     Args:
         point_cloud_range: the model's range.
@@ -189,71 +189,6 @@ def refine(array: np.ndarray, ratio: int) -> np.ndarray:
     for axis in range(3):
         array = np.repeat(array, ratio, axis=axis)
     return array
-
-
-@TRANSFORMS.register_module()
-class LoadPseudoLabels(BaseTransform):
-    """2D pseudo-labels and their confidence (y_2D and c of the paper's Eq. 5).
-
-    Writes ``img_semantics`` uint8 ``(N, H, W)`` of 2D ids and ``img_confidence`` float32
-    ``(N, H, W)`` in [0, 1]. At test time frames without pseudo-labels pass through.
-
-    Args:
-        folder: relative to the data root.
-
-    Raises:
-        InputError: a file is missing in training, or of a wrong size or id.
-    """
-
-    def __init__(self, folder: str = "pseudo_labels") -> None:
-        self.folder = folder
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add the pseudo-labels."""
-        root = Path(results["data_root"]) / self.folder
-        if (
-            results["phase"] is None
-            and not self._path(root, "labels", results, CAMERAS[0]).is_file()
-        ):
-            return results
-        labels, confidences = [], []
-        for camera in CAMERAS:
-            label_path = self._path(root, "labels", results, camera)
-            label = self._read(label_path, results)
-            if label.max() >= NUM_IDS_2D:
-                raise InputError(
-                    f"pseudo-label {label_path}: id {label.max()}, expected 0..{NUM_IDS_2D - 1}; "
-                    "generate it again with tools/generate_pseudo_labels.py"
-                )
-            labels.append(label)
-            confidences.append(self._read(self._path(root, "confidence", results, camera), results))
-        results["img_semantics"] = np.stack(labels)
-        results["img_confidence"] = np.stack(confidences).astype(np.float32) / 255.0
-        return results
-
-    @staticmethod
-    def _path(root: Path, kind: str, results: dict[str, Any], camera: str) -> Path:
-        stem = Path(results["images"][camera]["img_path"]).stem
-        return root / kind / camera / f"{stem}.png"
-
-    @staticmethod
-    def _read(path: Path, results: dict[str, Any]) -> np.ndarray:
-        try:
-            with Image.open(path) as file:
-                array = np.array(file)
-        except FileNotFoundError as error:
-            raise InputError(
-                f"pseudo-label {path} does not exist: create it with "
-                "tools/generate_pseudo_labels.py"
-            ) from error
-        except OSError as error:
-            raise InputError(f"pseudo-label {path} cannot be read ({error})") from error
-        if array.shape != tuple(results["raw_size"]) or array.dtype != np.uint8:
-            raise InputError(
-                f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 "
-                f"{tuple(results['raw_size'])} like its image: generate it again"
-            )
-        return array
 
 
 def _homogeneous(matrix: np.ndarray) -> np.ndarray:

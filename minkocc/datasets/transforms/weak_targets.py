@@ -78,7 +78,8 @@ class LoadWeakOccupancy(BaseTransform):
         return results
 
     def _load(self, results: dict[str, Any]) -> np.ndarray:
-        path = self._cache_path(results)
+        sources = results["weak_sources"]()
+        path = self._cache_path(results, sources)
         if path is not None and path.is_file():
             try:
                 with np.load(path, allow_pickle=False) as archive:
@@ -88,7 +89,7 @@ class LoadWeakOccupancy(BaseTransform):
                     f"cached weak occupancy {path} cannot be read ({error}): delete it"
                 ) from error
         weak = accumulate_sweeps(
-            results["weak_sources"],
+            sources,
             Path(results["data_root"]),
             results["lidar_points"]["lidar2ego"],
             self.grid,
@@ -98,12 +99,14 @@ class LoadWeakOccupancy(BaseTransform):
                 np.savez_compressed(sink, weak_occupancy=weak)
         return weak
 
-    def _cache_path(self, results: dict[str, Any]) -> Path | None:
+    def _cache_path(
+        self, results: dict[str, Any], sources: Sequence[dict[str, Any]]
+    ) -> Path | None:
         """One file per frame and per everything that its content depends on."""
         if self.cache is None:
             return None
         digest = hashlib.sha256(f"{_CACHE_VERSION}{self.grid}".encode())
-        for source in results["weak_sources"]:
+        for source in sources:
             digest.update(source["lidar_path"].encode())
             digest.update(np.round(source["lidar2ego"], 6).tobytes())
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"

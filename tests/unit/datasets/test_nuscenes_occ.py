@@ -17,6 +17,8 @@ PIPELINE = [
     {"type": "LoadImages"},
     {"type": "LoadOccupancyLabel", "point_cloud_range": RANGE, "voxel_size": 0.4},
     {"type": "LoadPseudoLabels"},
+    {"type": "LiftPseudoLabels", "lift_weight": 0.0},
+    {"type": "SampleLattice", "render_stride": 4},
     {"type": "LoadWeakOccupancy", "point_cloud_range": RANGE, "voxel_size": 0.4},
     {"type": "AugmentScene", "point_cloud_range": RANGE, "voxel_size": 0.4},
     {
@@ -64,9 +66,9 @@ def test_budget_is_drawn_over_scenes(synthetic_root):
 @pytest.mark.parametrize(
     ("phase", "targets"),
     [
-        (Phase.WARM, {"voxel_semantics", "mask_camera", "mask_lidar"}),
+        (Phase.WARM, {"voxel_semantics", "mask_camera"}),
         (Phase.WEAK, {"weak_occupancy"}),
-        (Phase.STRONG, {"voxel_semantics", "mask_camera", "mask_lidar"}),
+        (Phase.STRONG, {"voxel_semantics", "mask_camera"}),
     ],
 )
 def test_a_phase_loads_its_targets_and_no_others(synthetic_root, phase, targets):
@@ -82,6 +84,9 @@ def test_a_phase_loads_its_targets_and_no_others(synthetic_root, phase, targets)
     assert item["inputs"]["points"].shape[1] == 5
     for key in targets:
         assert sample.get(key).shape == (200, 200, 16)
+    for key in ("img_semantics", "img_confidence"):
+        assert sample.get(key).shape == (6, 27, 48)  # 108 x 192 pixels, one in four by four
+        assert sample.get(key).dtype == torch.uint8
 
 
 def test_weak_phase_never_opens_a_label(linked_root):
@@ -126,8 +131,8 @@ def test_augmentation_depends_on_seed_iteration_and_index_alone(synthetic_root, 
     np.random.seed(9)  # noqa: NPY002 the legacy generator must not matter
     torch.manual_seed(9)
     assert same(second[TrainIndex(a, 5, phase)], expected)
-    lattice = second[TrainIndex(a, 5, phase)]["data_samples"].lattice_draw
-    assert lattice == expected["data_samples"].lattice_draw
+    lattice = second[TrainIndex(a, 5, phase)]["data_samples"].lattice
+    assert lattice == expected["data_samples"].lattice
     again = second[TrainIndex(a, 6, phase)]
     assert not torch.equal(again["data_samples"].ego_aug, expected["data_samples"].ego_aug)
     other = second[TrainIndex(b, 5, phase)]
@@ -167,7 +172,7 @@ def test_evaluation_needs_no_ground_truth(linked_root):
 
 
 def test_a_plain_sample_stands_still_and_reads_no_2d_labels(linked_root):
-    left_out = ("Augment", "Drop", "LoadPseudoLabels")
+    left_out = ("Augment", "Drop", "LoadPseudo", "Lift", "SampleLattice")
     steps = [step for step in PIPELINE if not step["type"].startswith(left_out)]
     steps.insert(-1, {"type": "AugmentImages", "image_size": [54, 96]})
     shutil.rmtree(linked_root / "pseudo_labels")
@@ -200,7 +205,7 @@ def test_augmented_points_project_to_the_same_place_of_the_image(synthetic_root)
     plain_steps = [step for step in PIPELINE if not step["type"].startswith(("Augment", "Drop"))]
     plain_steps.insert(-1, {"type": "AugmentImages", "image_size": [108, 192]})
     shaken = [dict(step) for step in PIPELINE]
-    shaken[6] = {"type": "AugmentImages", "image_size": [108, 192]}
+    shaken[8] = {"type": "AugmentImages", "image_size": [108, 192]}
     when = TrainIndex(1, 4, Phase.WEAK)
     plain = make(synthetic_root, pipeline=plain_steps)[when]
     moved = make(synthetic_root, pipeline=shaken)[when]

@@ -16,7 +16,6 @@ from minkocc.datasets.transforms.loading import (
     InputError,
     LoadImages,
     LoadPoints,
-    LoadPseudoLabels,
     read_lidar,
     read_sweep,
     refine,
@@ -174,55 +173,6 @@ def test_image_of_another_size_is_named(frame):
         LoadImages()(frame)
 
 
-def pseudo_path(frame, kind, camera="CAM_FRONT_LEFT"):
-    stem = Path(frame["images"][camera]["img_path"]).stem
-    return Path(frame["data_root"]) / "pseudo_labels" / kind / camera / f"{stem}.png"
-
-
-def load_pseudo(frame, phase=Phase.WEAK):
-    return LoadPseudoLabels()({**frame, "phase": phase, "raw_size": (108, 192)})
-
-
-def test_pseudo_labels_are_read_as_they_are_on_disk(frame):
-    results = load_pseudo(frame)
-    assert results["img_semantics"].shape == results["img_confidence"].shape == (6, 108, 192)
-    with Image.open(pseudo_path(frame, "labels")) as file:  # the third camera
-        assert np.array_equal(results["img_semantics"][2], np.asarray(file))
-    with Image.open(pseudo_path(frame, "confidence")) as file:
-        np.testing.assert_allclose(results["img_confidence"][2] * 255, np.asarray(file), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("kind", "array", "words"),
-    [
-        ("labels", np.zeros((54, 96), np.uint8), r"is uint8 \(54, 96\), expected uint8 \(108, 192"),
-        ("confidence", np.zeros((54, 96), np.uint8), r"is uint8 \(54, 96\)"),
-        ("labels", np.full((108, 192), 19, np.uint8), r"id 19, expected 0\.\.18"),
-        ("labels", np.zeros((108, 192, 3), np.uint8), r"\(108, 192, 3\)"),
-    ],
-)
-def test_wrong_pseudo_label_is_named(frame, kind, array, words):
-    path = pseudo_path(frame, kind)
-    path.unlink()
-    Image.fromarray(array).save(path)
-    with pytest.raises(InputError, match=f"{path}.*{words}"):
-        load_pseudo(frame)
-
-
-def test_missing_pseudo_label_is_an_error_in_training_only(frame):
-    shutil.rmtree(Path(frame["data_root"]) / "pseudo_labels")
-    assert "img_semantics" not in load_pseudo(frame, phase=None)
-    with pytest.raises(InputError, match=r"does not exist.*generate_pseudo_labels"):
-        load_pseudo(frame)
-
-
-def test_truncated_pseudo_label_is_named(frame):
-    path = replace(pseudo_path(frame, "labels"))
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(InputError, match=rf"{path} cannot be read"):
-        load_pseudo(frame)
-
-
 def test_refine_repeats_every_voxel():
     coarse = np.arange(8).reshape(2, 2, 2)
     fine = refine(coarse, 3)
@@ -328,7 +278,6 @@ def scene_results(seed=0, draw=0):
         "points": points,
         "voxel_semantics": semantics,
         "mask_camera": semantics == 4,
-        "mask_lidar": semantics == 4,
         "weak_occupancy": (semantics == 4).astype(np.uint8),
         "rng": np.random.default_rng(draw),
     }
@@ -342,7 +291,7 @@ def test_flips_move_points_and_labels_alike():
         signs = np.sign(np.diag(out["ego_aug"])[:2])
         seen.add(tuple(signs))
         axes = [axis for axis in (0, 1) if signs[axis] < 0]
-        for key in ("voxel_semantics", "mask_camera", "mask_lidar", "weak_occupancy"):
+        for key in ("voxel_semantics", "mask_camera", "weak_occupancy"):
             plain = scene_results()[key]
             assert np.array_equal(out[key], np.flip(plain, axes)), key
         np.testing.assert_allclose(out["points"][:, :3], points[:, :3] * [*signs, 1], atol=1e-5)
@@ -424,7 +373,7 @@ def test_any_turn_keeps_points_inside_the_thing_they_hit(draw):
 def test_what_turns_in_from_outside_is_ignored():
     results = scene_results()
     results["voxel_semantics"][:] = 17
-    results["mask_camera"][:] = results["mask_lidar"][:] = True
+    results["mask_camera"][:] = True
     results["weak_occupancy"][:] = 0
 
     class Half:  # 45 degrees, no flip
@@ -442,7 +391,6 @@ def test_what_turns_in_from_outside_is_ignored():
     for key, inner, outer in (
         ("voxel_semantics", 17, 255),
         ("mask_camera", True, False),
-        ("mask_lidar", True, False),
         ("weak_occupancy", 0, 254),
     ):
         assert (out[key][outside] == outer).all(), key
@@ -509,7 +457,7 @@ def weak_results(root, sweeps):
         "token": "abc",
         "data_root": str(root),
         "phase": Phase.WEAK,
-        "weak_sources": sources,
+        "weak_sources": lambda: sources,
         # The vehicle's own box is far off, so that it removes nothing.
         "lidar_points": {"lidar2ego": pose(1000.0)},
     }
@@ -541,7 +489,7 @@ def test_sweeps_add_up_to_what_their_counts_say(tmp_path):
     results = weak_results(tmp_path, sweeps)
     weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
     counts = []
-    for source in results["weak_sources"]:
+    for source in results["weak_sources"]():
         path, lidar2ego = tmp_path / source["lidar_path"], source["lidar2ego"]
         ends = read_sweep(path, lidar2ego, pose(1000.0))[:, :3]
         counts.append(ray_hits_and_passes(GRID, lidar2ego[None, :3, 3].astype(np.float32), ends))
@@ -575,7 +523,7 @@ def test_cache_is_used_and_belongs_to_its_settings(tmp_path):
     first = step(dict(results))["weak_occupancy"]
     (tmp_path / "0.bin").unlink()
     assert np.array_equal(step(dict(results))["weak_occupancy"], first)
-    moved = dict(results, weak_sources=[{"lidar_path": "0.bin", "lidar2ego": pose(0.1)}])
+    moved = dict(results, weak_sources=lambda: [{"lidar_path": "0.bin", "lidar2ego": pose(0.1)}])
     for other, miss in ((step, moved), (LoadWeakOccupancy(RANGE, 0.2), results)):
         with pytest.raises(InputError, match=r"0\.bin cannot be read"):
             other(dict(miss))

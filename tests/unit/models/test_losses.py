@@ -56,6 +56,22 @@ def test_soft_ce_is_weighted_by_confidence_and_ignores_unlabelled_and_sky():
     torch.testing.assert_close(soft_cross_entropy_2d(log_probs, labels, confidence), expected)
 
 
+def test_soft_ce_balances_classes_by_their_labelled_pixels_when_asked():
+    torch.manual_seed(2)
+    log_probs = torch.randn(1, 17, 1, 6).log_softmax(1)
+    labels = torch.tensor([[[3, 3, 3, 7, 0, 7]]], dtype=torch.uint8)
+    confidence = torch.tensor([[[1.0, 0.5, 0.5, 0.8, 1.0, 0.0]]])  # the last one is uncertain
+    cost = -log_probs[0, :, 0]
+    rare, common = 1.0, 0.1 / (1 - 0.9**3)  # Eq. 4 with n = 1 and n = 3
+    weights = torch.tensor([common, 0.5 * common, 0.5 * common, 0.8 * rare])
+    costs = torch.stack([cost[2, 0], cost[2, 1], cost[2, 2], cost[6, 3]])
+    expected = (weights * costs).sum() / weights.sum()
+    found = soft_cross_entropy_2d(log_probs, labels, confidence, beta=0.9)
+    torch.testing.assert_close(found, expected)
+    nothing = soft_cross_entropy_2d(log_probs, torch.zeros_like(labels), confidence, beta=0.9)
+    assert nothing == 0
+
+
 def test_bce_averages_levels_and_leaves_the_ignored_out():
     logits = [torch.tensor([2.0, -1.0, 9.0]), torch.tensor([0.5])]
     targets = [torch.tensor([1, 0, 254]), torch.tensor([0])]

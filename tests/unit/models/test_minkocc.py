@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minkocc.models.lift import lift_labels, lifted_cross_entropy
+from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
@@ -77,7 +77,7 @@ def test_lambdas_scale_their_terms():
 def test_weak_phase_never_looks_at_dense_labels():
     model = build().eval()
     batch, blind = make_batch(Phase.WEAK), make_batch(Phase.WEAK)
-    for key in ("voxel_semantics", "mask_camera", "mask_lidar"):
+    for key in ("voxel_semantics", "mask_camera"):
         delattr(blind["data_samples"][0], key)
     expected, got = losses_of(model, batch), losses_of(model, blind)
     for name in expected:
@@ -266,61 +266,28 @@ def test_pooling_refuses_another_range():
         to_occ3d(torch.zeros(1, 3), torch.zeros(1, 17), VoxelGrid(SMALL_RANGE, 0.4))
 
 
-# One camera at the origin looking along +x: u = 8 - 10 y / x, v = 8 - 10 z / x.
-def lift_sample(ego_aug):
-    ego2cam = torch.eye(4)
-    ego2cam[:3, :3] = torch.tensor([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
-    cam2img = torch.eye(4)
-    cam2img[:2, :3] = torch.tensor([[10.0, 0.0, 8.0], [0.0, 10.0, 8.0]])
-    sample = OccDataSample(metainfo={"raw_size": (16, 16)})
-    labels = torch.zeros(1, 16, 16, dtype=torch.uint8)
-    labels[0, 8, 7], labels[0, 8, 3], labels[0, 4, 7] = 5, 17, 18
-    confidence = torch.zeros(1, 16, 16)
-    confidence[0, 8, 7], confidence[0, 8, 3], confidence[0, 4, 7] = 0.5, 1.0, 1.0
-    sample.set_data(
-        {
-            "ego2cam": ego2cam[None],
-            "cam2img": cam2img[None],
-            "ego_aug": ego_aug,
-            "img_semantics": labels,
-            "img_confidence": confidence,
-        }
-    )
-    return sample
-
-
-RETURNS = torch.tensor(
-    [
-        [5.0, 0.25, -0.25, 0.1, 0.0],  # pixel (7.5, 8.5): car, confidence 0.5
-        [5.0, 2.25, -0.25, 0.1, 0.0],  # pixel (3.5, 8.5): vegetation, confidence 1
-        [5.0, 0.25, 1.75, 0.1, 0.0],  # pixel (7.5, 4.5): sky teaches nothing
-        [5.0, -3.00, -0.25, 0.1, 0.0],  # pixel (14, 8.5): unlabelled
-        [5.0, 0.25, -0.25, 0.1, 0.05],  # an earlier sweep: its pixel may show something else
-        [-5.0, -0.25, 0.25, 0.1, 0.0],  # behind
-        [7.5, 0.375, -0.375, 0.1, 0.0],  # car again, but its voxel was pruned
-    ]
-)
-
-
-@pytest.mark.parametrize("flip", [1.0, -1.0])
-def test_lift_on_a_scene_worked_by_hand(flip):
+def test_lift_on_a_scene_worked_by_hand():
     grid = VoxelGrid(SMALL_RANGE, 0.4)
-    ego_aug = torch.diag(torch.tensor([1.0, flip, 1.0, 1.0]))
-    sample = lift_sample(ego_aug)
-    cloud = RETURNS.clone()
-    cloud[:, 1] *= flip
-    current = cloud[cloud[:, 4] == 0]
-    point, label, confidence = lift_labels(current[:, :3], sample)
-    assert point.tolist() == [0, 1, 5]
-    assert label.tolist() == [4, 16, 4]
-    assert confidence.tolist() == [0.5, 1.0, 0.5]
-    car, tree = grid.to_index(cloud[0, :3]), grid.to_index(cloud[1, :3])
+    cloud = torch.tensor(
+        [
+            [5.0, 0.25, -0.25, 0.1, 0.0],
+            [5.0, 2.25, -0.25, 0.1, 0.0],
+            [5.0, 0.25, 1.75, 0.1, 0.0],  # its voxel was pruned
+            [5.0, -3.0, -0.25, 0.1, 0.0],  # unlabelled
+            [99.0, 0.0, 0.0, 0.1, 0.0],  # outside the grid
+        ]
+    )
+    sample = OccDataSample()
+    sample.lift_point = torch.tensor([1, 0, 2, 4])
+    sample.lift_label = torch.tensor([16, 4, 7, 7], dtype=torch.uint8)
+    sample.lift_confidence = torch.tensor([255, 51, 255, 255], dtype=torch.uint8)
+    first, second = grid.to_index(cloud[0, :3]), grid.to_index(cloud[1, :3])
     other = torch.tensor([0, 0, 0])
-    coords = torch.stack([F.pad(v, (1, 0)) for v in (other, tree, car)]).int()
+    coords = torch.stack([F.pad(v, (1, 0)) for v in (other, second, first)]).int()
     logits = torch.randn(3, 17, generator=torch.Generator().manual_seed(0), requires_grad=True)
     cost = lifted_cross_entropy(logits, coords, [cloud], [sample], grid)
     log_probs = logits - logits.exp().sum(1, keepdim=True).log()
-    expected = -(0.5 * log_probs[2, 4] + 1.0 * log_probs[1, 16]) / 1.5
+    expected = -(0.2 * log_probs[2, 4] + 1.0 * log_probs[1, 16]) / 1.2
     torch.testing.assert_close(cost, expected, rtol=1e-5, atol=1e-5)
     cost.backward()
     assert not logits.grad[0].any()
@@ -329,7 +296,14 @@ def test_lift_on_a_scene_worked_by_hand(flip):
 def test_lift_term_appears_in_the_weak_phase_only():
     model = build(lift_weight=0.5).train()
     assert "loss_lift_ce" not in losses_of(model, make_batch(Phase.WARM))
-    losses = losses_of(model, make_batch(Phase.WEAK))
+    batch = make_batch(Phase.WEAK)
+    with pytest.raises(ValueError, match=r"no lifted labels.*LiftPseudoLabels"):
+        losses_of(model, batch)
+    for sample in batch["data_samples"]:
+        sample.lift_point = torch.arange(100)
+        sample.lift_label = torch.full((100,), 11, dtype=torch.uint8)
+        sample.lift_confidence = torch.full((100,), 200, dtype=torch.uint8)
+    losses = losses_of(model, batch)
     assert set(losses) == TERMS[Phase.WEAK] | {"loss_lift_ce"}
     assert losses["loss_lift_ce"] > 0
 

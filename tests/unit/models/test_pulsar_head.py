@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.models.pulsar_head import PulsarHead, RenderedViews
+from minkocc.models.pulsar_head import PulsarHead, RenderedViews, lattice_intrinsics
 from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.render_lattice import RenderLattice
 
 VOXEL = 0.4
 CHANNELS = 6
@@ -18,21 +19,22 @@ def ego_to_cam():
     return matrix
 
 
-def make_sample(labels, draw=(0.5, 0.5), ego_aug=None, focal=(60.0, 66.0)):
+def make_sample(labels, shift=(4, 4), ego_aug=None, focal=(60.0, 66.0)):
     """One camera with off-centre, unequal intrinsics and its pseudo-labels, ``(H, W)``."""
     height, width = labels.shape
     cam2img = torch.eye(4)
     cam2img[:2, :3] = torch.tensor(
         [[focal[0], 0.0, 0.5 * width + 1.3], [0.0, focal[1], 0.5 * height - 0.7]]
     )
-    sample = OccDataSample(metainfo={"lattice_draw": draw, "raw_size": (height, width)})
+    lattice = RenderLattice(8, shift)
+    sample = OccDataSample(metainfo={"lattice": lattice, "raw_size": (height, width)})
     sample.set_data(
         {
             "cam2img": cam2img[None],
             "ego2cam": ego_to_cam()[None],
             "ego_aug": torch.eye(4) if ego_aug is None else ego_aug,
-            "img_semantics": labels[None],
-            "img_confidence": torch.full((1, height, width), 0.8),
+            "img_semantics": torch.from_numpy(lattice.pick(labels[None].numpy())),
+            "img_confidence": torch.full((1, height // 8, width // 8), 204, dtype=torch.uint8),
         }
     )
     return sample
@@ -74,15 +76,14 @@ def test_gamma_scales_with_the_voxel():
     ("raw", "rendered"), [((45, 80), (5, 10)), ((900, 1600), (112, 200)), ((47, 71), (5, 8))]
 )
 @pytest.mark.parametrize("shift", [(0, 0), (7, 3), (4, 4)])
-def test_rendered_pixels_look_through_the_raw_pixels_they_are_compared_to(
-    head, raw, rendered, shift
-):
-    assert head.render_size(raw) == rendered
+def test_rendered_pixels_look_through_the_raw_pixels_they_are_compared_to(raw, rendered, shift):
+    lattice = RenderLattice(8, shift)
+    assert lattice.size(raw) == rendered
     cam2img = torch.eye(4, dtype=torch.float64)
     cam2img[:2, :3] = torch.tensor([[61.0, 0.0, 37.7], [0.0, 70.0, 20.1]], dtype=torch.float64)
-    scaled = head.lattice_intrinsics(cam2img[None], torch.tensor(shift))[0].double()
-    numbers = torch.arange(raw[0] * raw[1]).reshape(1, *raw)
-    read = head.at_lattice(numbers, torch.tensor(shift), raw)[0]
+    scaled = lattice_intrinsics(cam2img[None], lattice)[0].double()
+    numbers = np.arange(raw[0] * raw[1]).reshape(1, *raw)
+    read = lattice.pick(numbers)[0]
     assert read.shape == rendered
     for i in (0, 2, rendered[0] - 1):
         for j in (0, 3, rendered[1] - 1):
@@ -94,11 +95,24 @@ def test_rendered_pixels_look_through_the_raw_pixels_they_are_compared_to(
             torch.testing.assert_close(ray, expected, rtol=0, atol=1e-5)
 
 
-def test_lattice_shift_is_drawn_with_the_sample_and_central_without(head):
-    labels = torch.ones((64, 80), dtype=torch.uint8)
-    assert head.lattice_shift(make_sample(labels, (0.0, 0.999))).tolist() == [0, 7]
-    bare = OccDataSample(metainfo={"raw_size": (64, 80)})
-    assert head.lattice_shift(bare).tolist() == [4, 4]
+def test_without_2d_labels_the_lattice_is_central(head):
+    assert head.lattice(OccDataSample(metainfo={"raw_size": (64, 80)})).shift == (4, 4)
+
+
+def test_labels_of_another_lattice_are_refused(head):
+    sample = make_sample(torch.ones((64, 80), dtype=torch.uint8))
+    centres, probs = wall(), torch.rand(225, 17)
+    feats = torch.zeros(225, CHANNELS)
+    sample.set_metainfo({"lattice": RenderLattice(4, (0, 0))})
+    with pytest.raises(ValueError, match=r"render_stride 4, PulsarHead 8"):
+        head.loss(feats, probs, centres, sample, 1.0)
+    sample.set_metainfo({"lattice": None})
+    sample.img_semantics = torch.ones((1, 64, 80), dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"img_semantics is of \(64, 80\).*SampleLattice\(render"):
+        head.loss(feats, probs, centres, sample, 1.0)
+    del sample.img_semantics
+    with pytest.raises(ValueError, match=r"img_semantics is missing.*LoadPseudoLabels"):
+        head.warm_loss(feats, probs, centres, sample)
 
 
 def test_render_shows_the_feature_of_the_wall(head):
@@ -107,9 +121,7 @@ def test_render_shows_the_feature_of_the_wall(head):
     probs = torch.zeros(len(centres), 17)
     probs[centres[:, 1] > 0, 4] = 1.0  # the left half
     probs[centres[:, 1] <= 0, 15] = 1.0
-    views = head.render(
-        torch.randn(len(centres), CHANNELS), probs, centres, sample, head.lattice_shift(sample)
-    )
+    views = head.render(torch.randn(len(centres), CHANNELS), probs, centres, sample)
     assert views.shader_logits.shape == (1, 17, 8, 10)
     assert (views.coverage > 0.95).all()
     torch.testing.assert_close(views.tied_probs.sum(1), torch.ones(1, 8, 10))
@@ -121,7 +133,7 @@ def test_render_shows_the_feature_of_the_wall(head):
 def test_prediction_in_2d(head):
     """The same wall, cut to its upper left: classes where it covers, nothing elsewhere."""
     labels = torch.arange(64 * 80).reshape(64, 80).remainder(19).byte()
-    sample = make_sample(labels, draw=(0.0, 0.9))  # column 8 j, row 8 i + 7
+    sample = make_sample(labels, shift=(0, 7))  # column 8 j, row 8 i + 7
     centres = wall(half=5.0)
     centres = centres[(centres[:, 1] > 0) & (centres[:, 2] > -1.0)]
     probs = torch.zeros(len(centres), 17)
@@ -139,19 +151,13 @@ def test_prediction_in_2d(head):
 
 
 def test_prediction_in_2d_reads_each_path_where_it_counts(head, monkeypatch):
-    sample = make_sample(torch.zeros((64, 80), dtype=torch.uint8), draw=(0.0, 0.9))
+    sample = make_sample(torch.zeros((64, 80), dtype=torch.uint8), shift=(0, 7))
     tied, shader = torch.zeros(2, 1, 17, 1, 4)
     tied[:, 4] = shader[:, 15] = 1.0
     coverage = torch.tensor([[[0.0, 0.4, 0.5, 0.6]]])
-    shifts = []
-
-    def render(feats, probs, centres, sample, shift):
-        shifts.append(shift.tolist())
-        return RenderedViews(shader, tied, coverage)
-
-    monkeypatch.setattr(head, "render", render)
+    views = RenderedViews(shader, tied, coverage)
+    monkeypatch.setattr(head, "render", lambda *_: views)
     head.predict(None, None, None, sample)
-    assert shifts == [[0, 7]]  # the lattice that the pseudo-labels are read at
     assert sample.rendered_tied.tolist() == [[[0, 0, 0, 5]]]
     assert sample.rendered_shader.tolist() == [[[16] * 4]]
 
@@ -182,7 +188,7 @@ def test_tied_path_teaches_the_voxels_their_pixels_class(head):
         losses["loss_2d_ce_tied"].backward()
         optimizer.step()
         costs.append(losses["loss_2d_ce_tied"].item())
-    assert costs[0] == pytest.approx(0.5 * math.log(17), rel=1e-3)
+    assert costs[0] == pytest.approx(0.25 * math.log(17), rel=1e-3)
     assert costs[-1] < 0.3 * costs[0]
     # Voxels of another column than the border's that some pixel saw.
     seen = (logits.detach().abs().sum(1) > 0) & (centres[:, 1].abs() > 2 * VOXEL)
@@ -199,7 +205,7 @@ def test_only_labelled_and_covered_pixels_count(head):
     labels = torch.full((64, 80), 5, dtype=torch.uint8)
     # The wall spans 20 of the 64x80 pixels around the centre; the corners see nothing.
     cost = head.loss(feats, probs, centres, make_sample(labels), 1.0)["loss_2d_ce_tied"]
-    assert cost.item() == pytest.approx(0.5 * math.log(17), rel=1e-3)
+    assert cost.item() == pytest.approx(0.25 * math.log(17), rel=1e-3)
     for nothing in (0, 18):
         sample = make_sample(torch.full_like(labels, nothing))
         assert head.loss(feats, probs, centres, sample, 1.0)["loss_2d_ce_tied"] == 0
@@ -258,10 +264,9 @@ def test_3d_augmentation_leaves_the_rendering_unchanged(head, signs):
     )
     labels = torch.ones((64, 80), dtype=torch.uint8)
     plain, moved = make_sample(labels), make_sample(labels, ego_aug=ego_aug)
-    shift = head.lattice_shift(plain)
     with torch.no_grad():
-        expected = head.render(feats, probs, centres, plain, shift)
-        got = head.render(feats, probs, centres @ ego_aug[:3, :3].T, moved, shift)
+        expected = head.render(feats, probs, centres, plain)
+        got = head.render(feats, probs, centres @ ego_aug[:3, :3].T, moved)
     for name in ("coverage", "tied_probs", "shader_logits"):
         torch.testing.assert_close(
             getattr(got, name), getattr(expected, name), rtol=1e-3, atol=2e-3

@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.voxel_grid import VoxelGrid
 
 SMALL_RANGE = (-8.0, -8.0, -1.0, 8.0, 8.0, 5.4)
@@ -114,13 +115,14 @@ def _sample(phase, dense, weak, labels):
     cut = torch.eye(4)
     cut[1, 2] = -16.0
     ego2cam, intrinsics = cameras(), cam2img()
+    lattice = RenderLattice.central(8)
     sample = OccDataSample(
         metainfo={
             "token": "t",
             "scene_name": "s",
             "phase": phase,
             "iteration": 0,
-            "lattice_draw": (0.5, 0.5),
+            "lattice": lattice,
             "raw_size": RAW_SIZE,
         }
     )
@@ -137,10 +139,9 @@ def _sample(phase, dense, weak, labels):
         fields |= {
             "voxel_semantics": torch.from_numpy(dense.copy()),
             "mask_camera": torch.ones(dense.shape, dtype=torch.bool),
-            "mask_lidar": torch.ones(dense.shape, dtype=torch.bool),
             "weak_occupancy": torch.from_numpy(weak.copy()),
-            "img_semantics": ids,
-            "img_confidence": torch.full((2, *RAW_SIZE), 0.9),
+            "img_semantics": torch.from_numpy(lattice.pick(ids.numpy())),
+            "img_confidence": torch.full((2, *lattice.size(RAW_SIZE)), 230, dtype=torch.uint8),
         }
     sample.set_data(copy.copy(fields))
     return sample

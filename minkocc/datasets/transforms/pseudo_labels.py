@@ -1,0 +1,171 @@
+"""Steps for 2D pseudo-labels: read them, lift them to the returns, keep what is rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from numpy.typing import NDArray
+from PIL import Image
+
+from minkocc.datasets.transforms.loading import InputError
+from minkocc.ops.point_sampling import project_points
+from minkocc.registry import TRANSFORMS
+from minkocc.structures.render_lattice import RenderLattice
+from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
+
+
+@TRANSFORMS.register_module()
+class LoadPseudoLabels(BaseTransform):
+    """2D pseudo-labels and their confidence (y_2D and c of the paper's Eq. 5).
+
+    Writes ``img_semantics`` uint8 ``(N, H, W)`` of 2D ids and ``img_confidence`` uint8
+    ``(N, H, W)``, 255 = 1.0. At test time frames without pseudo-labels pass through.
+
+    Args:
+        folder: relative to the data root.
+
+    Raises:
+        InputError: a file is missing in training, or of a wrong size or id.
+    """
+
+    def __init__(self, folder: str = "pseudo_labels") -> None:
+        self.folder = folder
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the pseudo-labels."""
+        root = Path(results["data_root"]) / self.folder
+        if (
+            results["phase"] is None
+            and not self._path(root, "labels", results, CAMERAS[0]).is_file()
+        ):
+            return results
+        labels, confidences = [], []
+        for camera in CAMERAS:
+            label_path = self._path(root, "labels", results, camera)
+            label = self._read(label_path, results)
+            if label.max() >= NUM_IDS_2D:
+                raise InputError(
+                    f"pseudo-label {label_path}: id {label.max()}, expected 0..{NUM_IDS_2D - 1}; "
+                    "generate it again with tools/generate_pseudo_labels.py"
+                )
+            labels.append(label)
+            confidences.append(self._read(self._path(root, "confidence", results, camera), results))
+        results["img_semantics"] = np.stack(labels)
+        results["img_confidence"] = np.stack(confidences)
+        return results
+
+    @staticmethod
+    def _path(root: Path, kind: str, results: dict[str, Any], camera: str) -> Path:
+        stem = Path(results["images"][camera]["img_path"]).stem
+        return root / kind / camera / f"{stem}.png"
+
+    @staticmethod
+    def _read(path: Path, results: dict[str, Any]) -> np.ndarray:
+        try:
+            with Image.open(path) as file:
+                array = np.array(file)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"pseudo-label {path} does not exist: create it with "
+                "tools/generate_pseudo_labels.py"
+            ) from error
+        except OSError as error:
+            raise InputError(f"pseudo-label {path} cannot be read ({error})") from error
+        if array.shape != tuple(results["raw_size"]) or array.dtype != np.uint8:
+            raise InputError(
+                f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 "
+                f"{tuple(results['raw_size'])} like its image: generate it again"
+            )
+        return array
+
+
+@TRANSFORMS.register_module()
+class LiftPseudoLabels(BaseTransform):
+    """Gives each return of the current sweep the pseudo-label of its pixel.
+
+    Stands after ``LoadPseudoLabels``, before anything that moves the points or picks pixels.
+    Writes, for every (return, view) pair that has a label, ``lift_point`` int64 (a row of
+    ``points``), ``lift_label`` uint8 (an Occ3D id) and ``lift_confidence`` uint8, each ``(M,)``;
+    nothing in the phases that have dense labels.
+
+    Args:
+        lift_weight: of the loss that reads them (that of ``MinkOcc``); with 0 nothing is done.
+    """
+
+    def __init__(self, lift_weight: float) -> None:
+        self.lift_weight = lift_weight
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the labels of the returns, or nothing."""
+        phase = results["phase"]
+        if not self.lift_weight or phase is None or phase.needs_dense:
+            return results
+        points, ego2img = results["points"], results["cam2img"] @ results["ego2cam"]
+        current = np.flatnonzero(points[:, 4] == 0)
+        row, label, confidence = lift_labels(
+            points[current, :3], ego2img, results["img_semantics"], results["img_confidence"]
+        )
+        results["lift_point"] = current[row]
+        results["lift_label"], results["lift_confidence"] = label, confidence
+        return results
+
+
+def lift_labels(
+    points: NDArray[np.floating],
+    ego2img: NDArray[np.floating],
+    labels: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]:
+    """The pseudo-label of every (return, view) pair that has one.
+
+    Args:
+        points: ``(P, 3)`` in the unaugmented ego frame, metres.
+        ego2img: ``(N, 4, 4)`` to raw pixels.
+        labels: 2D ids ``(N, H, W)``.
+        confidence: ``(N, H, W)``.
+
+    Returns:
+        Point index, Occ3D id and confidence, each ``(M,)``.
+    """
+    height, width = labels.shape[1:]
+    uv, _, valid = project_points(
+        torch.from_numpy(points.astype(np.float64)), torch.from_numpy(ego2img), (height, width)
+    )
+    view, point = (index.numpy() for index in valid.nonzero(as_tuple=True))
+    column, row = np.floor(uv.numpy()[view, point]).astype(np.int64).T
+    label = labels[view, row, column]
+    labelled = (label != UNLABELLED_2D) & (label <= NUM_CLASSES)
+    return point[labelled], label[labelled] - 1, confidence[view, row, column][labelled]
+
+
+@TRANSFORMS.register_module()
+class SampleLattice(BaseTransform):
+    """Keeps of the pseudo-labels the pixels that are rendered: one in ``render_stride`` squared.
+
+    Writes ``lattice``, a ``RenderLattice``: drawn in training, so that every label is used in the
+    end, central at test time. Maps that were not loaded are not missed.
+
+    Args:
+        render_stride: raw pixels per rendered pixel, that of ``PulsarHead``.
+    """
+
+    def __init__(self, render_stride: int) -> None:
+        self.render_stride = render_stride
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Draw the lattice and read the maps there."""
+        training = results["phase"] is not None
+        lattice = (
+            RenderLattice.drawn(self.render_stride, results["rng"])
+            if training
+            else RenderLattice.central(self.render_stride)
+        )
+        results["lattice"] = lattice
+        for key in ("img_semantics", "img_confidence"):
+            if key in results:
+                results[key] = np.ascontiguousarray(lattice.pick(results[key]))
+        return results
