@@ -26,6 +26,7 @@ default_hooks = dict(
     logger=dict(interval=5),
     checkpoint=dict(interval=1),
     warm_start=dict(ramp=10, clip_window=20),
+    calibrate=dict(unseen_weight=0.1),  # it is surer of its one labelled scene than of others
 )
 log_processor = dict(window_size=5)
 visualizer = dict(vis_backends=[dict(type="LocalVisBackend")], _delete_=True, type="Visualizer")

@@ -94,8 +94,8 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Recalibrate ``x``."""
         sample = x.coords[:, 0].long()
-        count = int(sample.max()) + 1 if len(sample) else 1
-        gate = self.gate(scatter_mean(x.feats.float(), sample, count)).sigmoid().to(x.feats)
+        mean = scatter_mean(x.feats.float(), sample, x.samples)
+        gate = self.gate(mean).sigmoid().to(x.feats)
         return x.replace(x.feats * gather_rows(gate, sample))
 
 
@@ -227,7 +227,7 @@ class MinkGenUNet(BaseModule):
             x = self.sparse.add(norm(up(x)), skips.pop())
             logits = occupancy(x).feats.squeeze(1).float()
             targets = level_targets(pyramid.pop(), x.coords, x.stride) if pyramid else None
-            kept, cut = self._keep(x.coords, logits, targets, threshold)
+            kept, cut = self._keep(x, logits, targets, threshold)
             levels.append(DecoderLevel(x.coords, logits, targets, kept, cut, threshold, x.stride))
             x = decode(self.sparse.prune(x, kept))
         return x, levels
@@ -248,27 +248,26 @@ class MinkGenUNet(BaseModule):
 
     @torch.no_grad()
     def _keep(
-        self, coords: Tensor, logits: Tensor, targets: Tensor | None, threshold: Tensor
+        self, x: SparseTensor, logits: Tensor, targets: Tensor | None, threshold: Tensor
     ) -> tuple[Tensor, list[int]]:
         """Which candidates survive, bool ``(V,)``, and how many more of each sample were to.
 
         At least one of a sample is kept, and ``max_voxels`` at most.
         """
-        # Softsign keeps the order within (-1, 1), which leaves room for targets to come first, the
-        # likeliest ahead.
-        score = F.softsign(logits)
+        target = None if targets is None else targets == WEAK_OCCUPIED
         keep = above(logits, threshold)
-        if targets is not None:
-            target = targets == WEAK_OCCUPIED
-            score = score + 2.0 * target
+        if target is not None:
             keep |= target
-        cut = []
-        for b in coords[:, 0].unique():
-            rows = (coords[:, 0] == b).nonzero().squeeze(1)
-            wanted = int(keep[rows].sum())
-            cut.append(max(0, wanted - self.max_voxels))
-            if wanted == 0 or cut[-1]:
-                best = score[rows].topk(max(1, min(wanted, self.max_voxels))).indices
-                keep[rows] = False
-                keep[rows[best]] = True
+        sample = x.coords[:, 0].long()
+        counts = torch.zeros(x.samples, dtype=torch.long, device=keep.device)
+        wanted = counts.scatter_add_(0, sample, keep.long()).tolist()
+        cut = [max(0, count - self.max_voxels) for count in wanted]
+        for b in (b for b, count in enumerate(wanted) if not count or cut[b]):
+            rows = (sample == b).nonzero().squeeze(1)
+            # Softsign keeps the order within (-1, 1), which leaves room for targets to come first,
+            # the likeliest ahead.
+            score = F.softsign(logits[rows]) + (0.0 if target is None else 2.0 * target[rows])
+            most = min(len(rows), max(1, min(wanted[b], self.max_voxels)))
+            keep[rows] = False
+            keep[rows[score.topk(most).indices]] = True
         return keep, cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -178,15 +179,14 @@ class MinkOcc(BaseModel):
         """
         voxels, levels = self.extract_feat(inputs, data_samples)
         probs = self.semantic_head(voxels.feats).softmax(1)
-        for b, sample in enumerate(data_samples):
-            rows = voxels.coords[:, 0] == b
-            coords = voxels.coords[rows, 1:]
-            sample.pred_semantics = to_occ3d(coords, probs[rows], self.grid)
+        parts = by_sample(voxels.coords, len(data_samples), voxels.feats, probs)
+        for b, (sample, (coords, feats, chances)) in enumerate(zip(data_samples, parts)):
+            sample.pred_semantics = to_occ3d(coords, chances, self.grid)
             if self.record_levels:
                 sample.set_metainfo({"decoder_levels": self._records(levels, b)})
             if self.render_predictions:
                 centres = self.grid.to_centre(coords)
-                self.pulsar_head.predict(voxels.feats[rows], probs[rows], centres, sample)
+                self.pulsar_head.predict(feats, chances, centres, sample)
         return data_samples
 
     @staticmethod
@@ -234,12 +234,10 @@ class MinkOcc(BaseModel):
     ) -> dict[str, Tensor]:
         if phase is Phase.WARM and not self.pulsar_head.warm_shader:
             return {}
-        probs = logits.softmax(1)
         totals: dict[str, Tensor] = {}
-        for b, sample in enumerate(data_samples):
-            rows = voxels.coords[:, 0] == b
-            centres = self.grid.to_centre(voxels.coords[rows, 1:])
-            spheres = (voxels.feats[rows].float(), probs[rows], centres, sample)
+        parts = by_sample(voxels.coords, len(data_samples), voxels.feats.float(), logits.softmax(1))
+        for sample, (coords, feats, probs) in zip(data_samples, parts):
+            spheres = (feats, probs, self.grid.to_centre(coords), sample)
             if phase is Phase.WARM:
                 terms = self.pulsar_head.warm_loss(*spheres)
             else:
@@ -247,6 +245,27 @@ class MinkOcc(BaseModel):
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term / len(data_samples)
         return totals
+
+
+def by_sample(coords: Tensor, samples: int, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Voxels and what belongs to them, sample by sample, in their order.
+
+    Args:
+        coords: ``(V, 4)`` = (batch, x, y, z).
+        samples: how many there are.
+        values: each ``(V, ...)``.
+
+    Yields:
+        Indices ``(V_b, 3)`` and the values of each sample.
+    """
+    if samples == 1:
+        yield coords[:, 1:], *values
+        return
+    sample = coords[:, 0].long()
+    order = sample.argsort(stable=True)
+    counts = sample.new_zeros(samples).scatter_add_(0, sample, torch.ones_like(sample))
+    for rows in order.split(counts.tolist()):
+        yield coords[rows, 1:], *(value[rows] for value in values)
 
 
 @torch.no_grad()
@@ -265,7 +284,7 @@ def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
         found = (occupied & level.likely).sum()
         log[f"recall_s{level.stride}"] = found / occupied.sum().clamp(min=1)
         if any(level.cut):
-            log[f"cut_s{level.stride}"] = level.logits.new_tensor(sum(level.cut) / samples)
+            log[f"cut_s{level.stride}"] = level.logits.new_full((), sum(level.cut) / samples)
     log["kept"] = levels[-1].kept.sum() / samples
     return log
 

@@ -27,11 +27,14 @@ def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid) -> Tensor:
         ValueError: the grid does not fit into Occ3D's.
     """
     ratio = grid.ratio_to(OCC3D_GRID)
-    inside = grid.contains(index)
-    x, y, z = index[inside].long().div(ratio, rounding_mode="floor").unbind(1)
+    x, y, z = index.long().div(ratio, rounding_mode="floor").unbind(1)
     _, size_y, size_z = OCC3D_GRID.shape
-    cell, child = torch.unique((x * size_y + y) * size_z + z, return_inverse=True)
-    summed = probs.new_zeros(len(cell), probs.shape[1]).index_add(0, child, probs[inside])
-    out = torch.full((OCC3D_GRID.num_voxels,), FREE, dtype=torch.uint8, device=index.device)
+    # One more cell takes what is outside.
+    cell = torch.where(grid.contains(index), (x * size_y + y) * size_z + z, OCC3D_GRID.num_voxels)
+    summed = probs
+    if ratio > 1:
+        cell, child = torch.unique(cell, return_inverse=True)
+        summed = probs.new_zeros(len(cell), probs.shape[1]).index_add(0, child, probs)
+    out = torch.full((OCC3D_GRID.num_voxels + 1,), FREE, dtype=torch.uint8, device=index.device)
     out[cell] = summed.argmax(1).to(torch.uint8)
-    return out.view(OCC3D_GRID.shape)
+    return out[:-1].view(OCC3D_GRID.shape)

@@ -116,9 +116,8 @@ def lookup(volume: Tensor, coords: Tensor, fill: int) -> Tensor:
     Returns:
         ``(V,)`` of the volume's type.
     """
-    index = coords.long()
-    size = index.new_tensor(volume.shape[1:])
-    inside = ((index[:, 1:] >= 0) & (index[:, 1:] < size)).all(1)
-    safe = index[:, 1:].clamp(min=0).minimum(size - 1)
-    values = volume[index[:, 0], safe[:, 0], safe[:, 1], safe[:, 2]]
-    return torch.where(inside, values, torch.full_like(values, fill))
+    batch, *axes = coords.long().unbind(1)
+    safe = [axis.clamp(0, size - 1) for axis, size in zip(axes, volume.shape[1:])]
+    x, y, z = (axis == within for axis, within in zip(axes, safe))
+    values = volume[batch, safe[0], safe[1], safe[2]]
+    return torch.where(x & y & z, values, fill)

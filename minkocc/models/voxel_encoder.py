@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from minkocc.ops.voxelize import dynamic_voxelize, scatter_max, scatter_mean
+from minkocc.ops.voxelize import DROPPED, dynamic_voxelize, scatter_max, scatter_mean
 from minkocc.registry import MODELS
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -69,25 +69,31 @@ class DynamicVoxelEncoder(BaseModule):
         Raises:
             ValueError: a sample has no point inside the grid.
         """
-        points = [self._in_range(cloud, b) for b, cloud in enumerate(points)]
         flat = torch.cat(points)
-        sizes = torch.tensor([len(cloud) for cloud in points], device=flat.device)
-        batch = torch.arange(len(points), device=flat.device).repeat_interleave(sizes)
-        coords, voxel = dynamic_voxelize(flat, batch, self.grid)
+        batch = torch.cat(
+            [cloud.new_full((len(cloud),), b, dtype=torch.long) for b, cloud in enumerate(points)]
+        )
+        coords, voxel = dynamic_voxelize(flat, batch, self.grid, len(points))
+        rows = (voxel != DROPPED).nonzero().squeeze(1)
+        flat, batch, voxel = (values.index_select(0, rows) for values in (flat, batch, voxel))
+        sizes = self._sizes(batch, len(points))
         feats = self.point_mlp(self._decorate(flat, coords, voxel))
         if self.fusion is not None:
-            xyz = [cloud[:, :3] for cloud in points]
+            xyz = list(flat[:, :3].split(sizes))
             feats = self.fusion(xyz, feats, levels, ego2img, image_size)
         return scatter_max(feats, voxel, len(coords)), coords
 
-    def _in_range(self, cloud: Tensor, number: int) -> Tensor:
-        cloud = cloud[self.grid.contains(self.grid.to_index(cloud[:, :3]))]
-        if not len(cloud):
+    def _sizes(self, batch: Tensor, samples: int) -> list[int]:
+        """Points of each sample."""
+        sizes: list[int] = (
+            batch.new_zeros(samples).scatter_add_(0, batch, torch.ones_like(batch)).tolist()
+        )
+        if not all(sizes):
             raise ValueError(
-                f"sample {number} of the batch has no LiDAR point inside "
+                f"sample {sizes.index(0)} of the batch has no LiDAR point inside "
                 f"{self.grid.point_cloud_range}: check its sweeps and their poses"
             )
-        return cloud
+        return sizes
 
     def _decorate(self, points: Tensor, coords: Tensor, voxel: Tensor) -> Tensor:
         xyz = points[:, :3]

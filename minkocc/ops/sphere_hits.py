@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -12,18 +14,19 @@ from torch import Tensor
 FINDERS = ("auto", "numba", "torch")
 """``numba`` needs CPU tensors and is the default there; ``torch`` runs anywhere."""
 
-_MAX_CANDIDATES = 1 << 21  # (sphere, pixel) pairs that the torch finder examines at once
+_MAX_CANDIDATES = 1 << 22
+"""(sphere, pixel) pairs that the torch finder examines at once."""
 
 
 def pixel_rays(cam2img: Tensor, image_size: tuple[int, int]) -> Tensor:
     """Unit viewing directions ``K^-1 [u + .5, v + .5, 1]`` of integer pixels (u, v).
 
     Args:
-        cam2img: (3, 3) intrinsics ``K``, of any principal point, aspect and skew.
+        cam2img: (N, 3, 3) intrinsics ``K``, of any principal point, aspect and skew.
         image_size: (h, w).
 
     Returns:
-        (h * w, 3) float64, camera frame, row by row.
+        (N, h * w, 3) float64, camera frames, row by row.
     """
     h, w = image_size
     device = cam2img.device
@@ -31,8 +34,8 @@ def pixel_rays(cam2img: Tensor, image_size: tuple[int, int]) -> Tensor:
     v = torch.arange(h, dtype=torch.float64, device=device) + 0.5
     grid_v, grid_u = torch.meshgrid(v, u, indexing="ij")
     pixels = torch.stack([grid_u, grid_v, torch.ones_like(grid_u)], -1).view(-1, 3)
-    rays = pixels @ torch.linalg.inv(cam2img.double()).t()
-    return rays / rays.norm(dim=1, keepdim=True)
+    rays = pixels @ torch.linalg.inv(cam2img.double()).transpose(1, 2)
+    return rays / rays.norm(dim=2, keepdim=True)
 
 
 def find_hits(
@@ -51,17 +54,17 @@ def find_hits(
     the depth range. Equal depths are ordered by index. Computed in double precision.
 
     Args:
-        centres: (V, 3) metres, camera frame.
-        radii: (V,) metres.
-        rays: (h * w, 3) from ``pixel_rays``.
-        cam2img: (3, 3) intrinsics.
+        centres: (N, V, 3) metres, in the frame of each camera.
+        radii: (N, V) metres.
+        rays: (N, h * w, 3) from ``pixel_rays``.
+        cam2img: (N, 3, 3) intrinsics.
         image_size: (h, w).
         depth_range: nearest and furthest entry, metres along the ray.
         max_hits: how many to keep per pixel.
         finder: one of ``FINDERS``.
 
     Returns:
-        (h * w, max_hits) int64 indices of spheres, padded with -1.
+        (N, h * w, max_hits) int64 indices of spheres, padded with -1.
 
     Raises:
         ValueError: the finder is unknown, or ``numba`` is asked for on another device.
@@ -77,18 +80,16 @@ def find_hits(
     boxes = _pixel_boxes(centres, radii, rays, cam2img, image_size, depth_range)
     if finder == "torch" or not on_cpu:
         return _find_torch(centres, radii, rays, boxes, image_size[1], depth_range, max_hits)
-    hits = np.full((len(rays), max_hits), -1, np.int64)
-    _find_numba(
-        centres.numpy(),
-        radii.numpy(),
-        rays.numpy(),
-        boxes.numpy(),
-        image_size[1],
-        depth_range[0],
-        depth_range[1],
-        hits,
-        np.empty(hits.shape, np.float64),
-    )
+    hits = np.full((*rays.shape[:2], max_hits), -1, np.int64)
+    spheres, pixels = (centres.numpy(), radii.numpy(), boxes.numpy()), rays.numpy()
+
+    def find(view: int) -> None:
+        centre, radius, box = (each[view] for each in spheres)
+        near, far = depth_range
+        _find_numba(centre, radius, pixels[view], box, image_size[1], near, far, hits[view])
+
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as threads:
+        list(threads.map(find, range(len(hits))))
     return torch.from_numpy(hits)
 
 
@@ -100,7 +101,7 @@ def _pixel_boxes(
     image_size: tuple[int, int],
     depth_range: tuple[float, float],
 ) -> Tensor:
-    """Pixels whose rays may hit each sphere: (V, 4) int64 ``u0, v0, u1, v1``, ends excluded.
+    """Pixels whose rays may hit each sphere: (N, V, 4) int64 ``u0, v0, u1, v1``, ends excluded.
 
     The silhouette of a sphere in front of the camera plane is an ellipse. Its extreme columns u
     belong to the planes through the camera, (k1 - u k3) . p = 0 with k the rows of K, that touch
@@ -108,26 +109,28 @@ def _pixel_boxes(
     behind the camera plane gets the whole image.
     """
     h, w = image_size
-    z, distance = centres[:, 2], centres.norm(dim=1)
+    z, distance = centres[..., 2], centres.norm(dim=2)
     # The entry point p of a hit has p_z >= min_depth * (smallest r_z) and p_z <= z + R.
-    reachable = (z + radii > depth_range[0] * rays[:, 2].min()) & (z + radii > 0)
+    lowest = rays[..., 2].amin(1, keepdim=True) if h * w else z.new_zeros(len(z), 1)
+    reachable = (z + radii > depth_range[0] * lowest) & (z + radii > 0)
     reachable &= (distance > radii) & (distance - radii <= depth_range[1]) & (radii > 0)
     in_front = z > radii * (1 + 1e-9)
+    square = radii.square()
+    a = z.square() - square * cam2img[:, 2].square().sum(1, keepdim=True)
     lows, highs = [], []
     for axis, size in ((0, w), (1, h)):
-        k, k3 = cam2img[axis], cam2img[2]
-        along, square = centres @ k, radii.square()
-        a = z.square() - square * k3.dot(k3)
-        b = along * z - square * k.dot(k3)
-        c = along.square() - square * k.dot(k)
+        k = cam2img[:, axis]
+        along = (centres @ k[..., None]).squeeze(2)
+        b = along * z - square * (k * cam2img[:, 2]).sum(1, keepdim=True)
+        c = along.square() - square * k.square().sum(1, keepdim=True)
         root = (b.square() - a * c).clamp_min(0).sqrt()
         low = torch.where(in_front, (b - root) / a, -torch.inf)
         high = torch.where(in_front, (b + root) / a, torch.inf)
         # Pixel i is inside if its centre i + 0.5 is; 1e-6 of a pixel absorbs the rounding.
         lows.append(torch.ceil(low - 0.5 - 1e-6).nan_to_num(0, size, 0).clamp(0, size))
         highs.append(torch.floor(high + 0.5 + 1e-6).nan_to_num(0, size, 0).clamp(0, size))
-    boxes = torch.stack(lows + highs, 1).long()
-    return torch.where(reachable[:, None], boxes, 0)
+    boxes = torch.stack(lows + highs, -1).long()
+    return torch.where(reachable[..., None], boxes, 0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -140,10 +143,10 @@ def _find_numba(
     min_depth: float,
     max_depth: float,
     hits: Any,
-    depths: Any,
 ) -> None:
-    """Insert every sphere into the sorted lists ``hits`` and ``depths`` of its pixels."""
+    """Insert every sphere of one view into the sorted lists ``hits`` of its pixels."""
     max_hits = hits.shape[1]
+    depths = np.empty(hits.shape, np.float64)
     count = np.zeros(len(rays), np.int64)
     for sphere in range(len(centres)):
         x, y, z = centres[sphere]
@@ -186,48 +189,56 @@ def _find_torch(
     max_hits: int,
 ) -> Tensor:
     """Expand the boxes into candidates, intersect, sort, and keep the first of every pixel."""
+    (views, pixels, _), spheres = rays.shape, centres.shape[1]
+    centres, radii, rays, boxes = (x.flatten(0, 1) for x in (centres, radii, rays, boxes))
     spans = boxes[:, 2:] - boxes[:, :2]
     areas = torch.where((spans > 0).all(1), spans.prod(1), 0)
-    kept = _no_hits(centres)
-    for chunk in _chunks(areas):
-        sphere = torch.repeat_interleave(chunk, areas[chunk])
-        first = (areas[chunk].cumsum(0) - areas[chunk]).repeat_interleave(areas[chunk])
-        cell = torch.arange(len(sphere), device=sphere.device) - first
+    none = torch.zeros(0, dtype=torch.long, device=centres.device)
+    kept = none, none, centres.new_zeros(0)
+    for chunk, total in _chunks(areas):
+        area = areas[chunk]
+        sphere = chunk.repeat_interleave(area, output_size=total)
+        first = (area.cumsum(0) - area).repeat_interleave(area, output_size=total)
+        cell = torch.arange(total, device=sphere.device) - first
         u = boxes[sphere, 0] + cell % spans[sphere, 0]
         v = boxes[sphere, 1] + cell // spans[sphere, 0]
-        pixel = v * width + u
+        pixel = sphere // spheres * pixels + v * width + u
         centre, ray = centres[sphere], rays[pixel]
         along = (centre * ray).sum(1, keepdim=True)
         inside = radii[sphere].square() - (centre - along * ray).square().sum(1)
         depth = along[:, 0] - inside.clamp_min(0).sqrt()
         hit = (inside > 0) & (depth >= depth_range[0]) & (depth <= depth_range[1])
+        rows = hit.nonzero().squeeze(1)
         # Kept hits come first and are of smaller index, so stable sorts order ties by index.
         pixel, sphere, depth = (
-            torch.cat([old, new[hit]]) for old, new in zip(kept, (pixel, sphere, depth))
+            torch.cat([old, new[rows]]) for old, new in zip(kept, (pixel, sphere, depth))
         )
         order = depth.sort(stable=True).indices
         order = order[pixel[order].sort(stable=True).indices]
-        pixel = pixel[order]
-        rank = torch.arange(len(pixel), device=pixel.device) - torch.searchsorted(pixel, pixel)
-        nearest = rank < max_hits
-        kept = pixel[nearest], sphere[order][nearest], depth[order][nearest]
+        nearest = order[(_ranks(pixel[order]) < max_hits).nonzero().squeeze(1)]
+        kept = pixel[nearest], sphere[nearest], depth[nearest]
     pixel, sphere, _ = kept
-    hits = torch.full((len(rays), max_hits), -1, dtype=torch.long, device=rays.device)
-    rank = torch.arange(len(pixel), device=pixel.device) - torch.searchsorted(pixel, pixel)
-    hits[pixel, rank] = sphere
-    return hits
+    hits = torch.full((views * pixels, max_hits), -1, dtype=torch.long, device=rays.device)
+    hits[pixel, _ranks(pixel)] = sphere % max(1, spheres)
+    return hits.view(views, pixels, max_hits)
 
 
-def _no_hits(centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Empty pixel, sphere and depth lists."""
-    none = torch.zeros(0, dtype=torch.long, device=centres.device)
-    return none, none, centres.new_zeros(0)
+def _ranks(pixel: Tensor) -> Tensor:
+    """The place of each entry among those of its pixel; (M,) ascending."""
+    return torch.arange(len(pixel), device=pixel.device) - torch.searchsorted(pixel, pixel)
 
 
-def _chunks(areas: Tensor) -> list[Tensor]:
+def _chunks(areas: Tensor) -> Iterator[tuple[Tensor, int]]:
     """Indices of the spheres with a box, in runs of bounded total area (but one at least)."""
-    used = areas.nonzero()[:, 0]
-    if len(used) == 0:
-        return []
-    run = (areas[used].cumsum(0) - 1) // _MAX_CANDIDATES
-    return list(used.split(torch.unique_consecutive(run, return_counts=True)[1].tolist()))
+    used = areas.nonzero().squeeze(1)
+    if not len(used):
+        return
+    ends = areas[used].cumsum(0)
+    total = int(ends[-1])
+    if total <= _MAX_CANDIDATES:
+        yield used, total
+        return
+    run = (ends - 1) // _MAX_CANDIDATES
+    sizes = torch.unique_consecutive(run, return_counts=True)[1].tolist()
+    for chunk in used.split(sizes):
+        yield chunk, int(areas[chunk].sum())

@@ -113,40 +113,30 @@ def render_spheres(
         centres, radii, opacities, features = (
             x.to(dtype) for x in (centres, radii, opacities, features)
         )
-        # Row V stands for "no hit"; it needs values from which no NaN can come.
-        padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-        views = [
-            _render_view(
-                centres @ matrix[:3, :3].to(dtype).t() + matrix[:3, 3].to(dtype),
-                radii,
-                opacities,
-                padded,
-                intrinsics,
-                image_size,
-                settings,
-            )
-            for matrix, intrinsics in zip(ego2cam, cam2img)
-        ]
-    h, w = image_size
-    if not views:
-        return RenderOutput(
-            features.new_zeros(0, features.shape[1], h, w), radii.new_zeros(0, h, w)
+        return _render(
+            centres @ ego2cam[:, :3, :3].to(dtype).transpose(1, 2)
+            + ego2cam[:, None, :3, 3].to(dtype),
+            radii,
+            opacities,
+            features,
+            cam2img,
+            image_size,
+            settings,
         )
-    image = torch.stack([feats.t().reshape(-1, h, w) for feats, _ in views])
-    return RenderOutput(image, torch.stack([coverage.view(h, w) for _, coverage in views]))
 
 
-def _render_view(
+def _render(
     centres: Tensor,
     radii: Tensor,
     opacities: Tensor,
-    padded: Tensor,
+    features: Tensor,
     cam2img: Tensor,
     image_size: tuple[int, int],
     settings: RenderSettings,
-) -> tuple[Tensor, Tensor]:
-    """(h * w, C) features and (h * w,) coverage of one camera; centres in its frame."""
-    radii = effective_radii(radii, centres[:, 2], cam2img, settings.min_radius_px)
+) -> RenderOutput:
+    """All cameras in one pass; centres ``(N, V, 3)`` in their frames."""
+    (h, w), (views, count, _) = image_size, centres.shape
+    radii = effective_radii(radii, centres[..., 2], cam2img, settings.min_radius_px)
     rays = pixel_rays(cam2img, image_size)
     hits = find_hits(
         centres,
@@ -157,17 +147,27 @@ def _render_view(
         (settings.min_depth, settings.max_depth),
         settings.max_hits,
         settings.finder,
-    )
-    rows = (hits[:, 0] >= 0).nonzero()[:, 0]  # the sky costs nothing
-    hits = hits[rows]
-    hits = torch.where(hits < 0, len(centres), hits)
-    spheres = torch.cat([centres, radii[:, None], opacities[:, None]], 1)
-    nothing = spheres.new_tensor([[0.0, 0.0, 1.0, 1.0, 0.0]])
-    gathered = gather_rows(torch.cat([spheres, nothing]), hits.view(-1)).view(*hits.shape, 5)
-    weights = blend_weights(gathered, rays[rows].to(padded.dtype), hits < len(centres), settings)
-    blended = weighted_gather(padded, hits, weights)
-    image = padded.new_zeros(len(rays), padded.shape[1]).index_copy(0, rows, blended)
-    return image, padded.new_zeros(len(rays)).index_copy(0, rows, weights.sum(1))
+    ).flatten(0, 1)
+    rows = (hits[:, 0] >= 0).nonzero().squeeze(1)  # the sky costs nothing
+    hits = hits.index_select(0, rows)
+    valid = hits >= 0
+    # One more row stands for "no hit"; it needs values from which no NaN can come.
+    nothing = centres.new_zeros(1, 5)
+    nothing[:, 2:4] = 1.0
+    each = opacities[:, None].expand(views, -1, 1)
+    spheres = torch.cat([centres, radii[..., None], each], 2).flatten(0, 1)
+    first = rows.div(h * w, rounding_mode="floor")[:, None] * count
+    place = torch.where(valid, first + hits, views * count).view(-1)
+    gathered = gather_rows(torch.cat([spheres, nothing]), place).view(*hits.shape, 5)
+    seen = rays.flatten(0, 1).index_select(0, rows).to(features.dtype)
+    weights = blend_weights(gathered, seen, valid, settings)
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    blended = weighted_gather(padded, torch.where(valid, hits, count), weights)
+    image = features.new_zeros(views * h * w, features.shape[1]).index_copy(0, rows, blended)
+    coverage = features.new_zeros(views * h * w).index_copy(0, rows, weights.sum(1))
+    channels = features.shape[1]
+    image = image.view(views, h * w, channels).transpose(1, 2).reshape(views, channels, h, w)
+    return RenderOutput(image, coverage.view(views, h, w))
 
 
 def blend_weights(spheres: Tensor, rays: Tensor, valid: Tensor, settings: RenderSettings) -> Tensor:
@@ -204,18 +204,16 @@ def blend_weights(spheres: Tensor, rays: Tensor, valid: Tensor, settings: Render
 
 
 def effective_radii(radii: Tensor, depth: Tensor, cam2img: Tensor, min_radius_px: float) -> Tensor:
-    """Radii, (V,) metres, enlarged where they would project to less than ``min_radius_px``.
+    """Radii, (N, V) metres, enlarged where they would project to less than ``min_radius_px``.
 
     Args:
         radii: (V,) metres.
-        depth: (V,) metres along the optical axis.
-        cam2img: (3, 3) intrinsics.
+        depth: (N, V) metres along the optical axis of each camera.
+        cam2img: (N, 3, 3) intrinsics.
         min_radius_px: smallest radius in the image, in pixels.
     """
-    if min_radius_px == 0:
-        return radii
-    focal = torch.minimum(cam2img[0, 0].abs(), cam2img[1, 1].abs()).to(radii.dtype)
-    return torch.maximum(radii, depth * (min_radius_px / focal))
+    focal = torch.minimum(cam2img[:, 0, 0].abs(), cam2img[:, 1, 1].abs()).to(radii.dtype)
+    return torch.maximum(radii, depth * (min_radius_px / focal)[:, None])
 
 
 def scale_intrinsics(
@@ -231,10 +229,15 @@ def scale_intrinsics(
         factor: new size over old size, e.g. 1 / 8.
         offset: (u, v) in pixels of the old image.
     """
-    matrix = cam2img.new_tensor(
-        [[factor, 0, -factor * offset[0]], [0, factor, -factor * offset[1]], [0, 0, 1]]
+    first, second, third = cam2img.unbind(-2)  # rows of K; the matrix of the change times K
+    return torch.stack(
+        [
+            factor * first - factor * offset[0] * third,
+            factor * second - factor * offset[1] * third,
+            third,
+        ],
+        -2,
     )
-    return matrix @ cam2img
 
 
 def _check_shapes(

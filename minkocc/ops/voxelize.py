@@ -15,6 +15,9 @@ from minkocc.structures.voxel_grid import VoxelGrid
 DROPPED = -1
 """The voxel row of a point that lies in none."""
 
+_TABLE_LIMIT = 1 << 23
+"""Cells of which a table is made; of more, those with points are sorted."""
+
 
 class Voxelization(NamedTuple):
     """The occupied voxels and where each point went."""
@@ -25,7 +28,9 @@ class Voxelization(NamedTuple):
     """(P,) int64 row of ``coords`` for every point, ``DROPPED`` where it has none."""
 
 
-def dynamic_voxelize(points: Tensor, batch_idx: Tensor, grid: VoxelGrid) -> Voxelization:
+def dynamic_voxelize(
+    points: Tensor, batch_idx: Tensor, grid: VoxelGrid, samples: int
+) -> Voxelization:
     """Assign every point to its voxel, without a limit on points or voxels.
 
     Points outside the grid or with a non-finite value in any column are dropped. The voxels do
@@ -33,8 +38,9 @@ def dynamic_voxelize(points: Tensor, batch_idx: Tensor, grid: VoxelGrid) -> Voxe
 
     Args:
         points: (P, C) with x, y, z in metres, ego frame, in the first three columns.
-        batch_idx: (P,) integer sample of each point, from 0.
+        batch_idx: (P,) integer sample of each point, 0..samples-1.
         grid: the grid to fill.
+        samples: how many there are.
 
     Raises:
         ValueError: the shapes are wrong.
@@ -44,20 +50,32 @@ def dynamic_voxelize(points: Tensor, batch_idx: Tensor, grid: VoxelGrid) -> Voxe
             f"points {tuple(points.shape)} and batch_idx {tuple(batch_idx.shape)}: expected "
             "(P, C) with C >= 3, and (P,)"
         )
-    rows = points.isfinite().all(1).nonzero()[:, 0]
-    index = grid.to_index(points[rows, :3])
-    inside = grid.contains(index)
-    rows, index = rows[inside], index[inside]
+    index = grid.to_index(points[:, :3])
+    inside = grid.contains(index) & points.isfinite().all(1)
     _, size_y, size_z = grid.shape
     flat = (index[:, 0] * size_y + index[:, 1]) * size_z + index[:, 2]
-    keys, inverse = torch.unique(
-        batch_idx[rows].long() * grid.num_voxels + flat, return_inverse=True
-    )
-    point2voxel = torch.full_like(batch_idx, DROPPED, dtype=torch.long)
-    point2voxel[rows] = inverse
+    cells = samples * grid.num_voxels
+    # What is dropped goes behind the last cell.
+    cell = torch.where(inside, batch_idx.long() * grid.num_voxels + flat, cells)
+    keys, point2voxel = _ranked(cell, cells)
     batch, flat = keys // grid.num_voxels, keys % grid.num_voxels
     x, y, z = flat // (size_y * size_z), flat // size_z % size_y, flat % size_z
     return Voxelization(torch.stack([batch, x, y, z], 1).int(), point2voxel)
+
+
+def _ranked(cell: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """The different cells below ``cells``, ascending, and the place of each among them."""
+    if cells > _TABLE_LIMIT:
+        keys, rank = torch.unique(cell, return_inverse=True)
+        keys = keys[keys < cells]
+        return keys, rank.masked_fill_(cell == cells, DROPPED)
+    seen = cell.new_zeros(cells + 1, dtype=torch.bool)
+    seen.index_fill_(0, cell, True)
+    seen[cells] = False
+    keys = seen.nonzero().squeeze(1)
+    table = cell.new_full((cells + 1,), DROPPED)
+    table[keys] = torch.arange(len(keys), device=cell.device)
+    return keys, table.index_select(0, cell)
 
 
 def scatter_mean(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
@@ -75,7 +93,7 @@ def scatter_mean(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
     # Summed in single precision: half precision cannot add 1 to 2048, nor bfloat16 to 256.
     wide = feats.to(torch.promote_types(feats.dtype, torch.float32))
     total = scatter_sum(wide, target, num_rows + 1)
-    count = torch.bincount(target, minlength=num_rows + 1).clamp_(min=1)
+    count = _counts(target, num_rows + 1).clamp_(min=1)
     return (total / count[:, None])[:num_rows].to(feats.dtype)
 
 
@@ -107,7 +125,7 @@ class _ScatterMax(Function):
         largest = feats.new_full((num_rows, feats.shape[1]), -torch.inf)
         largest.scatter_reduce_(0, target[:, None].expand_as(feats), feats, "amax")
         ctx.save_for_backward(feats, target, largest)
-        empty = torch.bincount(target, minlength=num_rows) == 0
+        empty = _counts(target, num_rows) == 0
         return largest.masked_fill(empty[:, None], 0)
 
     @staticmethod
@@ -118,6 +136,11 @@ class _ScatterMax(Function):
         ties = scatter_sum(winners, target, len(largest)).clamp_(min=1)
         share = (grad / ties).index_select(0, target)
         return share.mul_(winners).to(feats.dtype), None, None
+
+
+def _counts(target: Tensor, num_rows: int) -> Tensor:
+    """How often each row is meant; unlike bincount, without a look at the values."""
+    return target.new_zeros(num_rows).scatter_add_(0, target, torch.ones_like(target))
 
 
 def _with_bin(index: Tensor, num_rows: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -74,7 +75,7 @@ class VoxelGrid:
             ``(..., 3)`` int64.
         """
         if isinstance(points, torch.Tensor):
-            origin = points.new_tensor(self.point_cloud_range[:3], dtype=torch.float64)
+            origin = _on_device(self.point_cloud_range[:3], torch.float64, points.device)
             return torch.floor((points.double() - origin) / self.voxel_size).long()
         offset = np.asarray(points, np.float64) - np.asarray(self.point_cloud_range[:3])
         return np.floor(offset / self.voxel_size).astype(np.int64)
@@ -82,15 +83,14 @@ class VoxelGrid:
     def contains(self, index: ArrayT) -> ArrayT:
         """Which ``(..., 3)`` indices lie inside the grid, ``(...)`` bool."""
         if isinstance(index, torch.Tensor):
-            return ((index >= 0) & (index < index.new_tensor(self.shape))).all(-1)
+            size = _on_device(self.shape, index.dtype, index.device)
+            return ((index >= 0) & (index < size)).all(-1)
         return ((index >= 0) & (index < np.asarray(self.shape))).all(-1)
 
     def to_centre(self, index: ArrayT) -> ArrayT:
         """Centres in metres of ``(..., 3)`` indices; float32 tensors, float64 arrays."""
         if isinstance(index, torch.Tensor):
-            origin = torch.tensor(
-                self.point_cloud_range[:3], dtype=torch.float64, device=index.device
-            )
+            origin = _on_device(self.point_cloud_range[:3], torch.float64, index.device)
             return ((index.double() + 0.5) * self.voxel_size + origin).float()
         return (index + 0.5) * self.voxel_size + np.asarray(self.point_cloud_range[:3])
 
@@ -112,6 +112,13 @@ class VoxelGrid:
                 f"{coarse.voxel_size}, {coarse.voxel_size / 2:g} or {coarse.voxel_size / 4:g}"
             )
         return round(ratio)
+
+
+@lru_cache
+def _on_device(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A constant, copied to a device once."""
+    with torch.inference_mode(False):  # its tensors could not serve training later
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 OCC3D_GRID = VoxelGrid((-40.0, -40.0, -1.0, 40.0, 40.0, 5.4), 0.4)

@@ -20,11 +20,11 @@ SIZE = (7, 11)
 )
 def test_finders_miss_nothing(seed, spheres, max_hits, near, scale):
     centres, radii, _, _, pose, k = random_scene(seed, spheres=spheres, views=1)
-    centres, radii, k = centres @ pose[0, :3, :3].T, radii * scale, k[0]
-    rays = pixel_rays(k, SIZE)
-    arguments = (centres, radii, rays, k, SIZE, (near, 8.0), max_hits)
-    hits = find_hits(*arguments, finder="numba")
-    assert torch.equal(hits, find_hits(*arguments, finder="torch"))
+    centres, radii = centres @ pose[0, :3, :3].T, radii * scale
+    (rays,) = pixel_rays(k, SIZE)
+    arguments = (centres[None], radii[None], rays[None], k, SIZE, (near, 8.0), max_hits)
+    (hits,) = find_hits(*arguments, finder="numba")
+    assert torch.equal(hits, find_hits(*arguments, finder="torch")[0])
 
     along = rays @ centres.T
     inside = radii**2 - (centres - along[..., None] * rays[:, None]).square().sum(-1)

@@ -22,7 +22,12 @@ RECIPES = {
     "minkocc_semi_a10_vox01": {"alpha": 0.1, "voxel_size": 0.1},
 }
 OWN = {
-    "minkocc_strong_a100_mini": {"model.pulsar_head.lambda_2d": 0.5, "model.lambda_bce": 1.5},
+    "minkocc_strong_a100_mini": {
+        "model.lambda_3d": 2.0,
+        "model.lambda_bce": 2.5,
+        "model.pulsar_head.lambda_2d": 0.5,
+        "default_hooks.calibrate.unseen_weight": 0.15,
+    },
 }
 """What a recipe changes beside its knobs."""
 

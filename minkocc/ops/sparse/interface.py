@@ -31,6 +31,10 @@ class SparseTensor(Protocol):
     def stride(self) -> int:
         """Edge length of a voxel in units of stride-1 voxels."""
 
+    @property
+    def samples(self) -> int:
+        """One more than the greatest batch index that it or what it descends from began with."""
+
     def replace(self, feats: Tensor) -> SparseTensor:
         """Other features, (V, C'), on the same voxels; kernel maps stay shared."""
 
@@ -164,13 +168,16 @@ class GenerativeConvolution(SparseConvolution):
         super().__init__(in_channels, out_channels, kernel_size, stride, bias)
 
 
-def kernel_offsets(kernel_size: int) -> Tensor:
-    """Offsets of a cubic kernel in voxels, (k^3, 3) int64, x fastest.
+def kernel_ends(kernel_size: int) -> tuple[int, int]:
+    """Least and greatest offset along an axis: odd kernels are centred, even ones start at 0."""
+    first = -(kernel_size // 2) if kernel_size % 2 else 0
+    return first, first + kernel_size - 1
 
-    Odd kernels are centred, even ones start at 0, as in MinkowskiEngine.
-    """
-    start = -(kernel_size // 2) if kernel_size % 2 else 0
-    line = torch.arange(start, start + kernel_size)
+
+def kernel_offsets(kernel_size: int) -> Tensor:
+    """Offsets of a cubic kernel in voxels, (k^3, 3) int64, x fastest, as in MinkowskiEngine."""
+    first, last = kernel_ends(kernel_size)
+    line = torch.arange(first, last + 1)
     return torch.cartesian_prod(line, line, line).flip(1)
 
 

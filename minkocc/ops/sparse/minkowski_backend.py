@@ -52,8 +52,10 @@ class MinkowskiSparseTensor:
         key: ME.CoordinateMapKey,
         manager: ME.CoordinateManager,
         bounds: tuple[int, int, int] | None,
+        samples: int,
     ) -> None:
-        self.feats, self.key, self.manager, self.bounds = feats, key, manager, bounds
+        self.feats, self.key, self.manager = feats, key, manager
+        self.bounds, self.samples = bounds, samples
         self._coords: Tensor | None = None
 
     @property
@@ -75,7 +77,7 @@ class MinkowskiSparseTensor:
             ValueError: they do not have one row per voxel.
         """
         check_rows(self, feats)
-        out = MinkowskiSparseTensor(feats, self.key, self.manager, self.bounds)
+        out = MinkowskiSparseTensor(feats, self.key, self.manager, self.bounds, self.samples)
         out._coords = self._coords
         return out
 
@@ -118,7 +120,7 @@ class _MinkowskiConvolution(SparseConvolution):
             )
             if self.bias is not None:
                 feats = feats + self.bias
-        return MinkowskiSparseTensor(feats, key, x.manager, x.bounds)
+        return MinkowskiSparseTensor(feats, key, x.manager, x.bounds, x.samples)
 
 
 class Conv3d(_MinkowskiConvolution):
@@ -164,13 +166,13 @@ def tensor(
             or lie outside the bounds.
     """
     check_voxels(feats, coords, stride)
-    checked_span(coords, bounds)
+    _, high = checked_span(coords, bounds)
     kind = ME.CoordinateMapType.CUDA if coords.is_cuda else ME.CoordinateMapType.CPU
     manager = ME.CoordinateManager(D=3, coordinate_map_type=kind)
     key, (unique, _) = manager.insert_and_map(coords.contiguous(), [stride] * 3)
     if len(unique) != len(coords):
         raise ValueError("coords repeat: expected unique rows, merge their features first")
-    return MinkowskiSparseTensor(feats, key, manager, bounds)
+    return MinkowskiSparseTensor(feats, key, manager, bounds, high[0] + 1)
 
 
 def add(a: SparseTensor, b: SparseTensor) -> MinkowskiSparseTensor:
@@ -194,7 +196,7 @@ def add(a: SparseTensor, b: SparseTensor) -> MinkowskiSparseTensor:
     feats = a.feats.new_zeros(a.manager.size(key), a.feats.shape[1], dtype=dtype)
     feats = feats.index_add(0, a_out.long(), a.feats.to(dtype)[a_in.long()])
     feats = feats.index_add(0, b_out.long(), b.feats.to(dtype)[b_in.long()])
-    return MinkowskiSparseTensor(feats, key, a.manager, a.bounds)
+    return MinkowskiSparseTensor(feats, key, a.manager, a.bounds, a.samples)
 
 
 def prune(x: SparseTensor, mask: Tensor) -> MinkowskiSparseTensor:
@@ -207,7 +209,7 @@ def prune(x: SparseTensor, mask: Tensor) -> MinkowskiSparseTensor:
     check_mask(x, mask)
     key = ME.CoordinateMapKey(4)
     feats = ME.MinkowskiPruningFunction.apply(x.feats, mask, x.key, key, x.manager)
-    return MinkowskiSparseTensor(feats, key, x.manager, x.bounds)
+    return MinkowskiSparseTensor(feats, key, x.manager, x.bounds, x.samples)
 
 
 BACKEND = SparseBackend("minkowski", tensor, Conv3d, GenerativeConvTranspose3d, add, prune)

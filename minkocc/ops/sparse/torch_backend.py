@@ -48,6 +48,11 @@ class TorchSparseTensor:
         """Edge length of a voxel in units of stride-1 voxels."""
         return self.voxel_set.voxels.box.stride
 
+    @property
+    def samples(self) -> int:
+        """One more than the greatest batch index of the beginning."""
+        return self.voxel_set.voxels.box.batch
+
     def replace(self, feats: Tensor) -> TorchSparseTensor:
         """Other features on the same voxels.
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from minkocc.ops.sparse.interface import kernel_offsets
+from minkocc.ops.sparse.interface import kernel_ends, kernel_offsets
 
 TABLE_LIMIT = 1 << 28
 """Cells of the largest box that gets a table, of 4 bytes each; larger ones are searched."""
@@ -212,8 +213,7 @@ class Voxels:
 
     def generated(self, kernel_size: int, factor: int) -> Voxels:
         """The finer voxels that a generative kernel reaches, inside the bounds."""
-        ends = kernel_offsets(kernel_size)[[0, -1], 0].tolist()
-        box = self.box.finer(factor, *ends)
+        box = self.box.finer(factor, *kernel_ends(kernel_size))
         step = box.step(_offsets_on(kernel_size, self.keys.device))
         return Voxels(box, box.unique(box.to_keys(self.coords)[:, None] + step))
 
@@ -329,13 +329,13 @@ def _steps_by_remainder(
     ``u = factor * c + offset`` needs an offset of the same remainder, and then ``c`` lies
     ``(remainder - offset) / factor`` cells from ``floor(u / factor)``.
     """
-    offsets = kernel_offsets(kernel_size)
+    offsets = kernel_offsets(kernel_size).numpy()
     out = []
     for remainder in product(range(factor), repeat=3):
-        back = torch.tensor(remainder) - offsets
-        fits = (back % factor == 0).all(1).nonzero().squeeze(1)
-        steps = back[fits].div(factor, rounding_mode="floor")
-        out.append((fits.to(device), steps.to(device)))
+        back = np.array(remainder) - offsets
+        fits = np.flatnonzero((back % factor == 0).all(1))
+        steps = back[fits] // factor
+        out.append((torch.from_numpy(fits).to(device), torch.from_numpy(steps).to(device)))
     return out
 
 
@@ -345,5 +345,6 @@ def _rows_by_remainder(fine: Voxels, factor: int) -> list[Tensor | None]:
         return [None]
     digits = fine.coords[:, 1:].div(fine.box.stride, rounding_mode="floor") % factor
     number = (digits[:, 0] * factor + digits[:, 1]) * factor + digits[:, 2]
-    rows = number.argsort(stable=True)
-    return list(rows.split(number.bincount(minlength=factor**3).tolist()))
+    rows, number = number.argsort(stable=True), number.long()
+    counts = number.new_zeros(factor**3).scatter_add_(0, number, torch.ones_like(number))
+    return list(rows.split(counts.tolist()))

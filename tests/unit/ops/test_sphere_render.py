@@ -193,18 +193,20 @@ def test_finders_agree_when_they_work_in_pieces(monkeypatch):
     monkeypatch.setattr(sphere_hits, "_MAX_CANDIDATES", 40)
     for seed in range(5):
         centres, radii, *_, k = random_scene(seed, spheres=40)
-        arguments = (centres, radii, pixel_rays(k[0], SIZE), k[0], SIZE, (0.5, 9.0), 3)
+        views = torch.stack([centres, centres + 0.3]), torch.stack([radii, 0.7 * radii])
+        arguments = (*views, pixel_rays(k, SIZE), k, SIZE, (0.5, 9.0), 3)
         hits = [find_hits(*arguments, finder=finder) for finder in FINDERS]
-        assert (hits[0] >= 0).any()
+        assert (hits[0] >= 0).flatten(1).any(1).all()
         assert torch.equal(hits[0], hits[1])
 
 
 @pytest.mark.parametrize("finder", FINDERS)
 def test_equal_depths_are_ordered_by_index(finder):
     centres, radii, _, _ = on_axis(*[(0.0, 5.0, 1.0, 1.0)] * 4)
-    k = axis_camera()[1][0]
-    hits = find_hits(centres, radii, pixel_rays(k, (1, 1)), k, (1, 1), (1.0, 9.0), 3, finder)
-    assert hits.tolist() == [[0, 1, 2]]
+    k = axis_camera()[1]
+    rays = pixel_rays(k, (1, 1))
+    hits = find_hits(centres[None], radii[None], rays, k, (1, 1), (1.0, 9.0), 3, finder)
+    assert hits.tolist() == [[[0, 1, 2]]]
 
 
 @pytest.mark.parametrize("finder", FINDERS)
@@ -254,6 +256,7 @@ def test_wrong_arguments_are_named():
     scene = list(random_scene(0))
     with pytest.raises(ValueError, match="radii has shape"):
         render_spheres(scene[0], scene[1][:3], *scene[2:], SIZE)
-    k = scene[5][0]
+    k = scene[5][:1]
+    view = scene[0][None], scene[1][None], pixel_rays(k, SIZE)
     with pytest.raises(ValueError, match="unknown finder"):
-        find_hits(*scene[:2], pixel_rays(k, SIZE), k, SIZE, (1.0, 9.0), 3, "cuda")
+        find_hits(*view, k, SIZE, (1.0, 9.0), 3, "cuda")

@@ -7,6 +7,7 @@ from minkocc.ops.voxelize import DROPPED, dynamic_voxelize, scatter_max, scatter
 from minkocc.structures.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-1.0, 0.0, 0.0, 1.0, 1.5, 1.0), 0.5)  # 4 x 3 x 2
+SAMPLES = 2
 
 
 def test_points_go_to_their_voxels():
@@ -19,7 +20,7 @@ def test_points_go_to_their_voxels():
             [-0.6, 0.4, 0.1, 7.0],  # of another sample
         ]
     )
-    coords, point2voxel = dynamic_voxelize(points, torch.tensor([0, 0, 0, 0, 1]), GRID)
+    coords, point2voxel = dynamic_voxelize(points, torch.tensor([0, 0, 0, 0, 1]), GRID, SAMPLES)
     assert coords.tolist() == [[0, 0, 0, 0], [0, 3, 2, 1], [1, 0, 0, 0]]
     assert coords.dtype == torch.int32
     assert point2voxel.tolist() == [1, 0, DROPPED, 0, 2]
@@ -31,14 +32,14 @@ def test_points_go_to_their_voxels():
 def test_points_that_are_not_finite_are_dropped(bad, column):
     points = torch.full((2, 4), 0.25)
     points[1, column] = bad
-    coords, point2voxel = dynamic_voxelize(points, torch.zeros(2, dtype=torch.int32), GRID)
+    coords, point2voxel = dynamic_voxelize(points, torch.zeros(2, dtype=torch.int32), GRID, SAMPLES)
     assert coords.tolist() == [[0, 2, 0, 0]]
     assert point2voxel.tolist() == [0, DROPPED]
 
 
 @pytest.mark.parametrize("points", [torch.zeros(0, 5), torch.full((3, 5), 9.0)])
 def test_no_point_inside(points):
-    coords, point2voxel = dynamic_voxelize(points, torch.zeros(len(points)).long(), GRID)
+    coords, point2voxel = dynamic_voxelize(points, torch.zeros(len(points)).long(), GRID, SAMPLES)
     assert coords.shape == (0, 4)
     assert (point2voxel == DROPPED).all()
     assert scatter_mean(points, point2voxel, 0).shape == (0, 5)
@@ -47,9 +48,9 @@ def test_no_point_inside(points):
 
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match="batch_idx"):
-        dynamic_voxelize(torch.zeros(3, 4), torch.zeros(2).long(), GRID)
+        dynamic_voxelize(torch.zeros(3, 4), torch.zeros(2).long(), GRID, SAMPLES)
     with pytest.raises(ValueError, match="C >= 3"):
-        dynamic_voxelize(torch.zeros(3, 2), torch.zeros(3).long(), GRID)
+        dynamic_voxelize(torch.zeros(3, 2), torch.zeros(3).long(), GRID, SAMPLES)
 
 
 def test_scatter_by_hand():
