@@ -10,9 +10,11 @@ from typing import Any
 
 from minkocc.cli import add_debug, run_tool
 from minkocc.config import load_config
+from minkocc.engine.compare_commits import measure_in_turn
 from minkocc.engine.training_cost import measure_training
 from minkocc.provenance import provenance
 from minkocc.recipe_options import add_cfg_options
+from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
 
 
@@ -22,6 +24,11 @@ def main() -> None:
     parser.add_argument("configs", nargs="+", metavar="CONFIG")
     parser.add_argument("--epochs", type=int, default=1, help="of each training (default: 1)")
     parser.add_argument("--frames", type=int, help="train and validate on so many (default: all)")
+    parser.add_argument("--stages", action="store_true", help="time every stage as well")
+    parser.add_argument(
+        "--against", metavar="REV", help="measure another commit too, in turn with this tree"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="of --against (default: 3)")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     add_cfg_options(parser)
     add_debug(parser)
@@ -29,6 +36,9 @@ def main() -> None:
     changes = {**(options.cfg_options or {}), "max_epochs": options.epochs}
     for config in options.configs:
         load_config(config, changes)  # a mistake in the last one should not cost the others' time
+    if options.against:
+        _compare(options)
+        return
     recipes: dict[str, Any] = {}
     report = {
         **provenance(),
@@ -37,23 +47,54 @@ def main() -> None:
         "recipes": recipes,
     }
     for config in options.configs:
-        recipes[Path(config).stem] = _in_own_process(config, changes, options.frames)
+        recipes[Path(config).stem] = _in_own_process(
+            config, changes, options.frames, options.stages
+        )
         write_json(options.out, report)  # what is measured is kept
     print(_table(recipes))
+    for name, cost in recipes.items():
+        print(_stage_table(name, cost))
     print(f"figures: {options.out}")
 
 
-def _in_own_process(config: str, changes: dict[str, Any], frames: int | None) -> dict[str, Any]:
+def _compare(options: argparse.Namespace) -> None:
+    """Both commits, round by round, and how many times this tree is faster."""
+    arguments = ["--epochs", str(options.epochs)]
+    if options.frames is not None:
+        arguments += ["--frames", str(options.frames)]
+    # A relative root would be looked for in the other commit's tree.
+    given = dict(options.cfg_options or {})
+    roots = {
+        str(Path(load_config(config, given).data_root).resolve()) for config in options.configs
+    }
+    if len(roots) > 1:
+        raise UserError(f"recipes of one data root at a time with --against, got {sorted(roots)}")
+    given["data_root"] = roots.pop()
+    arguments += ["--cfg-options", *(f"{key}={value}" for key, value in given.items())]
+    report = measure_in_turn(options.against, options.configs, arguments, options.rounds)
+    write_json(options.out, {**provenance(), "rounds": options.rounds, **report})
+    for name, ratios in report["ratios"].items():
+        told = ", ".join(f"{phase} {ratio:.2f}" for phase, ratio in ratios.items())
+        memory = report["memory_ratio"][name]
+        print(f"{name}, times faster than {options.against}: {told}; memory {memory:.2f}")
+    print(f"figures: {options.out}")
+
+
+def _in_own_process(
+    config: str, changes: dict[str, Any], frames: int | None, stages: bool
+) -> dict[str, Any]:
     """What one recipe leaves in memory must not be counted for the next."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_measure, config, changes, frames).result()
+        return pool.submit(_measure, config, changes, frames, stages).result()
 
 
-def _measure(config: str, changes: dict[str, Any], frames: int | None) -> dict[str, Any]:
+def _measure(
+    config: str, changes: dict[str, Any], frames: int | None, stages: bool
+) -> dict[str, Any]:
     cfg = load_config(config, changes)
     cfg.launcher = "none"
-    return measure_training(cfg, frames)
+    return measure_training(cfg, frames, stages)
 
 
 def _table(recipes: dict[str, Any]) -> str:
@@ -67,6 +108,18 @@ def _table(recipes: dict[str, Any]) -> str:
         text = "-" if frame is None else f"{frame:.2f}"
         rows.append(f"{name:<{width}}  {seconds:<26}  {text:>7}  {cost['peak_memory_gib']:>8.2f}")
     return "\n".join(rows)
+
+
+def _stage_table(name: str, cost: dict[str, Any]) -> str:
+    """Milliseconds of every stage by phase; nothing where they were not measured."""
+    phases = cost.get("seconds_per_stage", {})
+    names = list(dict.fromkeys(stage for laps in phases.values() for stage in laps))
+    width = max(map(len, names), default=0)
+    rows = [f"{'':<{width}}" + "".join(f"{phase:>12}" for phase in phases)] if phases else []
+    for stage in names:
+        cells = [f"{1000 * laps.get(stage, 0.0):>12.1f}" for laps in phases.values()]
+        rows.append(f"{stage:<{width}}" + "".join(cells))
+    return "\n".join([f"\n{name}, milliseconds", *rows]) if rows else ""
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 
 from minkocc.engine.launch import build_runner
+from minkocc.engine.stage_times import StageTimes
 from minkocc.info_file import read_infos
 
 _WARM_UP = 2
@@ -91,28 +92,33 @@ def _proportional_set_size(pid: int | None) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def measure_training(cfg: Config, frames: int | None = None) -> dict[str, Any]:
+def measure_training(
+    cfg: Config, frames: int | None = None, stages: bool = False
+) -> dict[str, Any]:
     """Train a recipe to its end, validate it, and say what that took.
 
     Args:
         cfg: a resolved recipe.
         frames: use so many frames of training and of validation, spread evenly; None uses all.
+        stages: time every stage too, which takes a little itself, on a GPU more.
 
     Returns:
         Medians ``seconds_per_iteration`` of each phase and ``seconds_per_frame`` in validation;
         ``peak_memory_gib`` of this process and its data workers together, pages that they share
         counted once; on CUDA ``peak_device_memory_gib``; ``iterations`` and validation
-        ``metrics``.
+        ``metrics``; with ``stages`` their ``seconds_per_stage``.
     """
     loaders = [cfg[name] for name in ("train_dataloader", "val_dataloader") if cfg.get(name)]
     if frames is not None:
         for loader in loaders:
             _thin_out(loader.dataset, frames)
-    watch = _Stopwatch()
+    watch, by_stage = _Stopwatch(), StageTimes()
     with tempfile.TemporaryDirectory() as folder, _PeakMemory() as memory:
         cfg.work_dir = folder
         runner = build_runner(cfg)
         runner.register_hook(watch)
+        if stages:
+            runner.register_hook(by_stage)
         runner.train()
         iterations = runner.max_iters
     tested = watch.laps.pop("frame", [])
@@ -123,6 +129,8 @@ def measure_training(cfg: Config, frames: int | None = None) -> dict[str, Any]:
         "peak_memory_gib": round(memory.peak / 2**20, 2),
         "metrics": {name: round(value, 2) for name, value in watch.metrics.items()},
     }
+    if stages:
+        cost["seconds_per_stage"] = by_stage.medians(_WARM_UP)
     if torch.cuda.is_available():
         cost["peak_device_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     return cost

@@ -1,8 +1,10 @@
 """The cost of the finer recipes, measured through the tool on the tiny world."""
 
 import json
+import subprocess
+from pathlib import Path
 
-from tests.e2e.job import CONFIG, FRAMES, expect_error, options, tool
+from tests.e2e.job import CONFIG, FRAMES, ROOT, expect_error, options, tool
 
 FINER = [CONFIG.with_name(f"minkocc_semi_a10_{name}_mini.py") for name in ("vox02", "vox01")]
 
@@ -53,3 +55,48 @@ def test_the_metrics_are_timed_and_tell_known_changes(synthetic_root, tmp_path):
     assert (
         changes["seen only"]["paper-repo miou"] == 100.0 > changes["unchanged"]["paper-repo miou"]
     )
+
+
+def test_every_stage_of_every_phase_is_timed(synthetic_root, tmp_path):
+    out = tmp_path / "stages.json"
+    knobs = [k for k in options(synthetic_root) if not k.startswith("max_epochs")]
+    done = tool("benchmark.py", CONFIG, "--stages", "--out", out, *knobs)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (cost,) = json.loads(out.read_text())["recipes"].values()
+    by_phase = cost["seconds_per_stage"]
+    assert set(by_phase) == {"warm", "weak", "prediction"}
+    modules = {"image encoder", "voxel encoder", "fusion", "GenUNet: stride 1, out"}
+    for phase, stages in by_phase.items():
+        steps = {"backward", "optimiser", "rendering", "shader"} if phase != "prediction" else set()
+        assert all(stages[name] > 0 for name in modules | steps | {"loading", "rest"}), phase
+        assert all(f"{1000 * seconds:.1f}" in done.stdout for seconds in stages.values())
+
+
+def test_another_commit_is_measured_in_turn(synthetic_root, tmp_path):
+    out = tmp_path / "against.json"
+    knobs = [k for k in options(synthetic_root) if not k.startswith("max_epochs")]
+    few = ("--rounds", 1, "--frames", 2)
+    done = tool("benchmark.py", CONFIG, "--against", "HEAD", *few, "--out", out, *knobs)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(out.read_text())
+    (before,), (now,) = report["against"], report["now"]
+    costs = [side["recipes"][CONFIG.stem] for side in (before, now)]
+    ratios = report["ratios"][CONFIG.stem]
+    assert set(ratios) == {*costs[1]["seconds_per_iteration"], "frame"}
+    assert ratios["frame"] == round(
+        costs[0]["seconds_per_frame"] / costs[1]["seconds_per_frame"], 2
+    )
+    assert f"frame {ratios['frame']:.2f}" in done.stdout
+    assert "minkocc-against-" not in Path(before["command"]).name
+    trees = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, cwd=ROOT)
+    assert "minkocc-against-" not in trees.stdout
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    out = ("--out", tmp_path / "cost.json")
+    expect_error(
+        tool("benchmark.py", CONFIG, "--against", "no-such-commit", *out), "no-such-commit"
+    )
+    mine = tmp_path / "mine.py"
+    mine.write_text(f"_base_ = [{str(CONFIG)!r}]\n")
+    expect_error(tool("benchmark.py", mine, "--against", "HEAD", *out), "both commits have")
