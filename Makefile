@@ -1,8 +1,8 @@
-# install | demo | test | lint | hooks: each one installs what it needs first and is quick the second time.
+# install | demo | test | quick | lint | hooks: each one installs what it needs first and is quick the second time.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint hooks clean
+.PHONY: install demo test quick lint hooks clean
 
 install:
 	@$(PYTHON) -m installer
@@ -12,6 +12,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+
+# What a change breaks first: no tool is run and nothing is trained for long.
+quick: install
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit tests/properties tests/golden
 
 lint: install
 	$(BIN)/ruff check .

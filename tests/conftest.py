@@ -1,6 +1,7 @@
 """What the whole suite shares: one thread a process, and a small synthetic world."""
 
 import os
+import shutil
 
 # Two OpenMP teams on two cores spin against each other; and MinkowskiEngine's CPU convolution is
 # bit-exact with one thread only. The tools that tests start inherit it.
@@ -8,6 +9,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from minkocc.datasets.infos import create_infos
@@ -21,15 +23,52 @@ settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 WORLD = Settings(train_scenes=3, val_scenes=1, keyframes=2, seed=0, image_size=(192, 108))
+TINY = Settings(
+    train_scenes=1, val_scenes=1, keyframes=2, seed=3, image_size=(320, 180),
+    clean_pseudo_labels=True,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def synthetic_root(tmp_path_factory):
+def made_once(tmp_path_factory, worker_id):
+    """``made_once(name, make)``: a folder that one test process makes and all of them share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def get(name, make):
+        folder, made = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # half of it, where making failed
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def synthetic_root(made_once):
     """A nuScenes root of four scenes with infos; tests that change files use ``linked_root``."""
-    root = tmp_path_factory.mktemp("world") / "synthetic"
-    write_dataset(root, WORLD, workers=1)
-    create_infos(root, "v1.0-synthetic")
-    return root
+
+    def make(root):
+        write_dataset(root, WORLD, workers=1)
+        create_infos(root, "v1.0-synthetic")
+
+    return made_once("synthetic", make)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """What the tiny data set holds."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_root(made_once):
+    """Root of two scenes of two keyframes with clean pseudo-labels, written by one process."""
+    return made_once("tiny", lambda root: write_dataset(root, TINY, workers=1))
 
 
 @pytest.fixture

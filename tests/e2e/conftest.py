@@ -4,9 +4,13 @@ from tests.e2e.job import train
 
 
 @pytest.fixture(scope="session")
-def run(synthetic_root, tmp_path_factory):
+def run(synthetic_root, made_once):
     """A finished training run: (work dir, what it printed)."""
-    work_dir = tmp_path_factory.mktemp("run")
-    done = train(synthetic_root, work_dir)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return work_dir, done.stdout + done.stderr
+
+    def make(folder):
+        done = train(synthetic_root, folder / "work")
+        assert done.returncode == 0, done.stderr[-3000:]
+        (folder / "printed.txt").write_text(done.stdout + done.stderr)
+
+    folder = made_once("run", make)
+    return folder / "work", (folder / "printed.txt").read_text()

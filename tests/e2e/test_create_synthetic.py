@@ -20,7 +20,7 @@ from PIL import Image
 from minkocc.cli import run_tool
 from minkocc.synthetic.writer import Settings, begun_settings, is_outdated, write_dataset
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def tree(root: Path) -> dict[str, str]:
