@@ -1,13 +1,21 @@
 import dataclasses
 import importlib.util
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from minkocc.datasets.label_budget import read_label
+from minkocc.datasets.transforms.loading import refine
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import MinkGenUNet
+from minkocc.ops.sparse import get_backend
+from minkocc.structures.taxonomy import WEAK_OCCUPIED
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+REAL_LABELS = Path(__file__).parents[4] / "shared" / "data" / "occ3d_label" / "gts"
 
 RANGE = (-6.4, -6.4, -3.2, 6.4, 6.4, 3.2)
 SHAPE = (32, 32, 16)
@@ -152,6 +160,54 @@ def test_of_more_targets_than_the_cap_the_likeliest_are_kept(backend):
         logits = level.logits.masked_fill(~torch.tensor(inner), -torch.inf)
         best = level.coords[logits.topk(4).indices]
         assert voxels == as_set(best)
+
+
+def finer(targets, logits, cap, voxel_size):
+    """Which candidates of a fine level survive; all targets are its candidates, and no others."""
+    net = MinkGenUNet(
+        OCC3D_GRID.point_cloud_range, voxel_size, 4, channels=(8,) * 5, max_voxels=cap
+    )
+    coords = torch.nn.functional.pad(targets.nonzero(), (1, 0)).int()
+    backend = get_backend("torch")
+    x = backend.tensor(torch.zeros(len(coords), 1), coords, bounds=net.grid.shape)
+    wanted = torch.full((len(coords),), WEAK_OCCUPIED, dtype=torch.uint8)
+    keep, cut = net._keep(x, logits, wanted, torch.tensor(0.4))
+    return coords[:, 1:].long(), keep, cut
+
+
+def test_under_the_cap_every_04_m_cell_of_a_finer_model_keeps_its_likeliest_voxel():
+    torch.manual_seed(0)
+    targets = torch.zeros(400, 400, 32, dtype=torch.bool)
+    targets[100:120, 40:60, 8:12] = True  # 10 x 10 x 2 cells of 8 voxels
+    logits = torch.randn(1600)
+    logits[:800] += 50.0  # by logit alone the half of the cells would be emptied
+    coords, keep, cut = finer(targets, logits, 300, 0.2)
+    assert keep.sum() == 300
+    assert cut == [1300]
+    cells = coords.div(2, rounding_mode="floor")
+    _, cell = cells.unique(dim=0, return_inverse=True)
+    for number in range(200):
+        members = cell == number
+        assert keep[members][logits[members].argmax()]
+    # The rest are the likeliest of what is left.
+    best = torch.zeros(200).scatter_reduce(0, cell, logits, "amax", include_self=False)[cell]
+    others = logits.masked_fill(logits == best, -torch.inf)
+    assert set(others.topk(100).indices.tolist()) < set(keep.nonzero().flatten().tolist())
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not REAL_LABELS.is_dir(), reason="the real Occ3D label is not on this machine")
+def test_no_cell_of_a_real_label_is_emptied_at_01_m():
+    (path,) = REAL_LABELS.rglob("labels.npz")
+    occupied = read_label(path)["voxel_semantics"] < 17
+    targets = torch.from_numpy(refine(occupied, 4))
+    torch.manual_seed(0)
+    coords, keep, cut = finer(targets, torch.randn(int(targets.sum())), 400_000, 0.1)
+    assert keep.sum() == 400_000
+    assert cut[0] > 1_000_000  # so many of the label's voxels have no place
+    found = torch.zeros(occupied.shape, dtype=torch.bool)
+    found[tuple(coords[keep].div(4, rounding_mode="floor").T)] = True
+    assert torch.equal(found, torch.from_numpy(occupied))
 
 
 def test_samples_do_not_mix(backend):
