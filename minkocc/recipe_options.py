@@ -22,7 +22,10 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 class _CfgOptions(DictAction):
-    """mmengine's ``KEY=VALUE`` pairs, refused in one line when they are no pairs."""
+    """mmengine's ``KEY=VALUE`` pairs, refused in one line when they are no pairs.
+
+    ``cfg_pairs`` are they as they were typed, for a tool that another one starts.
+    """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         for pair in values:
@@ -30,6 +33,7 @@ class _CfgOptions(DictAction):
                 parser.error(f"--cfg-options {pair}: expected KEY=VALUE, e.g. alpha=0.2")
         try:
             super().__call__(parser, namespace, values, option_string)
+            namespace.cfg_pairs = [*getattr(namespace, "cfg_pairs", []), *values]
         except (AssertionError, ValueError) as error:
             parser.error(f"--cfg-options {' '.join(values)}: {error}")
 

@@ -104,12 +104,19 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     numba.set_num_threads(1)  # processes are the parallelism
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed cannot end its processes: they look for themselves."""
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does.
+
+    A parent that is killed cannot end its processes: they look for themselves.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -14,8 +14,8 @@ from minkocc.engine.compare_commits import measure_in_turn
 from minkocc.engine.training_cost import measure_training
 from minkocc.provenance import provenance
 from minkocc.recipe_options import add_cfg_options
-from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
+from minkocc.worker_pool import end_with_parent
 
 
 def main() -> None:
@@ -28,11 +28,16 @@ def main() -> None:
     parser.add_argument(
         "--against", metavar="REV", help="measure another commit too, in turn with this tree"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="of --against (default: 3)")
+    parser.add_argument("--rounds", type=int, help="of --against (default: 3)")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_intermixed_args()
+    if options.against and options.stages:
+        parser.error("--stages with --against: the other commit may not know stages; run it alone")
+    if options.rounds is not None and (options.rounds < 1 or not options.against):
+        parser.error(f"--rounds {options.rounds}: expected 1 or more, with --against")
+    options.rounds = options.rounds or 3
     changes = {**(options.cfg_options or {}), "max_epochs": options.epochs}
     for config in options.configs:
         load_config(config, changes)  # a mistake in the last one should not cost the others' time
@@ -52,8 +57,9 @@ def main() -> None:
         )
         write_json(options.out, report)  # what is measured is kept
     print(_table(recipes))
-    for name, cost in recipes.items():
-        print(_stage_table(name, cost))
+    if options.stages:
+        for name, cost in recipes.items():
+            print(_stage_table(name, cost))
     print(f"figures: {options.out}")
 
 
@@ -62,17 +68,17 @@ def _compare(options: argparse.Namespace) -> None:
     arguments = ["--epochs", str(options.epochs)]
     if options.frames is not None:
         arguments += ["--frames", str(options.frames)]
-    # A relative root would be looked for in the other commit's tree.
-    given = dict(options.cfg_options or {})
-    roots = {
-        str(Path(load_config(config, given).data_root).resolve()) for config in options.configs
-    }
-    if len(roots) > 1:
-        raise UserError(f"recipes of one data root at a time with --against, got {sorted(roots)}")
-    given["data_root"] = roots.pop()
-    arguments += ["--cfg-options", *(f"{key}={value}" for key, value in given.items())]
-    report = measure_in_turn(options.against, options.configs, arguments, options.rounds)
-    write_json(options.out, {**provenance(), "rounds": options.rounds, **report})
+    if options.cfg_options:
+        arguments += ["--cfg-options", *options.cfg_pairs]
+    about = {**provenance(), "rounds": options.rounds}
+    report = measure_in_turn(
+        options.against,
+        options.configs,
+        arguments,
+        options.rounds,
+        keep=lambda reports: write_json(options.out, {**about, **reports}),
+    )
+    write_json(options.out, {**about, **report})
     for name, ratios in report["ratios"].items():
         told = ", ".join(f"{phase} {ratio:.2f}" for phase, ratio in ratios.items())
         memory = report["memory_ratio"][name]
@@ -85,7 +91,7 @@ def _in_own_process(
 ) -> dict[str, Any]:
     """What one recipe leaves in memory must not be counted for the next."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as pool:
         return pool.submit(_measure, config, changes, frames, stages).result()
 
 
@@ -111,15 +117,15 @@ def _table(recipes: dict[str, Any]) -> str:
 
 
 def _stage_table(name: str, cost: dict[str, Any]) -> str:
-    """Milliseconds of every stage by phase; nothing where they were not measured."""
-    phases = cost.get("seconds_per_stage", {})
+    """Milliseconds of every stage by phase."""
+    phases = cost["seconds_per_stage"]
     names = list(dict.fromkeys(stage for laps in phases.values() for stage in laps))
-    width = max(map(len, names), default=0)
-    rows = [f"{'':<{width}}" + "".join(f"{phase:>12}" for phase in phases)] if phases else []
+    width = max(map(len, names))
+    rows = [f"\n{name}, milliseconds", f"{'':<{width}}" + "".join(f"{p:>12}" for p in phases)]
     for stage in names:
         cells = [f"{1000 * laps.get(stage, 0.0):>12.1f}" for laps in phases.values()]
         rows.append(f"{stage:<{width}}" + "".join(cells))
-    return "\n".join([f"\n{name}, milliseconds", *rows]) if rows else ""
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import reduce
-from operator import getitem
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +21,46 @@ ROOT = Path(__file__).parents[2]
 
 
 def measure_in_turn(
-    against: str, configs: Sequence[str], arguments: Sequence[str], rounds: int
+    against: str,
+    configs: Sequence[str],
+    arguments: Sequence[str],
+    rounds: int,
+    keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Measure recipes with both trees' own ``tools/benchmark.py``, one tree after the other.
+
+    A first round is not counted: caches are written and kernels compiled. Which tree begins
+    changes from round to round.
 
     Args:
         against: the other commit.
         configs: recipes of the repository, which both trees have.
         arguments: of ``tools/benchmark.py``, for both.
         rounds: how often each is measured; what else runs on the machine then hits both.
+        keep: called with what is measured so far, after every measurement.
 
     Returns:
-        ``against`` and ``now``, the reports of every round, and ``ratios``, for every recipe and
-        phase (``frame`` is a predicted one) the median over the rounds of their quotient, above 1
-        where this tree is faster; ``memory_ratio`` alike.
+        ``against`` and ``now``, the reports of every round; ``ratios``, for every recipe and
+        phase that both have (``frame`` is a predicted one) the median over the rounds of their
+        quotient, above 1 where this tree is faster; ``memory_ratio`` alike.
 
     Raises:
         UserError: no such commit, a recipe is not in the repository, or a measurement failed.
     """
     inside = [_in_repository(config) for config in configs]
-    reports: dict[str, list[dict[str, Any]]] = {"against": [], "now": []}
+    reports: dict[str, Any] = {"against": [], "now": []}
     with _worktree(against) as other:
-        for _ in range(rounds):
-            for name, tree in (("against", other), ("now", ROOT)):
+        trees = [("against", other), ("now", ROOT)]
+        for _, tree in trees:
+            _measure(tree, inside, arguments)
+        for number in range(rounds):
+            for name, tree in trees[:: -1 if number % 2 else 1]:
                 reports[name].append(_measure(tree, inside, arguments))
+                keep(reports)
     pairs = list(zip(reports["against"], reports["now"]))
-    names = [config.stem for config in inside]
-    return {
-        **reports,
-        "ratios": {name: _ratios(pairs, name) for name in names},
-        "memory_ratio": {name: _ratio(pairs, name, "peak_memory_gib") for name in names},
-    }
+    ratios = {config.stem: _ratios(pairs, config.stem) for config in inside}
+    memory = {name: found.pop("memory") for name, found in ratios.items()}
+    return {**reports, "ratios": ratios, "memory_ratio": memory}
 
 
 def _in_repository(config: str) -> Path:
@@ -66,6 +74,7 @@ def _in_repository(config: str) -> Path:
 
 @contextmanager
 def _worktree(commit: str) -> Iterator[Path]:
+    _git("worktree", "prune")  # one whose tool was killed
     with tempfile.TemporaryDirectory(prefix="minkocc-against-") as folder:
         tree = Path(folder) / "tree"
         done = _git("worktree", "add", "--detach", str(tree), commit)
@@ -88,33 +97,33 @@ def _measure(tree: Path, configs: Sequence[Path], arguments: Sequence[str]) -> d
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cost.json"
         command = [sys.executable, str(tree / "tools" / "benchmark.py")]
-        command += [str(tree / config) for config in configs]
+        command += [*(str(tree / config) for config in configs), "--out", str(out), *arguments]
         # Another tree's package must not come from the environment.
         environment = {**os.environ, "PYTHONPATH": str(tree)}
-        done = subprocess.run(
-            [*command, "--out", str(out), *arguments], env=environment, stdout=subprocess.DEVNULL
-        )
-        if done.returncode or not out.is_file():
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            try:
+                process.wait()
+            except BaseException:  # Ctrl-C, which the tool got too: let it clear up
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                process.kill()
+                raise
+        if process.returncode or not out.is_file():
             raise UserError(f"the benchmark of {tree} failed: see above")
         return dict(json.loads(out.read_text(encoding="utf-8")))
 
 
-Pairs = Sequence[tuple[dict[str, Any], dict[str, Any]]]
+def _ratios(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], name: str) -> dict[str, float]:
+    """The median over the rounds of how many times less this tree needs of what both have."""
+    figures = [tuple(_figures(report["recipes"][name]) for report in pair) for pair in pairs]
+    known = [figure for figure in figures[0][1] if all(figure in each for each in chain(*figures))]
+    return {
+        figure: round(statistics.median(a[figure] / b[figure] for a, b in figures), 2)
+        for figure in known
+    }
 
 
-def _ratios(pairs: Pairs, name: str) -> dict[str, float]:
-    """Of every phase that both have, and of a predicted frame."""
-    phases = dict.fromkeys(
-        phase for _, now in pairs for phase in now["recipes"][name]["seconds_per_iteration"]
-    )
-    found = {phase: _ratio(pairs, name, "seconds_per_iteration", phase) for phase in phases}
-    return {**found, "frame": _ratio(pairs, name, "seconds_per_frame")}
-
-
-def _ratio(pairs: Pairs, name: str, *place: str) -> float:
-    """The median over the rounds of the quotient of one figure of a recipe."""
-    quotients = []
-    for pair in pairs:
-        before, now = (reduce(getitem, place, report["recipes"][name]) for report in pair)
-        quotients.append(before / now)
-    return round(statistics.median(quotients), 2)
+def _figures(cost: dict[str, Any]) -> dict[str, float]:
+    """Seconds of every phase and of a predicted frame, if any was, and memory."""
+    frame = {"frame": cost["seconds_per_frame"]} if cost["seconds_per_frame"] else {}
+    return {**cost["seconds_per_iteration"], **frame, "memory": cost["peak_memory_gib"]}

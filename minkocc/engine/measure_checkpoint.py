@@ -52,7 +52,7 @@ def measure_checkpoint(
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
     if render:
-        read_pseudo_labels(cfg.test_dataloader.dataset, cfg.render_stride)
+        read_pseudo_labels(cfg.test_dataloader.dataset, cfg.model)
     runner = build_runner(cfg, keep_config=False)
     model = unwrapped(runner.model)
     model.render_predictions = render
@@ -116,12 +116,12 @@ def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:
     return []
 
 
-def read_pseudo_labels(dataset: Config, render_stride: int) -> None:
+def read_pseudo_labels(dataset: Config, model: Config) -> None:
     """Let the pipeline of a test set read the pseudo-labels, where there are any.
 
     Args:
         dataset: its settings.
-        render_stride: raw pixels per rendered pixel.
+        model: settings of the model that renders.
 
     Raises:
         UserError: it reads no images, whose pseudo-labels these are.
@@ -132,12 +132,16 @@ def read_pseudo_labels(dataset: Config, render_stride: int) -> None:
             "rendered semantics are compared to the images' pseudo-labels: the test pipeline needs "
             "LoadImages"
         )
-    if "LoadPseudoLabels" not in steps:
-        place = steps.index("LoadImages") + 1
-        dataset.pipeline[place:place] = [
-            ConfigDict(type="LoadPseudoLabels"),
-            ConfigDict(type="SampleLattice", render_stride=render_stride),
-        ]
+    stride = model.get("pulsar_head", {}).get("render_stride", 8)
+    wanted = {"LoadPseudoLabels": {}, "SampleLattice": {"render_stride": stride}}
+    place = steps.index("LoadImages")
+    for name, settings in wanted.items():
+        if name in steps:
+            place = steps.index(name)
+        else:
+            place += 1
+            dataset.pipeline.insert(place, ConfigDict(type=name, **settings))
+            steps.insert(place, name)
 
 
 def _test(runner: Runner, added: list[FrameMetric]) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from minkocc.engine.launch import unwrapped
+from minkocc.models.minkocc import MinkOcc
+from minkocc.structures.errors import UserError
 
 
 class StageTimes(Hook):
@@ -35,6 +37,11 @@ class StageTimes(Hook):
     def before_run(self, runner: Any) -> None:
         """Watch the model and the optimiser."""
         model = unwrapped(runner.model)
+        if not isinstance(model, MinkOcc):
+            raise UserError(
+                f"stages are those of a MinkOcc, the recipe's model is {type(model).__name__}: "
+                "leave --stages out"
+            )
         for name, module in stages(model):
             self._watch(name, module)
         self._wrap(model.data_preprocessor, "forward", "to the device")
@@ -121,7 +128,7 @@ class StageTimes(Hook):
         setattr(owner, method, timed)
 
 
-def stages(model: Any) -> Iterator[tuple[str, nn.Module]]:
+def stages(model: MinkOcc) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a ``MinkOcc`` that are timed, and what they are called."""
     if model.image_encoder is not None:
         yield "image encoder", model.image_encoder

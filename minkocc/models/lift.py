@@ -30,7 +30,7 @@ def lifted_cross_entropy(
         ValueError: a sample has no lifted labels.
     """
     key, order = _keys(coords, grid).sort()
-    cost, total = logits.sum() * 0.0, logits.new_tensor(1e-6)
+    cost, total = logits.sum() * 0.0, logits.new_full((), 1e-6)
     for b, (cloud, sample) in enumerate(zip(points, data_samples)):
         if "lift_point" not in sample:
             raise ValueError(
@@ -41,10 +41,9 @@ def lifted_cross_entropy(
         wanted = _keys(torch.cat([torch.full_like(index[:, :1], b), index], dim=1), grid)
         place = torch.searchsorted(key, wanted).clamp(max=len(key) - 1)
         found = (key[place] == wanted) & grid.contains(index)
-        row = order[place[found]]
-        weight = sample.lift_confidence[found].to(logits) / 255.0
-        label = sample.lift_label[found].long()
-        picked = F.cross_entropy(logits[row], label, reduction="none")
+        weight = sample.lift_confidence.to(logits) / 255.0 * found
+        label = sample.lift_label.long()
+        picked = F.cross_entropy(logits[order[place]], label, reduction="none")
         cost, total = cost + (picked * weight).sum(), total + weight.sum()
     return cost / total
 

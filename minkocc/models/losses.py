@@ -29,10 +29,19 @@ def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     Raises:
         ValueError: ``beta`` is outside [0, 1).
     """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta {beta} is outside [0, 1): the paper uses 0.9")
+    check_beta(beta)
     n = counts.double().clamp(min=1.0)
     return ((1 - beta) / (1 - beta**n)).float()
+
+
+def check_beta(beta: float) -> None:
+    """Refuse a beta of Eq. 4 that is no share.
+
+    Raises:
+        ValueError: it is outside [0, 1).
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta {beta} is outside [0, 1): the paper uses 0.9")
 
 
 def class_balanced_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

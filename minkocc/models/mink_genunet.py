@@ -142,8 +142,9 @@ class MinkGenUNet(BaseModule):
         blocks: residual blocks of each encoder stage.
         thresholds: coarse to fine: keep voxels with sigmoid(logit) above it in training, and at
             inference until they are calibrated.
-        max_voxels: most voxels kept of one sample at any level, the likeliest: a guard for memory.
-            A scene's label holds about 44,000 occupied voxels of 0.4 m.
+        max_voxels: most voxels kept of one sample at any level: a guard for memory. Targets come
+            first, then the likeliest of each 0.4 m cell, then the likeliest. A scene's label holds
+            about 44,000 occupied voxels of 0.4 m.
         backend: ``'auto'``, ``'minkowski'`` or ``'torch'``.
     """
 
@@ -267,11 +268,11 @@ class MinkGenUNet(BaseModule):
         for b in (b for b, count in enumerate(wanted) if not count or cut[b]):
             rows = (sample == b).nonzero().squeeze(1)
             # Softsign keeps the order within (-1, 1), which leaves room for targets to come first,
-            # the likeliest ahead.
-            score = F.softsign(logits[rows]) + (0.0 if target is None else 2.0 * target[rows])
+            # and of both the likeliest of each cell ahead.
+            score = F.softsign(logits[rows]) + (0.0 if target is None else 4.0 * target[rows])
             if cut[b]:
                 score.masked_fill_(~keep[rows], -torch.inf)
-                score += 4.0 * self._likeliest_of_cells(x.coords[rows, 1:], score, x.stride)
+                score += 2.0 * self._likeliest_of_cells(x.coords[rows, 1:], score, x.stride)
             most = min(len(rows), max(1, min(wanted[b], self.max_voxels)))
             keep[rows] = False
             keep[rows[score.topk(most).indices]] = True

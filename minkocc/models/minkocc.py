@@ -237,11 +237,12 @@ class MinkOcc(BaseModel):
         totals: dict[str, Tensor] = {}
         parts = by_sample(voxels.coords, len(data_samples), voxels.feats.float(), logits.softmax(1))
         for sample, (coords, feats, probs) in zip(data_samples, parts):
-            spheres = (feats, probs, self.grid.to_centre(coords), sample)
+            centres = self.grid.to_centre(coords)
             if phase is Phase.WARM:
-                terms = self.pulsar_head.warm_loss(*spheres)
+                terms = self.pulsar_head.warm_loss(feats, centres, sample)
             else:
-                terms = self.pulsar_head.loss(*spheres, ramp=self.render_ramp)
+                ramp = self.render_ramp
+                terms = self.pulsar_head.loss(feats, probs, centres, sample, ramp)
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term / len(data_samples)
         return totals

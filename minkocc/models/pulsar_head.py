@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from minkocc.models.losses import soft_cross_entropy_2d
+from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
 from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
 from minkocc.registry import MODELS
@@ -59,6 +59,9 @@ class PulsarHead(BaseModule):
         min_coverage: pixels covered less are in no tied loss.
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
+
+    Raises:
+        ValueError: ``beta`` is outside [0, 1), or ``render_stride`` below 1.
     """
 
     def __init__(
@@ -79,6 +82,9 @@ class PulsarHead(BaseModule):
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
+        if render_stride < 1:
+            raise ValueError(f"render_stride {render_stride} is not positive: 8 is usual")
+        check_beta(beta)
         self.voxel_size = voxel_size
         self.render_stride = render_stride
         self.settings = RenderSettings(
@@ -118,28 +124,27 @@ class PulsarHead(BaseModule):
             centres: ``(V, 3)`` in the augmented ego frame, metres.
             sample: gives cameras, ``ego_aug``, the raw image size and the lattice.
         """
-        rendered, tied, coverage = self._project(feats, probs, centres, sample)
-        return RenderedViews(self.shader(rendered), tied, coverage)
+        (rendered, tied), coverage = self._project(feats, [feats, probs], centres, sample)
+        return RenderedViews(self.shader(rendered), _normalised(tied, coverage), coverage)
 
     def _project(
-        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Eq. 2: rendered features ``(N, C, h, w)``, probabilities, and coverage."""
-        back = torch.linalg.inv(sample.ego_aug.double()).to(centres)
+        self, feats: Tensor, values: list[Tensor], centres: Tensor, sample: OccDataSample
+    ) -> tuple[list[Tensor], Tensor]:
+        """Eq. 2: values of spheres rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
+        back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse.to(centres)
         lattice = self.lattice(sample)
         radius, opacity = self.spheres(feats)
         out = render_spheres(
             centres @ back[:3, :3].T + back[:3, 3],
             radius,
             opacity,
-            torch.cat([feats, probs], dim=1),
+            torch.cat(values, dim=1),
             sample.ego2cam,
             lattice_intrinsics(sample.cam2img, lattice),
             lattice.size(sample.raw_size),
             self.settings,
         )
-        rendered, tied = out.features.split([feats.shape[1], probs.shape[1]], dim=1)
-        return rendered, tied / out.coverage[:, None].clamp(min=1e-6), out.coverage
+        return list(out.features.split([v.shape[1] for v in values], dim=1)), out.coverage
 
     def predict(self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample) -> None:
         """Add the rendered 2D semantics to a sample.
@@ -163,30 +168,34 @@ class PulsarHead(BaseModule):
         sample: OccDataSample,
         ramp: float,
     ) -> dict[str, Tensor]:
-        """Eq. 5 on both paths, weighted by ``lambda_2d`` and the switch's ``ramp``."""
-        views = self.render(feats, probs, centres, sample)
+        """Eq. 5 on both paths, weighted by ``lambda_2d`` and the switch's ``ramp``.
+
+        Of a path of weight 0 nothing is rendered, and its loss is not there.
+        """
+        shader, tied = self.lambda_2d * self.shader_weight, self.lambda_2d * self.tied_weight
+        values = [feats] * bool(shader) + [probs] * bool(tied)
+        if not values:
+            return {}
+        images, coverage = self._project(feats, values, centres, sample)
         labels, confidence = self._targets(sample)
-        scale = self.lambda_2d * ramp
         losses = {}
-        if self.shader_weight:
-            log_probs = views.shader_logits.float().log_softmax(1)
+        if shader:
+            log_probs = self.shader(images[0]).float().log_softmax(1)
             cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
-            losses["loss_2d_ce_shader"] = scale * self.shader_weight * cost
-        if self.tied_weight:
-            covered = confidence * (views.coverage.detach() > self.min_coverage)
-            log_probs = (views.tied_probs.float() + _LOG_FLOOR).log()
+            losses["loss_2d_ce_shader"] = ramp * shader * cost
+        if tied:
+            covered = confidence * (coverage.detach() > self.min_coverage)
+            log_probs = (_normalised(images[-1], coverage).float() + _LOG_FLOOR).log()
             cost = soft_cross_entropy_2d(log_probs, labels, covered, self.beta)
-            losses["loss_2d_ce_tied"] = scale * self.tied_weight * cost
+            losses["loss_2d_ce_tied"] = ramp * tied * cost
         return losses
 
-    def warm_loss(
-        self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
-    ) -> dict[str, Tensor]:
+    def warm_loss(self, feats: Tensor, centres: Tensor, sample: OccDataSample) -> dict[str, Tensor]:
         """The shader's own loss on detached renders: nothing but the shader learns from it."""
-        if not self.shader_weight:
+        if not self.lambda_2d * self.shader_weight:
             return {}
         with torch.no_grad():
-            rendered, _, _ = self._project(feats, probs, centres, sample)
+            (rendered,), _ = self._project(feats, [feats], centres, sample)
         labels, confidence = self._targets(sample)
         log_probs = self.shader(rendered).float().log_softmax(1)
         cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
@@ -221,6 +230,11 @@ class PulsarHead(BaseModule):
                 f"{self.render_stride}: set both by the knob"
             )
         return lattice
+
+
+def _normalised(tied: Tensor, coverage: Tensor) -> Tensor:
+    """Rendered probabilities as shares of what covers a pixel."""
+    return tied / coverage[:, None].clamp(min=1e-6)
 
 
 def lattice_intrinsics(cam2img: Tensor, lattice: RenderLattice) -> Tensor:

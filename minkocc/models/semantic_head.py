@@ -6,7 +6,11 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from minkocc.models.losses import class_balanced_cross_entropy, effective_number_weights
+from minkocc.models.losses import (
+    check_beta,
+    class_balanced_cross_entropy,
+    effective_number_weights,
+)
 from minkocc.registry import MODELS
 from minkocc.structures.taxonomy import NUM_CLASSES
 
@@ -22,6 +26,7 @@ class SemanticHead(BaseModule):
 
     def __init__(self, channels: int, beta: float = 0.9) -> None:
         super().__init__()
+        check_beta(beta)
         self.beta = beta
         self.mlp = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, NUM_CLASSES)

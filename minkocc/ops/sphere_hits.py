@@ -34,7 +34,7 @@ def pixel_rays(cam2img: Tensor, image_size: tuple[int, int]) -> Tensor:
     v = torch.arange(h, dtype=torch.float64, device=device) + 0.5
     grid_v, grid_u = torch.meshgrid(v, u, indexing="ij")
     pixels = torch.stack([grid_u, grid_v, torch.ones_like(grid_u)], -1).view(-1, 3)
-    rays = pixels @ torch.linalg.inv(cam2img.double()).transpose(1, 2)
+    rays = pixels @ torch.linalg.inv_ex(cam2img.double()).inverse.transpose(1, 2)
     return rays / rays.norm(dim=2, keepdim=True)
 
 

@@ -18,7 +18,6 @@ class OccDataSample(BaseDataElement):
     * ``ego2img`` ``(N, 4, 4)``: network-input pixels of augmented ego points;
     * ``ego2cam`` ``(N, 4, 4)``, ``cam2img`` ``(N, 4, 4)``: the unaugmented cameras;
     * ``ego_aug`` ``(4, 4)``: the 3D augmentation;
-    * ``raw_size`` ``(2,)``: height and width of the images on disk;
     * ``voxel_semantics`` uint8 ``(X, Y, Z)``: Occ3D ids, 255 where dropped or rotated in;
     * ``mask_camera`` bool ``(X, Y, Z)``;
     * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, 254 in no

@@ -12,7 +12,7 @@ from minkocc.datasets.transforms.loading import refine
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import MinkGenUNet
 from minkocc.ops.sparse import get_backend
-from minkocc.structures.taxonomy import WEAK_OCCUPIED
+from minkocc.structures.taxonomy import WEAK_FREE, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 REAL_LABELS = Path(__file__).parents[4] / "shared" / "data" / "occ3d_label" / "gts"
@@ -162,15 +162,17 @@ def test_of_more_targets_than_the_cap_the_likeliest_are_kept(backend):
         assert voxels == as_set(best)
 
 
-def finer(targets, logits, cap, voxel_size):
-    """Which candidates of a fine level survive; all targets are its candidates, and no others."""
+def finer(candidates, logits, cap, voxel_size, targets=None):
+    """Which candidates of a fine level survive; all are targets, if it is not said which."""
     net = MinkGenUNet(
         OCC3D_GRID.point_cloud_range, voxel_size, 4, channels=(8,) * 5, max_voxels=cap
     )
-    coords = torch.nn.functional.pad(targets.nonzero(), (1, 0)).int()
+    coords = torch.nn.functional.pad(candidates.nonzero(), (1, 0)).int()
     backend = get_backend("torch")
     x = backend.tensor(torch.zeros(len(coords), 1), coords, bounds=net.grid.shape)
     wanted = torch.full((len(coords),), WEAK_OCCUPIED, dtype=torch.uint8)
+    if targets is not None:
+        wanted[~targets] = WEAK_FREE
     keep, cut = net._keep(x, logits, wanted, torch.tensor(0.4))
     return coords[:, 1:].long(), keep, cut
 
@@ -193,6 +195,18 @@ def test_under_the_cap_every_04_m_cell_of_a_finer_model_keeps_its_likeliest_voxe
     best = torch.zeros(200).scatter_reduce(0, cell, logits, "amax", include_self=False)[cell]
     others = logits.masked_fill(logits == best, -torch.inf)
     assert set(others.topk(100).indices.tolist()) < set(keep.nonzero().flatten().tolist())
+
+
+def test_targets_come_before_other_cells_of_a_finer_model():
+    candidates = torch.zeros(400, 400, 32, dtype=torch.bool)
+    candidates[10:12, 10:12, 10:12] = True  # eight targets in one cell
+    candidates[20:38:2, 0, 0] = True  # nine others, each alone in its cell, and likelier
+    targets = torch.tensor([True] * 8 + [False] * 9)
+    logits = torch.arange(17.0)
+    _, keep, cut = finer(candidates, logits, 10, 0.2, targets)
+    assert keep[:8].all()
+    assert keep.nonzero().flatten().tolist()[8:] == [15, 16]
+    assert cut == [7]
 
 
 @pytest.mark.data

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from minkocc.models.pulsar_head import PulsarHead, RenderedViews, lattice_intrinsics
+from minkocc.ops.sphere_render import render_spheres
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.render_lattice import RenderLattice
 
@@ -112,7 +113,7 @@ def test_labels_of_another_lattice_are_refused(head):
         head.loss(feats, probs, centres, sample, 1.0)
     del sample.img_semantics
     with pytest.raises(ValueError, match=r"img_semantics is missing.*LoadPseudoLabels"):
-        head.warm_loss(feats, probs, centres, sample)
+        head.warm_loss(feats, centres, sample)
 
 
 def test_render_shows_the_feature_of_the_wall(head):
@@ -226,16 +227,47 @@ def test_weights_and_ramp_scale_the_terms(head):
     assert list(head.loss(feats, probs, centres, sample, 1.0)) == ["loss_2d_ce_shader"]
 
 
+@pytest.mark.parametrize(
+    ("off", "left"),
+    [
+        ({"shader_weight": 0.0}, ["loss_2d_ce_tied"]),
+        ({"tied_weight": 0.0}, ["loss_2d_ce_shader"]),
+        ({"lambda_2d": 0.0}, []),
+        ({"shader_weight": 0.0, "tied_weight": 0.0}, []),
+    ],
+)
+def test_nothing_is_computed_of_a_path_without_weight(monkeypatch, off, left):
+    head = PulsarHead(CHANNELS, VOXEL, **off)
+    widths, shaded = [], []
+    monkeypatch.setattr(
+        "minkocc.models.pulsar_head.render_spheres",
+        lambda *args: widths.append(args[3].shape[1]) or render_spheres(*args),
+    )
+    head.shader.register_forward_hook(lambda *_: shaded.append(True))
+    centres = wall()
+    feats, probs = torch.randn(len(centres), CHANNELS), torch.rand(len(centres), 17).softmax(1)
+    sample = make_sample(torch.full((64, 80), 3, dtype=torch.uint8))
+    assert list(head.loss(feats, probs, centres, sample, 1.0)) == left
+    shader, tied = "loss_2d_ce_shader" in left, "loss_2d_ce_tied" in left
+    assert widths == ([CHANNELS * shader + 17 * tied] if left else [])
+    assert bool(shaded) == shader
+    assert ("loss_warm_shader" in head.warm_loss(feats, centres, sample)) == shader
+
+
+@pytest.mark.parametrize("bad", [{"beta": 1.0}, {"beta": -0.1}, {"render_stride": 0}])
+def test_impossible_settings_are_refused_when_it_is_built(bad):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} {next(iter(bad.values()))}"):
+        PulsarHead(CHANNELS, VOXEL, **bad)
+
+
 def test_warm_loss_trains_the_shader_alone(head):
     centres = wall()
     feats = torch.randn(len(centres), CHANNELS, requires_grad=True)
-    probs = torch.rand(len(centres), 17, requires_grad=True)
     sample = make_sample(torch.full((64, 80), 3, dtype=torch.uint8))
-    losses = head.warm_loss(feats, probs, centres, sample)
+    losses = head.warm_loss(feats, centres, sample)
     assert list(losses) == ["loss_warm_shader"]
     losses["loss_warm_shader"].backward()
     assert feats.grad is None
-    assert probs.grad is None
     for name, parameter in head.named_parameters():
         learns = parameter.grad is not None and bool(parameter.grad.any())
         assert learns == name.startswith("shader."), name

@@ -21,6 +21,7 @@ WAITING = {
     "aten::bincount",
     "aten::equal",
     "aten::is_nonzero",
+    "aten::_linalg_check_errors",
     "aten::masked_select",
     "aten::nonzero",
     "aten::repeat_interleave",  # the form without an output size
