@@ -8,7 +8,7 @@ image_pretrained = None
 image_size = [192, 352]
 sweeps = 4
 batch_size = 1
-max_epochs = 6
+max_epochs = 7
 num_workers = 1
 lr = 2e-3
 
