@@ -1,6 +1,7 @@
 # install | demo | test | quick | lint | hooks: each one installs what it needs first and is quick the second time.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo test quick lint hooks clean
 
@@ -11,11 +12,11 @@ demo: install
 	$(BIN)/python tools/demo.py
 
 test: install
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 # What a change breaks first: no tool is run and nothing is trained for long.
 quick: install
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit tests/properties tests/golden
+	$(PYTEST) -q tests/unit tests/properties tests/golden
 
 lint: install
 	$(BIN)/ruff check .

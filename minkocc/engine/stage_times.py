@@ -18,6 +18,13 @@ from minkocc.models.minkocc import MinkOcc
 from minkocc.structures.errors import UserError
 
 
+def clock() -> float:
+    """Seconds, after all that a GPU was given to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class StageTimes(Hook):
     """Seconds of every stage of training iterations and of predicted frames.
 
@@ -51,14 +58,14 @@ class StageTimes(Hook):
 
     def before_train_epoch(self, runner: Any) -> None:
         """Time from here."""
-        self._since = self._clock()
+        self._since = clock()
 
     before_val_epoch = before_train_epoch
 
     def before_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
         """The batch is there."""
         self._now.clear()
-        now = self._clock()
+        now = clock()
         self._now["loading"] = now - self._since
         self._since = now
 
@@ -88,24 +95,18 @@ class StageTimes(Hook):
         }
 
     def _lap(self, phase: str) -> None:
-        now = self._clock()
+        now = clock()
         within = sum(seconds for name, seconds in self._now.items() if name != "loading")
         self._now["rest"] = now - self._since - within
         self.laps[phase].append(dict(self._now))
         self._since = now
 
-    @staticmethod
-    def _clock() -> float:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
     def _enter(self, name: str) -> None:
-        self._open.append((name, self._clock()))
+        self._open.append((name, clock()))
 
     def _leave(self) -> None:
         name, start = self._open.pop()
-        took = self._clock() - start
+        took = clock() - start
         self._now[name] += took
         if self._open:  # the outer stage does not count it
             self._now[self._open[-1][0]] -= took

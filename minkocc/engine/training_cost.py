@@ -6,7 +6,6 @@ import os
 import statistics
 import tempfile
 import threading
-import time
 from collections import defaultdict
 from multiprocessing import active_children
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 
 from minkocc.engine.launch import build_runner
-from minkocc.engine.stage_times import StageTimes
+from minkocc.engine.stage_times import StageTimes, clock
 from minkocc.info_file import read_infos
 
 _WARM_UP = 2
@@ -36,9 +35,7 @@ class _Stopwatch(Hook):
         self._last = 0.0
 
     def _lap(self, name: str | None = None) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
+        now = clock()
         if name is not None:
             self.laps[name].append(now - self._last)
         self._last = now

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minkocc.ops.row_sums import count_rows
 from minkocc.structures.taxonomy import (
     NUM_CLASSES,
     UNLABELLED_2D,
@@ -84,9 +85,7 @@ def soft_cross_entropy_2d(
     weight = confidence * used
     target = (labels.long() - 1).clamp(0, NUM_CLASSES - 1)
     if beta:
-        # Not bincount, for which a GPU would wait.
-        counted = (weight > 0).to(weight).flatten()
-        counts = weight.new_zeros(NUM_CLASSES).scatter_add_(0, target.flatten(), counted)
+        counts = count_rows(target.flatten(), NUM_CLASSES, weight.flatten() > 0)
         weight = weight * effective_number_weights(counts, beta)[target]
     picked = log_probs.gather(1, target[:, None]).squeeze(1)
     cost = -torch.where(used, picked, torch.zeros_like(picked)) * weight

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from minkocc.models.sync_batch_norm import SyncBatchNorm
 from minkocc.models.targets import level_targets, occupancy_pyramid
-from minkocc.ops.row_sums import gather_rows
+from minkocc.ops.row_sums import count_rows, gather_rows
 from minkocc.ops.sparse import SparseBackend, SparseTensor, get_backend
 from minkocc.ops.voxelize import scatter_mean
 from minkocc.registry import MODELS
@@ -262,8 +262,7 @@ class MinkGenUNet(BaseModule):
         if target is not None:
             keep |= target
         sample = x.coords[:, 0].long()
-        counts = torch.zeros(x.samples, dtype=torch.long, device=keep.device)
-        wanted = counts.scatter_add_(0, sample, keep.long()).tolist()
+        wanted = count_rows(sample, x.samples, keep).tolist()
         cut = [max(0, count - self.max_voxels) for count in wanted]
         for b in (b for b, count in enumerate(wanted) if not count or cut[b]):
             rows = (sample == b).nonzero().squeeze(1)

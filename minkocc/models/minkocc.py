@@ -15,6 +15,7 @@ from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
 from minkocc.models.targets import dense_occupancy, lookup
+from minkocc.ops.row_sums import count_rows
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
@@ -264,8 +265,7 @@ def by_sample(coords: Tensor, samples: int, *values: Tensor) -> Iterator[tuple[T
         return
     sample = coords[:, 0].long()
     order = sample.argsort(stable=True)
-    counts = sample.new_zeros(samples).scatter_add_(0, sample, torch.ones_like(sample))
-    for rows in order.split(counts.tolist()):
+    for rows in order.split(count_rows(sample, samples).tolist()):
         yield coords[rows, 1:], *(value[rows] for value in values)
 
 

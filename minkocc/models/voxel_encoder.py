@@ -9,6 +9,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from minkocc.ops.row_sums import count_rows
 from minkocc.ops.voxelize import DROPPED, dynamic_voxelize, scatter_max, scatter_mean
 from minkocc.registry import MODELS
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -74,20 +75,19 @@ class DynamicVoxelEncoder(BaseModule):
             [cloud.new_full((len(cloud),), b, dtype=torch.long) for b, cloud in enumerate(points)]
         )
         coords, voxel = dynamic_voxelize(flat, batch, self.grid, len(points))
-        rows = (voxel != DROPPED).nonzero().squeeze(1)
-        flat, batch, voxel = (values.index_select(0, rows) for values in (flat, batch, voxel))
-        sizes = self._sizes(batch, len(points))
+        inside = voxel != DROPPED
+        sizes = self._sizes(count_rows(batch, len(points), inside))
+        rows = inside.nonzero().squeeze(1)
+        flat, voxel = flat.index_select(0, rows), voxel.index_select(0, rows)
         feats = self.point_mlp(self._decorate(flat, coords, voxel))
         if self.fusion is not None:
             xyz = list(flat[:, :3].split(sizes))
             feats = self.fusion(xyz, feats, levels, ego2img, image_size)
         return scatter_max(feats, voxel, len(coords)), coords
 
-    def _sizes(self, batch: Tensor, samples: int) -> list[int]:
-        """Points of each sample."""
-        sizes: list[int] = (
-            batch.new_zeros(samples).scatter_add_(0, batch, torch.ones_like(batch)).tolist()
-        )
+    def _sizes(self, counts: Tensor) -> list[int]:
+        """Points of each sample, none of which may be without any."""
+        sizes: list[int] = counts.tolist()
         if not all(sizes):
             raise ValueError(
                 f"sample {sizes.index(0)} of the batch has no LiDAR point inside "

@@ -77,6 +77,21 @@ def scatter_sum(feats: Tensor, rows: Tensor, num_rows: int) -> Tensor:
     return _ScatterSum.apply(feats, rows, num_rows)
 
 
+def count_rows(rows: Tensor, num_rows: int, counted: Tensor | None = None) -> Tensor:
+    """How often each row is meant, ``(num_rows,)`` int64.
+
+    Unlike ``bincount`` and a mask it does not look at values, for which a GPU would make its host
+    wait.
+
+    Args:
+        rows: (M,) int64 in [0, num_rows).
+        num_rows: R.
+        counted: (M,) bool, which of them count; None: all.
+    """
+    each = torch.ones_like(rows) if counted is None else counted.to(rows.dtype)
+    return rows.new_zeros(num_rows).scatter_add_(0, rows, each)
+
+
 def _numba_can(values: Tensor) -> bool:
     """On a CPU, and not in half precision."""
     return values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)

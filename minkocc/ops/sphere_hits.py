@@ -88,7 +88,7 @@ def find_hits(
         near, far = depth_range
         _find_numba(centre, radius, pixels[view], box, image_size[1], near, far, hits[view])
 
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as threads:
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         list(threads.map(find, range(len(hits))))
     return torch.from_numpy(hits)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from minkocc.ops.row_sums import scatter_sum
+from minkocc.ops.row_sums import count_rows, scatter_sum
 from minkocc.structures.voxel_grid import VoxelGrid
 
 DROPPED = -1
@@ -93,7 +93,7 @@ def scatter_mean(feats: Tensor, index: Tensor, num_rows: int) -> Tensor:
     # Summed in single precision: half precision cannot add 1 to 2048, nor bfloat16 to 256.
     wide = feats.to(torch.promote_types(feats.dtype, torch.float32))
     total = scatter_sum(wide, target, num_rows + 1)
-    count = _counts(target, num_rows + 1).clamp_(min=1)
+    count = count_rows(target, num_rows + 1).clamp_(min=1)
     return (total / count[:, None])[:num_rows].to(feats.dtype)
 
 
@@ -125,7 +125,7 @@ class _ScatterMax(Function):
         largest = feats.new_full((num_rows, feats.shape[1]), -torch.inf)
         largest.scatter_reduce_(0, target[:, None].expand_as(feats), feats, "amax")
         ctx.save_for_backward(feats, target, largest)
-        empty = _counts(target, num_rows) == 0
+        empty = count_rows(target, num_rows) == 0
         return largest.masked_fill(empty[:, None], 0)
 
     @staticmethod
@@ -136,11 +136,6 @@ class _ScatterMax(Function):
         ties = scatter_sum(winners, target, len(largest)).clamp_(min=1)
         share = (grad / ties).index_select(0, target)
         return share.mul_(winners).to(feats.dtype), None, None
-
-
-def _counts(target: Tensor, num_rows: int) -> Tensor:
-    """How often each row is meant; unlike bincount, without a look at the values."""
-    return target.new_zeros(num_rows).scatter_add_(0, target, torch.ones_like(target))
 
 
 def _with_bin(index: Tensor, num_rows: int) -> Tensor:

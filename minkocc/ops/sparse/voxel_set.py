@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minkocc.ops.row_sums import count_rows
 from minkocc.ops.sparse.interface import kernel_ends, kernel_offsets
 
 TABLE_LIMIT = 1 << 28
@@ -345,6 +346,5 @@ def _rows_by_remainder(fine: Voxels, factor: int) -> list[Tensor | None]:
         return [None]
     digits = fine.coords[:, 1:].div(fine.box.stride, rounding_mode="floor") % factor
     number = (digits[:, 0] * factor + digits[:, 1]) * factor + digits[:, 2]
-    rows, number = number.argsort(stable=True), number.long()
-    counts = number.new_zeros(factor**3).scatter_add_(0, number, torch.ones_like(number))
-    return list(rows.split(counts.tolist()))
+    rows = number.argsort(stable=True)
+    return list(rows.split(count_rows(number.long(), factor**3).tolist()))

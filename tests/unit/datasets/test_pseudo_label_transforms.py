@@ -12,24 +12,8 @@ from minkocc.datasets.transforms.pseudo_labels import (
     SampleLattice,
     lift_labels,
 )
-from minkocc.info_file import read_infos
 from minkocc.structures.phase import Phase
-
-
-@pytest.fixture
-def frame(linked_root):
-    """The second validation frame, as the dataset hands it to the pipeline."""
-    info = read_infos(linked_root / "minkocc_infos_val.pkl")["data_list"][1]
-    return {**info, "data_root": str(linked_root), "phase": None}
-
-
-def replace(path):
-    """A private copy of a linked file."""
-    target = path.resolve()
-    path.unlink()
-    shutil.copy(target, path)
-    return path
-
+from tests.unit.datasets.linked_files import replace
 
 # What is read
 

@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,10 @@ from minkocc.datasets.transforms.loading import (
     refine,
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
-from minkocc.info_file import read_infos
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
+from tests.unit.datasets.linked_files import replace
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.4), 0.4)
 RANGE = list(GRID.point_cloud_range)
@@ -40,21 +39,6 @@ def pose(x=0.0, y=0.0, z=0.0, yaw=0.0):
     matrix[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
     matrix[:3, 3] = x, y, z
     return matrix
-
-
-@pytest.fixture
-def frame(linked_root):
-    """The first validation frame, as the dataset hands it to the pipeline."""
-    info = read_infos(linked_root / "minkocc_infos_val.pkl")["data_list"][0]
-    return {**info, "data_root": str(linked_root), "phase": None}
-
-
-def replace(path):
-    """A private copy of a linked file."""
-    target = path.resolve()
-    path.unlink()
-    shutil.copy(target, path)
-    return path
 
 
 # LiDAR

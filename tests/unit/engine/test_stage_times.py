@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from minkocc.engine import stage_times
 from minkocc.engine.stage_times import StageTimes, stages
 from minkocc.structures.errors import UserError
 from tests.unit.models.tiny_model import build
@@ -13,7 +14,7 @@ from tests.unit.models.tiny_model import build
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(StageTimes, "_clock", lambda _: self.now)
+        monkeypatch.setattr(stage_times, "clock", lambda: self.now)
 
     def takes(self, seconds, then=None):
         def work(*_):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minkocc.ops.row_sums import gather_rows, scatter_sum, weighted_gather
+from minkocc.ops.row_sums import count_rows, gather_rows, scatter_sum, weighted_gather
 
 
 def rows_of(count, per_row, table_rows, seed):
@@ -107,3 +107,11 @@ def test_mistakes_are_named():
         weighted_gather(table, rows, torch.zeros(4, 2))
     with pytest.raises(ValueError, match=r"expected the table's torch.float32"):
         weighted_gather(table, rows, torch.zeros(4, 1, dtype=torch.float64))
+
+
+def test_rows_are_counted_as_bincount_does_all_or_some():
+    rows = torch.tensor([3, 0, 3, 3, 1])
+    assert torch.equal(count_rows(rows, 5), rows.bincount(minlength=5))
+    some = torch.tensor([True, False, True, False, True])
+    assert torch.equal(count_rows(rows, 5, some), rows[some].bincount(minlength=5))
+    assert count_rows(rows[:0], 2).tolist() == [0, 0]
