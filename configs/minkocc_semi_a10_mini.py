@@ -1,6 +1,5 @@
-# The headline recipe on the synthetic world, sized for two CPU cores: the same code paths, fewer
-# sweeps, batch size 1, smaller images, a narrow ResNet-18, fewer channels, and, for the few
-# iterations, a higher learning rate and more weight to rare classes and to the 2D labels.
+# The headline recipe on the synthetic world, sized for two CPU cores: the same code paths, all of
+# it smaller, and, for the few iterations, more learning rate, rare classes and 2D labels.
 _base_ = ["minkocc_semi_a10.py"]
 
 data_root = "data/synthetic"
@@ -11,6 +10,7 @@ batch_size = 1
 max_epochs = 7
 num_workers = 1
 lr = 2e-3
+auto_scale_lr = dict(base_batch_size=1)
 
 model = dict(
     image_encoder=dict(

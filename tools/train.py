@@ -21,13 +21,24 @@ def main() -> None:
         help="go on from the work dir's last checkpoint, or from the one named",
     )
     parser.add_argument(
-        "--amp", action="store_true", help="mixed precision: float16 on CUDA, bfloat16 on CPU"
+        "--amp",
+        action="store_true",
+        help="mixed precision: bfloat16, or float16 on a card that has no bfloat16",
+    )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="learning rate in proportion to the samples of an iteration over all processes",
     )
     add_debug(parser)
     options = parser.parse_args()
     cfg = load_recipe(options)
     if options.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
+    if options.auto_scale_lr:
+        if "auto_scale_lr" not in cfg:
+            parser.error("the recipe has no auto_scale_lr = dict(base_batch_size=N)")
+        cfg.auto_scale_lr.enable = True
     if options.resume:
         cfg.resume = True
         cfg.load_from = None if options.resume == "auto" else options.resume

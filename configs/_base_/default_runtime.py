@@ -18,7 +18,11 @@ env_cfg = dict(
     dist_cfg=dict(backend="nccl"),
 )
 # Parts of the network idle in each phase.
-model_wrapper_cfg = dict(type="MMDistributedDataParallel", find_unused_parameters=True)
+# Every process has statistics of its own between the epochs' ends, where SyncBuffersHook takes the
+# mean, instead of those of the first one sent to all before every iteration.
+model_wrapper_cfg = dict(
+    type="MMDistributedDataParallel", find_unused_parameters=True, broadcast_buffers=False
+)
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),

@@ -39,26 +39,52 @@ def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
         ConfigError: a component refuses a value of the recipe.
     """
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
-    if not torch.cuda.is_available():
-        if cfg.optim_wrapper.get("type") == "AmpOptimWrapper":
-            cfg.optim_wrapper.type = "CpuAmpOptimWrapper"
-            for option in ("loss_scale", "dtype"):  # of float16, which this one does not use
-                cfg.optim_wrapper.pop(option, None)
-        cfg.env_cfg.dist_cfg.backend = "gloo"
-        cfg.model_wrapper_cfg.device_ids = None  # mmengine names a CUDA device by default
-        if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
     if cfg.get("val_cfg") is None:  # no validation: mmengine wants all three to say so
         cfg.val_dataloader = cfg.val_evaluator = None
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        if cfg.get(name):  # a recipe may train without validation
-            cfg[name].persistent_workers = cfg[name].num_workers > 0  # torch refuses it without
+    for loader in _dataloaders(cfg):
+        loader.persistent_workers = loader.num_workers > 0  # torch refuses it without
+    if torch.cuda.is_available():
+        _fit_to_cuda(cfg)
+    else:
+        _fit_to_cpu(cfg)
     try:
         return (Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
     except (ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise
         raise ConfigError(f"the recipe cannot be built: {error}") from error
+
+
+def _dataloaders(cfg: Config) -> list[Any]:
+    """Those that the recipe has: it may train without validation."""
+    names = ("train_dataloader", "val_dataloader", "test_dataloader")
+    return [cfg[name] for name in names if cfg.get(name)]
+
+
+def _fit_to_cuda(cfg: Config) -> None:
+    """What is fast on a card, where the recipe does not say otherwise.
+
+    Matrix products in TF32, batches copied from pinned memory, and bfloat16 as the type of mixed
+    precision where the card computes in it: it has float32's range.
+    """
+    torch.set_float32_matmul_precision("high")
+    for loader in _dataloaders(cfg):
+        loader.setdefault("pin_memory", True)
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and has_bfloat16:
+        cfg.optim_wrapper.setdefault("dtype", "bfloat16")
+
+
+def _fit_to_cpu(cfg: Config) -> None:
+    """What mmengine takes for granted that every machine has, put right."""
+    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper":
+        cfg.optim_wrapper.type = "CpuAmpOptimWrapper"
+        for option in ("loss_scale", "dtype"):  # of float16, which this one does not use
+            cfg.optim_wrapper.pop(option, None)
+    cfg.env_cfg.dist_cfg.backend = "gloo"
+    cfg.model_wrapper_cfg.device_ids = None  # mmengine names a CUDA device by default
+    if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
 
 
 def train(cfg: Config, recipe: Config) -> None:

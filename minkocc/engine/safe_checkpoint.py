@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import all_reduce_params, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
@@ -116,6 +116,10 @@ class SafeCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        if not self.by_epoch and get_world_size() > 1:
+            # Amid an epoch each process has statistics of its own: what goes on and what resumes
+            # have the mean, as SyncBuffersHook gives them at an epoch's end.
+            all_reduce_params(runner.model.buffers(), op="mean")
         runner.save_checkpoint(
             self.out_dir,
             name,

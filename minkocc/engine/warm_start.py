@@ -17,19 +17,24 @@ from minkocc.structures.files import write_json
 from minkocc.structures.phase import Phase, phase_at, switch_iteration
 
 
-def ramp_at(iteration: int, max_iters: int, alpha: float, ramp: int) -> float:
-    """Weight of the 2D term: rises linearly over ``ramp`` iterations after the switch."""
+def ramp_at(iteration: int, max_iters: int, alpha: float, ramp: int, batch: int = 1) -> float:
+    """Weight of the 2D term: rises linearly over ``ramp`` samples after the switch.
+
+    ``batch`` is how many samples one iteration takes, over all processes.
+    """
     if alpha in (0.0, 1.0) or ramp <= 0:
         return 1.0
-    since = iteration - switch_iteration(max_iters, alpha) + 1
+    since = (iteration - switch_iteration(max_iters, alpha) + 1) * batch
     return min(1.0, max(0.0, since / ramp))
 
 
-def in_clip_window(iteration: int, max_iters: int, alpha: float, window: int) -> bool:
-    """Whether gradients are clipped: within ``window`` iterations of the switch, either side."""
+def in_clip_window(
+    iteration: int, max_iters: int, alpha: float, window: int, batch: int = 1
+) -> bool:
+    """Whether gradients are clipped: within ``window`` samples of the switch, either side."""
     if alpha in (0.0, 1.0):
         return False  # no switch
-    return abs(iteration - switch_iteration(max_iters, alpha)) <= window
+    return abs(iteration - switch_iteration(max_iters, alpha)) * batch <= window
 
 
 @HOOKS.register_module()
@@ -39,8 +44,9 @@ class WarmStartHook(Hook):
     Args:
         alpha: share of iterations in the warm start.
         train_mask: which voxels are counted for Eq. 4.
-        ramp: iterations over which the 2D term rises after the switch.
-        clip_window: iterations around the switch within which gradients are clipped (paper
+        ramp: samples over which the 2D term rises after the switch. Like the next one in samples
+            of all processes, so that 1 and 8 of them mean the same.
+        clip_window: samples around the switch within which gradients are clipped (paper
             Sec. V-B).
         max_norm: gradient norm of the clipping; None never clips.
     """
@@ -51,8 +57,8 @@ class WarmStartHook(Hook):
         self,
         alpha: float,
         train_mask: str | None = "camera",
-        ramp: int = 500,
-        clip_window: int = 1000,
+        ramp: int = 1000,
+        clip_window: int = 2000,
         max_norm: float | None = 10.0,
     ) -> None:
         self.alpha = alpha
@@ -98,8 +104,9 @@ class WarmStartHook(Hook):
         phase = sampler.phase(runner.iter)
         runner.message_hub.update_info("phase", phase.value)
         at = (runner.iter, runner.max_iters, self.alpha)
-        unwrapped(runner.model).set_render_ramp(ramp_at(*at, self.ramp))
-        clip = self.max_norm is not None and in_clip_window(*at, self.clip_window)
+        batch = sampler.batch_size * sampler.world_size
+        unwrapped(runner.model).set_render_ramp(ramp_at(*at, self.ramp, batch))
+        clip = self.max_norm is not None and in_clip_window(*at, self.clip_window, batch)
         runner.optim_wrapper.clip_grad_kwargs = {"max_norm": self.max_norm} if clip else None
         if self._switches(runner.iter, runner.max_iters):
             print_log(

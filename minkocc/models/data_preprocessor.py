@@ -18,14 +18,16 @@ class OccDataPreprocessor(BaseDataPreprocessor):
     Args:
         mean: per RGB channel, of 0..255 values.
         std: per RGB channel.
+        non_blocking: do not wait for the copies of pinned batches.
     """
 
     def __init__(
         self,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
+        non_blocking: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(non_blocking)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 

@@ -30,3 +30,10 @@ class OccDataSample(BaseDataElement):
     * ``rendered_tied``, ``rendered_shader``, ``rendered_target`` uint8 ``(N, h, w)``: rendered 2D
       ids of both paths and the pseudo-labels at the same pixels.
     """
+
+    def pin_memory(self) -> OccDataSample:
+        """The same in memory that a GPU copies from directly; torch's dataloader asks for it."""
+        pinned: OccDataSample = self.new()
+        for name, value in self.items():
+            pinned.set_data({name: value.pin_memory()})
+        return pinned

@@ -42,7 +42,10 @@ def launch(script, *arguments, **environment):
 
 @pytest.fixture(scope="module")
 def two(synthetic_root, tmp_path_factory):
-    """A finished run with synchronised batch norm: (work dir, what it printed)."""
+    """A finished run with synchronised batch norm: (work dir, what it printed).
+
+    Its checkpoints fall amid the epochs, where the processes have batch statistics of their own.
+    """
     work_dir = tmp_path_factory.mktemp("two")
     return work_dir, train_two(synthetic_root, work_dir)
 
@@ -54,6 +57,7 @@ def train_two(root, work_dir, *arguments):
         "custom_imports = dict(imports=['tests.e2e.record_draws'])\n"
         "custom_hooks = [dict(type='RecordDraws'), dict(type='EMAHook', momentum=0.1)]\n"
         "model = dict(sync_bn=True)\n"
+        "default_hooks = dict(checkpoint=dict(by_epoch=False))\n"
         "val_evaluator = dict(protocols=['occ3d', 'rayiou'])\n"
     )
     more = options(root, num_workers=0)
@@ -97,9 +101,9 @@ def test_both_ranks_end_with_equal_weights(two):
 
 def test_a_resumed_run_on_two_ranks_is_the_uninterrupted_one(two, synthetic_root, tmp_path):
     work_dir, _ = two
-    train_two(synthetic_root, tmp_path, "--resume", work_dir / "epoch_1.pth")
+    train_two(synthetic_root, tmp_path, "--resume", work_dir / "iter_5.pth")
     for rank in RANKS:
-        assert draws(tmp_path, rank) == draws(work_dir, rank)[3:]
+        assert draws(tmp_path, rank) == draws(work_dir, rank)[5:]
         name = f"weights_{rank}.json"
         assert json.loads((tmp_path / name).read_text()) == json.loads(
             (work_dir / name).read_text()
@@ -122,7 +126,7 @@ def test_metrics_are_gathered_over_the_frames_of_both_ranks(two, synthetic_root,
     val = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
     assert f"protocol occ3d, {len(val)} frames" in output
     more = ["--work-dir", tmp_path, *options(synthetic_root)]
-    done = tool("test.py", CONFIG, work_dir / "epoch_2.pth", *more)
+    done = tool("test.py", CONFIG, work_dir / "iter_6.pth", *more)
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads((tmp_path / "test.json").read_text())
     (line,) = re.findall(r"Epoch\(val\).*occ3d/miou.*", output)

@@ -7,6 +7,9 @@ train_cfg = dict(
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
+# tools/train.py --auto-scale-lr: lr is that of so many samples an iteration, over all processes.
+auto_scale_lr = dict(enable=False, base_batch_size=2)
+
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr="${lr}"))
 param_scheduler = [
     dict(

@@ -98,3 +98,11 @@ def test_ramp_and_clip_window_are_functions_of_progress():
     assert [ramp_at(i, 100, 0.1, 4) for i in (9, 10, 11, 13, 50)] == [0.0, 0.25, 0.5, 1.0, 1.0]
     assert ramp_at(0, 100, 0.0, 4) == ramp_at(0, 100, 1.0, 4) == 1.0
     assert [in_clip_window(i, 100, 0.1, 2) for i in (7, 8, 12, 13)] == [False, True, True, False]
+
+
+def test_ramp_and_clip_window_count_samples():
+    """Eight processes of four samples cross the switch as one process of one sample does."""
+    alone = [(ramp_at(i, 3200, 0.1, 640), in_clip_window(i, 3200, 0.1, 640)) for i in range(3200)]
+    many = [(ramp_at(i, 100, 0.1, 640, 32), in_clip_window(i, 100, 0.1, 640, 32)) for i in range(100)]
+    assert [ramp for ramp, _ in many] == [ramp for ramp, _ in alone[31::32]]
+    assert [clip for _, clip in many] == [clip for _, clip in alone[::32]]

@@ -1,0 +1,58 @@
+"""What a runner gets on a card and without one, where the recipe leaves it open."""
+
+import pytest
+import torch
+
+from minkocc.config import load_config
+from minkocc.engine import launch
+from tests.unit.test_configs import MINI
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """Settings for a card without one: nothing of it is asked but whether it has bfloat16."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def amp(**options):
+    cfg = load_config(MINI)
+    cfg.optim_wrapper.update(type="AmpOptimWrapper", **options)
+    return cfg
+
+
+def test_a_card_gets_tf32_pinned_memory_and_bfloat16(card):
+    cfg = amp()
+    launch._fit_to_cuda(cfg)
+    assert torch.get_float32_matmul_precision() == "high"
+    assert all(cfg[f"{name}_dataloader"].pin_memory for name in ("train", "val", "test"))
+    assert cfg.optim_wrapper.dtype == "bfloat16"
+
+
+def test_what_the_recipe_says_stays(card):
+    cfg = amp(dtype="float16")
+    cfg.train_dataloader.pin_memory = False
+    launch._fit_to_cuda(cfg)
+    assert cfg.optim_wrapper.dtype == "float16"
+    assert cfg.train_dataloader.pin_memory is False
+
+
+def test_a_card_without_bfloat16_keeps_float16(card, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    cfg = amp()
+    launch._fit_to_cuda(cfg)
+    assert "dtype" not in cfg.optim_wrapper  # mmengine's own is float16
+
+
+def test_without_a_card_nothing_is_pinned_and_amp_is_that_of_the_cpu():
+    cfg = amp(loss_scale="dynamic")
+    cfg.launcher = "none"
+    launch._fit_to_cpu(cfg)
+    assert cfg.optim_wrapper.type == "CpuAmpOptimWrapper"
+    assert "pin_memory" not in cfg.train_dataloader
+
+
+def test_buffers_are_not_sent_before_every_iteration():
+    assert load_config(MINI).model_wrapper_cfg.broadcast_buffers is False
