@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from minkocc.ops.point_sampling import project_points, sample_features
 from minkocc.ops.row_sums import gather_rows, scatter_sum
 from minkocc.registry import MODELS
+
+
+class SampledViews(NamedTuple):
+    """The M pairs of a point and a view that sees it."""
+
+    feats: Tensor
+    """(M, num_levels * C) of the image, where the point falls."""
+    weight: Tensor
+    """(M,) of the view; those of a point sum to 1."""
+    point: Tensor
+    """(M,) row among the points of all samples."""
 
 
 @MODELS.register_module()
@@ -63,24 +77,43 @@ class PointFusion(BaseModule):
         Returns:
             ``(sum P_b, out_channels)``.
         """
-        image_feats = [
-            self.image_features(xyz, [level[b] for level in levels], ego2img[b], image_size)
+        views = self.sample_views(points, levels, ego2img, image_size)
+        linear, *rest = self.mlp
+        own, image = linear.weight.split([point_feats.shape[1], views.feats.shape[1]], dim=1)
+        # The MLP's first layer is linear, so that it may come before the weighted sum over the
+        # views, which is then of its few channels instead of those of all levels.
+        seen = F.linear(views.feats, image)
+        seen = scatter_sum(seen * views.weight.to(seen)[:, None], views.point, len(point_feats))
+        fused = F.linear(point_feats, own) + seen
+        for layer in rest:
+            fused = layer(fused)
+        return fused
+
+    def sample_views(
+        self,
+        points: list[Tensor],
+        levels: list[Tensor],
+        ego2img: Tensor,
+        image_size: tuple[int, int],
+    ) -> SampledViews:
+        """What the views see of the points, and how much each counts; arguments as above."""
+        seen = [
+            project_points(xyz, matrices, image_size) for xyz, matrices in zip(points, ego2img)
+        ]
+        uv = torch.cat([each.uv for each in seen], dim=1)
+        view, point = torch.cat([each.valid for each in seen], dim=1).nonzero(as_tuple=True)
+        first = [
+            torch.full((len(xyz),), b * len(ego2img[b]), device=xyz.device)
             for b, xyz in enumerate(points)
         ]
-        return self.mlp(torch.cat([point_feats, torch.cat(image_feats).to(point_feats)], dim=1))
-
-    def image_features(
-        self, points: Tensor, levels: list[Tensor], ego2img: Tensor, image_size: tuple[int, int]
-    ) -> Tensor:
-        """Image feature of each point of one sample, ``(P, num_levels * C)``."""
-        uv, _, valid = project_points(points, ego2img, image_size)
-        view, point = valid.nonzero(as_tuple=True)
-        pair_uv = uv[view, point]
-        sampled = torch.cat(
-            [sample_features(level, view, pair_uv, image_size) for level in levels], dim=1
+        number = view + torch.cat(first).index_select(0, point)
+        at = uv[view, point]
+        feats = torch.cat(
+            [sample_features(level.flatten(0, 1), number, at, image_size) for level in levels],
+            dim=1,
         )
-        weight = _softmax_by_point(self.view_logit(sampled).squeeze(1), point, len(points))
-        return scatter_sum(sampled * weight.to(sampled.dtype)[:, None], point, len(points))
+        logits = self.view_logit(feats).squeeze(1)
+        return SampledViews(feats, _softmax_by_point(logits, point, uv.shape[1]), point)
 
 
 def _softmax_by_point(logits: Tensor, point: Tensor, num_points: int) -> Tensor:

@@ -44,12 +44,16 @@ def project_points(points: Tensor, ego2img: Tensor, image_size: tuple[int, int])
     with torch.autocast(points.device.type, enabled=False):
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         matrix = ego2img.to(points.dtype)
-        in_image = points @ matrix[:, :3, :3].transpose(1, 2) + matrix[:, None, :3, 3]  # [N, P, 3]
-        depth = in_image[..., 2]
-        uv = in_image[..., :2] / depth.clamp_min(MIN_DEPTH)[..., None]
+        # One product for all views: [3, P] coordinates are contiguous for what follows.
+        in_image = torch.addmm(
+            matrix[:, :3, 3].reshape(-1, 1), matrix[:, :3, :3].reshape(-1, 3), points.t()
+        ).view(len(matrix), 3, len(points))
+        depth = in_image[:, 2]
+        uv = in_image[:, :2] / depth.clamp_min(MIN_DEPTH)[:, None]
+    u, v = uv.unbind(1)
     h, w = image_size
-    inside = (uv >= 0).all(-1) & (uv[..., 0] < w) & (uv[..., 1] < h)
-    return Projection(uv, depth, inside & (depth > MIN_DEPTH))
+    inside = (u >= 0) & (u < w) & (v >= 0) & (v < h)
+    return Projection(uv.transpose(1, 2), depth, inside & (depth > MIN_DEPTH))
 
 
 def sample_features(

@@ -46,15 +46,23 @@ def read(levels, view, u, v):
     return torch.cat([fine, levels[1][view, :, v // 4, u // 4]])
 
 
+def image_features(fusion, points, levels, ego2img, size):
+    """Weighted sum over the views of every point of one sample, ``(P, num_levels * C)``."""
+    feats, weight, point = fusion.sample_views(
+        [points], [level[None] for level in levels], ego2img[None], size
+    )
+    return feats.new_zeros(len(points), feats.shape[1]).index_add(0, point, feats * weight[:, None])
+
+
 def test_one_view_gives_exactly_its_feature(fusion, levels):
     points = torch.tensor([FIRST, SECOND])
-    got = fusion.image_features(points, levels, EGO2IMG, SIZE)
+    got = image_features(fusion, points, levels, EGO2IMG, SIZE)
     expected = torch.stack([read(levels, 0, 14, 2), read(levels, 1, 2, 6)])
     torch.testing.assert_close(got, expected)
 
 
 def test_no_view_gives_zero(fusion, levels):
-    got = fusion.image_features(torch.tensor([NONE, BOTH]), levels, EGO2IMG, SIZE)
+    got = image_features(fusion, torch.tensor([NONE, BOTH]), levels, EGO2IMG, SIZE)
     assert (got[0] == 0).all()
     assert (got[1] != 0).all()
 
@@ -62,7 +70,7 @@ def test_no_view_gives_zero(fusion, levels):
 def test_behind_the_camera_is_never_sampled(fusion, levels):
     for level in levels:
         level.requires_grad_()
-    got = fusion.image_features(torch.tensor([BEHIND]), levels, EGO2IMG, SIZE)
+    got = image_features(fusion, torch.tensor([BEHIND]), levels, EGO2IMG, SIZE)
     assert (got == 0).all()
     got.sum().backward()
     assert all(level.grad is None or not level.grad.any() for level in levels)
@@ -81,7 +89,7 @@ def test_two_views_are_mixed_by_the_softmax_of_their_logits(fusion, levels):
     pair = torch.stack([at(0, 6, 10), at(1, 11, 10)])
     weight = fusion.view_logit(pair).squeeze(1).softmax(0)
     expected = weight[0] * pair[0] + weight[1] * pair[1]
-    got = fusion.image_features(torch.tensor([BOTH]), levels, EGO2IMG, SIZE)[0]
+    got = image_features(fusion, torch.tensor([BOTH]), levels, EGO2IMG, SIZE)[0]
     torch.testing.assert_close(got, expected)
     assert 0.01 < weight[0] < 0.99
 
@@ -89,7 +97,7 @@ def test_two_views_are_mixed_by_the_softmax_of_their_logits(fusion, levels):
 def test_large_logits_do_not_overflow(fusion, levels):
     with torch.no_grad():
         fusion.view_logit[2].weight.mul_(1e4)
-    got = fusion.image_features(torch.tensor([BOTH]), levels, EGO2IMG, SIZE)
+    got = image_features(fusion, torch.tensor([BOTH]), levels, EGO2IMG, SIZE)
     assert got.isfinite().all()
     assert (got != 0).all()
 
@@ -98,7 +106,7 @@ def test_gradient_reaches_the_sampled_cells_only(fusion, levels):
     for level in levels:
         level.requires_grad_()
     points = torch.tensor([FIRST, BEHIND, NONE])
-    fusion.image_features(points, levels, EGO2IMG, SIZE).sum().backward()
+    image_features(fusion, points, levels, EGO2IMG, SIZE).sum().backward()
     fine, coarse = (torch.zeros_like(level) for level in levels)
     fine[0, :, 1:3, 13:15] = 0.25
     coarse[0, :, 0, 3] = 1.0
@@ -122,3 +130,25 @@ def test_samples_of_a_batch_use_their_own_maps_cameras_and_points(fusion, levels
     second = fusion(clouds[1:], feats[3:], [v[None] for v in other], moved[None], SIZE)
     assert batched.shape == (5, OUT)
     torch.testing.assert_close(batched, torch.cat([first, second]))
+
+
+def test_is_an_mlp_on_the_point_and_the_weighted_image_feature():
+    """The first layer comes before the sum over the views; values and gradients are the same."""
+    torch.manual_seed(3)
+    fusion = PointFusion(POINT, IMAGE, num_levels=2, out_channels=OUT).double()
+    levels = [
+        torch.randn(2, IMAGE, size, size, dtype=torch.double, requires_grad=True) for size in (16, 4)
+    ]
+    points = torch.tensor([BOTH, FIRST, SECOND, NONE, BEHIND]).double()
+    feats = torch.randn(5, POINT, dtype=torch.double, requires_grad=True)
+    cameras = EGO2IMG.double()
+    images = image_features(fusion, points, levels, cameras, SIZE)
+    expected = fusion.mlp(torch.cat([feats, images], 1))
+    got = fusion([points], feats, [level[None] for level in levels], cameras[None], SIZE)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+    inputs = [feats, *levels, *fusion.parameters()]
+    towards = torch.randn_like(got)
+    for mine, reference in zip(
+        torch.autograd.grad(got, inputs, towards), torch.autograd.grad(expected, inputs, towards)
+    ):
+        torch.testing.assert_close(mine, reference, rtol=0, atol=1e-12)

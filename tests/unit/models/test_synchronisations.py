@@ -36,7 +36,7 @@ PREDICTION = {
     "ops.voxelize._ranked": (1, "number of voxels"),
     "models.voxel_encoder.forward": (1, "number of points in range"),
     "models.voxel_encoder._sizes": (1, "points of each sample, and a sample without any is named"),
-    "models.point_fusion.image_features": (1, "number of (view, point) pairs"),
+    "models.point_fusion.sample_views": (1, "number of (view, point) pairs"),
     "ops.sparse.interface.checked_span": (1, "voxels outside the grid are refused"),
     "ops.sparse.voxel_set.unique": (13, "number of voxels: stem's check, 4 down, 4 up, 4 unions"),
     "ops.sparse.voxel_set._rows_by_remainder": (4, "rows of each remainder, of 4 levels"),
