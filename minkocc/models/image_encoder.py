@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -60,5 +61,7 @@ class ImageEncoder(BaseModule):
             One ``(B, N, C, H_l, W_l)`` map a pyramid level.
         """
         batch, views = imgs.shape[:2]
-        levels = self.neck(self.backbone(imgs.flatten(0, 1)))
+        # Channels last is what convolutions are fastest on, and where points read their features.
+        pixels = imgs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        levels = self.neck(self.backbone(pixels))
         return [level.unflatten(0, (batch, views)) for level in levels]

@@ -97,9 +97,7 @@ class PointFusion(BaseModule):
         image_size: tuple[int, int],
     ) -> SampledViews:
         """What the views see of the points, and how much each counts; arguments as above."""
-        seen = [
-            project_points(xyz, matrices, image_size) for xyz, matrices in zip(points, ego2img)
-        ]
+        seen = [project_points(xyz, matrices, image_size) for xyz, matrices in zip(points, ego2img)]
         uv = torch.cat([each.uv for each in seen], dim=1)
         view, point = torch.cat([each.valid for each in seen], dim=1).nonzero(as_tuple=True)
         first = [

@@ -165,8 +165,7 @@ def _render(
     blended = weighted_gather(padded, torch.where(valid, hits, count), weights)
     image = features.new_zeros(views * h * w, features.shape[1]).index_copy(0, rows, blended)
     coverage = features.new_zeros(views * h * w).index_copy(0, rows, weights.sum(1))
-    channels = features.shape[1]
-    image = image.view(views, h * w, channels).transpose(1, 2).reshape(views, channels, h, w)
+    image = image.view(views, h, w, features.shape[1]).permute(0, 3, 1, 2)  # channels last
     return RenderOutput(image, coverage.view(views, h, w))
 
 

@@ -102,7 +102,8 @@ def test_ramp_and_clip_window_are_functions_of_progress():
 
 def test_ramp_and_clip_window_count_samples():
     """Eight processes of four samples cross the switch as one process of one sample does."""
-    alone = [(ramp_at(i, 3200, 0.1, 640), in_clip_window(i, 3200, 0.1, 640)) for i in range(3200)]
-    many = [(ramp_at(i, 100, 0.1, 640, 32), in_clip_window(i, 100, 0.1, 640, 32)) for i in range(100)]
+    at = (0.1, 640)
+    alone = [(ramp_at(i, 3200, *at), in_clip_window(i, 3200, *at)) for i in range(3200)]
+    many = [(ramp_at(i, 100, *at, 32), in_clip_window(i, 100, *at, 32)) for i in range(100)]
     assert [ramp for ramp, _ in many] == [ramp for ramp, _ in alone[31::32]]
     assert [clip for _, clip in many] == [clip for _, clip in alone[::32]]

@@ -137,7 +137,8 @@ def test_is_an_mlp_on_the_point_and_the_weighted_image_feature():
     torch.manual_seed(3)
     fusion = PointFusion(POINT, IMAGE, num_levels=2, out_channels=OUT).double()
     levels = [
-        torch.randn(2, IMAGE, size, size, dtype=torch.double, requires_grad=True) for size in (16, 4)
+        torch.randn(2, IMAGE, size, size, dtype=torch.double, requires_grad=True)
+        for size in (16, 4)
     ]
     points = torch.tensor([BOTH, FIRST, SECOND, NONE, BEHIND]).double()
     feats = torch.randn(5, POINT, dtype=torch.double, requires_grad=True)
