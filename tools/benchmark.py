@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from minkocc.cli import add_debug, run_tool
 from minkocc.config import load_config
@@ -29,16 +32,26 @@ def main() -> None:
         "--against", metavar="REV", help="measure another commit too, in turn with this tree"
     )
     parser.add_argument("--rounds", type=int, help="of --against (default: 3)")
+    parser.add_argument(
+        "--weights", metavar="CKPT", help="begin with these trained weights; one CONFIG"
+    )
+    parser.add_argument(
+        "--against-weights", metavar="CKPT", help="those of the other commit's network"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
+    parser.add_argument("--backend", choices=["torch", "minkowski"], help="sparse convolution")
+    parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_intermixed_args()
     if options.against and options.stages:
         parser.error("--stages with --against: the other commit may not know stages; run it alone")
+    _check_device(parser, options)
     if options.rounds is not None and (options.rounds < 1 or not options.against):
         parser.error(f"--rounds {options.rounds}: expected 1 or more, with --against")
     options.rounds = options.rounds or 3
-    changes = {**(options.cfg_options or {}), "max_epochs": options.epochs}
+    changes = _changes(options)
     for config in options.configs:
         load_config(config, changes)  # a mistake in the last one should not cost the others' time
     if options.against:
@@ -53,7 +66,7 @@ def main() -> None:
     }
     for config in options.configs:
         recipes[Path(config).stem] = _in_own_process(
-            config, changes, options.frames, options.stages
+            config, changes, options.frames, options.stages, options.device
         )
         write_json(options.out, report)  # what is measured is kept
     print(_table(recipes))
@@ -63,18 +76,52 @@ def main() -> None:
     print(f"figures: {options.out}")
 
 
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options change in the recipes."""
+    changes = {**(options.cfg_options or {}), "max_epochs": options.epochs}
+    if options.weights:
+        changes["load_from"] = options.weights
+    if options.backend:
+        changes["model.genunet.backend"] = options.backend
+    if options.amp:
+        changes["optim_wrapper.type"] = "AmpOptimWrapper"
+    return changes
+
+
+def _check_device(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what cannot be measured here, or not of both commits."""
+    if (options.weights or options.against_weights) and len(options.configs) > 1:
+        parser.error("--weights are of one network: name one CONFIG")
+    if bool(options.against_weights) != bool(options.against and options.weights):
+        parser.error(
+            "--against-weights goes with --against and --weights: both or neither begin "
+            "with trained weights"
+        )
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no CUDA device here")
+    if options.against and (options.device or options.backend or options.amp):
+        parser.error(
+            "--device, --backend and --amp with --against: the other commit may not know "
+            "them; use --cfg-options"
+        )
+
+
 def _compare(options: argparse.Namespace) -> None:
     """Both commits, round by round, and how many times this tree is faster."""
     arguments = ["--epochs", str(options.epochs)]
     if options.frames is not None:
         arguments += ["--frames", str(options.frames)]
-    if options.cfg_options:
-        arguments += ["--cfg-options", *options.cfg_pairs]
+    weights = {"against": options.against_weights, "now": options.weights}
+    pairs = {
+        name: [*getattr(options, "cfg_pairs", []), *([f"load_from={path}"] if path else [])]
+        for name, path in weights.items()
+    }
     about = {**provenance(), "rounds": options.rounds}
     report = measure_in_turn(
         options.against,
         options.configs,
         arguments,
+        pairs,
         options.rounds,
         keep=lambda reports: write_json(options.out, {**about, **reports}),
     )
@@ -87,17 +134,19 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _in_own_process(
-    config: str, changes: dict[str, Any], frames: int | None, stages: bool
+    config: str, changes: dict[str, Any], frames: int | None, stages: bool, device: str | None
 ) -> dict[str, Any]:
     """What one recipe leaves in memory must not be counted for the next."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as pool:
-        return pool.submit(_measure, config, changes, frames, stages).result()
+        return pool.submit(_measure, config, changes, frames, stages, device).result()
 
 
 def _measure(
-    config: str, changes: dict[str, Any], frames: int | None, stages: bool
+    config: str, changes: dict[str, Any], frames: int | None, stages: bool, device: str | None
 ) -> dict[str, Any]:
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # mmengine takes a card where it sees one
     cfg = load_config(config, changes)
     cfg.launcher = "none"
     return measure_training(cfg, frames, stages)
@@ -105,15 +154,25 @@ def _measure(
 
 def _table(recipes: dict[str, Any]) -> str:
     width = max(len(name) for name in recipes)
-    rows = [f"{'recipe':<{width}}  seconds an iteration        s/frame  peak GiB"]
+    rows = [f"{'recipe':<{width}}  seconds an iteration        s/frame  ms latency     peak GiB"]
     for name, cost in recipes.items():
         seconds = ", ".join(
             f"{phase} {s:.2f}" for phase, s in cost["seconds_per_iteration"].items()
         )
         frame = cost["seconds_per_frame"]
         text = "-" if frame is None else f"{frame:.2f}"
-        rows.append(f"{name:<{width}}  {seconds:<26}  {text:>7}  {cost['peak_memory_gib']:>8.2f}")
+        rows.append(
+            f"{name:<{width}}  {seconds:<26}  {text:>7}  {_latency(cost):<13}  {cost['peak_memory_gib']:>7.2f}"
+        )
     return "\n".join(rows)
+
+
+def _latency(cost: dict[str, Any]) -> str:
+    """Median and quartiles in milliseconds."""
+    if not cost["latency"]:
+        return "-"
+    middle, (first, third) = cost["latency"]["median"], cost["latency"]["quartiles"]
+    return f"{1000 * middle:.0f} ({1000 * first:.0f}-{1000 * third:.0f})"
 
 
 def _stage_table(name: str, cost: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ def measure_in_turn(
     against: str,
     configs: Sequence[str],
     arguments: Sequence[str],
+    pairs: Mapping[str, Sequence[str]],
     rounds: int,
     keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def measure_in_turn(
         against: the other commit.
         configs: recipes of the repository, which both trees have.
         arguments: of ``tools/benchmark.py``, for both.
+        pairs: ``KEY=VALUE`` of the recipes ``against`` and ``now``.
         rounds: how often each is measured; what else runs on the machine then hits both.
         keep: called with what is measured so far, after every measurement.
 
@@ -51,14 +53,14 @@ def measure_in_turn(
     reports: dict[str, Any] = {"against": [], "now": []}
     with _worktree(against) as other:
         trees = [("against", other), ("now", ROOT)]
-        for _, tree in trees:
-            _measure(tree, inside, arguments)
+        for name, tree in trees:
+            _measure(tree, inside, arguments, pairs[name])
         for number in range(rounds):
             for name, tree in trees[:: -1 if number % 2 else 1]:
-                reports[name].append(_measure(tree, inside, arguments))
+                reports[name].append(_measure(tree, inside, arguments, pairs[name]))
                 keep(reports)
-    pairs = list(zip(reports["against"], reports["now"]))
-    ratios = {config.stem: _ratios(pairs, config.stem) for config in inside}
+    both = list(zip(reports["against"], reports["now"]))
+    ratios = {config.stem: _ratios(both, config.stem) for config in inside}
     memory = {name: found.pop("memory") for name, found in ratios.items()}
     return {**reports, "ratios": ratios, "memory_ratio": memory}
 
@@ -92,12 +94,15 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
-def _measure(tree: Path, configs: Sequence[Path], arguments: Sequence[str]) -> dict[str, Any]:
+def _measure(
+    tree: Path, configs: Sequence[Path], arguments: Sequence[str], pairs: Sequence[str]
+) -> dict[str, Any]:
     """The report of one tree's own tool."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cost.json"
         command = [sys.executable, str(tree / "tools" / "benchmark.py")]
         command += [*(str(tree / config) for config in configs), "--out", str(out), *arguments]
+        command += ["--cfg-options", *pairs] if pairs else []
         # Another tree's package must not come from the environment.
         environment = {**os.environ, "PYTHONPATH": str(tree)}
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:

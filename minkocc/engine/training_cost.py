@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
-from minkocc.engine.launch import build_runner
+from minkocc.engine.launch import build_runner, unwrapped
 from minkocc.engine.stage_times import StageTimes, clock
 from minkocc.info_file import read_infos
 
 _WARM_UP = 2
 """Laps at the start of a phase that are not counted: caches fill and kernels are compiled."""
+
+_LATENCY_FRAMES = 12
+"""Frames that are predicted for the latency, after ``_WARM_UP`` more."""
 
 
 class _Stopwatch(Hook):
@@ -102,8 +107,9 @@ def measure_training(
     Returns:
         Medians ``seconds_per_iteration`` of each phase and ``seconds_per_frame`` in validation;
         ``peak_memory_gib`` of this process and its data workers together, pages that they share
-        counted once; on CUDA ``peak_device_memory_gib``; ``iterations`` and validation
-        ``metrics``; with ``stages`` their ``seconds_per_stage``.
+        counted once; ``latency``, what ``predicted_latency`` gives; on CUDA
+        ``peak_device_memory_gib`` of training and ``latency_device_memory_gib``; ``iterations`` and
+        validation ``metrics``; with ``stages`` their ``seconds_per_stage``.
     """
     loaders = [cfg[name] for name in ("train_dataloader", "val_dataloader") if cfg.get(name)]
     if frames is not None:
@@ -118,19 +124,53 @@ def measure_training(
             runner.register_hook(by_stage)
         runner.train()
         iterations = runner.max_iters
+    device: dict[str, float] = {}
+    _note_device_memory(device, "peak_device_memory_gib")
+    latency = predicted_latency(runner)
+    _note_device_memory(device, "latency_device_memory_gib")
     tested = watch.laps.pop("frame", [])
     cost = {
         "iterations": iterations,
         "seconds_per_iteration": {name: _median(laps) for name, laps in watch.laps.items()},
         "seconds_per_frame": _median(tested) if tested else None,
+        "latency": latency,
         "peak_memory_gib": round(memory.peak / 2**20, 2),
+        **device,
         "metrics": {name: round(value, 2) for name, value in watch.metrics.items()},
     }
     if stages:
         cost["seconds_per_stage"] = by_stage.medians(_WARM_UP)
-    if torch.cuda.is_available():
-        cost["peak_device_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     return cost
+
+
+def _note_device_memory(figures: dict[str, float], name: str) -> None:
+    """The peak since the last note, where there is a CUDA device."""
+    if torch.cuda.is_available():
+        figures[name] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        torch.cuda.reset_peak_memory_stats()
+
+
+@torch.no_grad()
+def predicted_latency(runner: Runner) -> dict[str, Any] | None:
+    """Seconds from a loaded frame to its prediction, one frame at a time, the device waited for.
+
+    Under the training's mixed precision, if it has any.
+
+    Returns:
+        ``median`` and ``quartiles`` (first and third) of single frames; None without validation.
+    """
+    if runner.val_loop is None:
+        return None
+    dataset, model = runner.val_loop.dataloader.dataset, unwrapped(runner.model).eval()
+    laps = []
+    for number in range(_WARM_UP + _LATENCY_FRAMES):
+        batch = pseudo_collate([dataset[number % len(dataset)]])
+        start = clock()
+        with runner.optim_wrapper.optim_context(model):
+            model.test_step(batch)
+        laps.append(clock() - start)
+    first, middle, third = np.percentile(laps[_WARM_UP:], (25, 50, 75)).round(4).tolist()
+    return {"median": middle, "quartiles": [first, third]}
 
 
 def _thin_out(dataset: ConfigDict, frames: int) -> None:

@@ -3,6 +3,11 @@
 import json
 import subprocess
 
+import torch
+from mmengine.registry import init_default_scope
+
+from minkocc.config import load_config
+from minkocc.registry import MODELS
 from tests.e2e.job import CONFIG, FRAMES, ROOT, expect_error, options, tool
 
 FINER = [CONFIG.with_name(f"minkocc_semi_a10_{name}_mini.py") for name in ("vox02", "vox01")]
@@ -23,6 +28,8 @@ def test_finer_voxels_train_and_validate_in_bounded_memory(synthetic_root, tmp_p
         assert set(cost["seconds_per_iteration"]) == {"warm", "weak"}
         assert all(seconds > 0 for seconds in cost["seconds_per_iteration"].values())
         assert cost["seconds_per_frame"] > 0
+        first, third = cost["latency"]["quartiles"]
+        assert 0 < first <= cost["latency"]["median"] <= third
         # torch alone takes more than a fifth of a GiB.
         assert 0.2 < cost["peak_memory_gib"] < 8
         # Measured at 0.4 m, whatever the model's voxels.
@@ -71,10 +78,24 @@ def test_every_stage_of_every_phase_is_timed(synthetic_root, tmp_path):
         assert all(f"{1000 * seconds:.1f}" in done.stdout for seconds in stages.values())
 
 
+def test_backend_and_precision_are_chosen(synthetic_root, tmp_path):
+    out = tmp_path / "cost.json"
+    knobs = [k for k in options(synthetic_root) if not k.startswith("max_epochs")]
+    choice = ("--backend", "torch", "--amp", "--device", "cpu", "--frames", 2)
+    done = tool("benchmark.py", CONFIG, *choice, "--out", out, *knobs)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "CpuAmpOptimWrapper" in done.stderr + done.stdout
+    assert "backend='torch'" in (done.stderr + done.stdout).replace('"', "'")
+
+
 def test_another_commit_is_measured_in_turn(synthetic_root, tmp_path):
     out = tmp_path / "against.json"
     knobs = [k for k in options(synthetic_root) if not k.startswith("max_epochs")]
     few = ("--rounds", 1, "--frames", 2)
+    weights = tmp_path / "weights.pth"
+    init_default_scope("minkocc")
+    torch.save({"state_dict": MODELS.build(load_config(CONFIG).model).state_dict()}, weights)
+    few += ("--weights", weights, "--against-weights", weights)
     done = tool("benchmark.py", CONFIG, "--against", "HEAD", *few, "--out", out, *knobs)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(out.read_text())
@@ -88,6 +109,8 @@ def test_another_commit_is_measured_in_turn(synthetic_root, tmp_path):
     assert f"frame {ratios['frame']:.2f}" in done.stdout
     assert "minkocc-against-" in before["command"]
     assert "minkocc-against-" not in now["command"]
+    for side in (before, now):
+        assert side["command"].endswith(f"load_from={weights}")
     trees = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, cwd=ROOT)
     assert "minkocc-against-" not in trees.stdout
 
@@ -101,6 +124,11 @@ def test_what_cannot_be_compared_is_said(tmp_path):
         ("--rounds", 2),
         ("--against", "HEAD", "--rounds", 0),
         ("--stages", "--against", 1),
+        ("--weights", "x.pth", "--against", "HEAD"),
+        ("--against-weights", "x.pth"),
+        ("--amp", "--against", "HEAD"),
+        ("--weights", "x.pth", CONFIG),
+        *([] if torch.cuda.is_available() else [("--device", "cuda")]),
     ):
         done = tool("benchmark.py", CONFIG, *out, *wrong)
         assert done.returncode == 2, done.stderr
