@@ -161,9 +161,8 @@ def _table(recipes: dict[str, Any]) -> str:
         )
         frame = cost["seconds_per_frame"]
         text = "-" if frame is None else f"{frame:.2f}"
-        rows.append(
-            f"{name:<{width}}  {seconds:<26}  {text:>7}  {_latency(cost):<13}  {cost['peak_memory_gib']:>7.2f}"
-        )
+        figures = f"{text:>7}  {_latency(cost):<13}  {cost['peak_memory_gib']:>7.2f}"
+        rows.append(f"{name:<{width}}  {seconds:<26}  {figures}")
     return "\n".join(rows)
 
 

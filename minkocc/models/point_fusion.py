@@ -78,12 +78,14 @@ class PointFusion(BaseModule):
             ``(sum P_b, out_channels)``.
         """
         views = self.sample_views(points, levels, ego2img, image_size)
-        own, image = self.mlp[0].weight.split([point_feats.shape[1], views.feats.shape[1]], dim=1)
+        linear, norm, relu = self.mlp
+        assert isinstance(linear, nn.Linear)
+        own, image = linear.weight.split([point_feats.shape[1], views.feats.shape[1]], dim=1)
         # The MLP's first layer is linear, so that it may come before the weighted sum over the
         # views, which is then of its few channels instead of those of all levels.
         seen = F.linear(views.feats, image)
         seen = scatter_sum(seen * views.weight.to(seen)[:, None], views.point, len(point_feats))
-        return self.mlp[1:](F.linear(point_feats, own) + seen)
+        return relu(norm(F.linear(point_feats, own) + seen))
 
     def sample_views(
         self,
