@@ -384,3 +384,9 @@ def test_pretrained_weights_that_are_not_there_name_the_knob(tmp_path):
     model = MODELS.build(cfg.model)
     with pytest.raises(UserError, match=r"image_pretrained = .*none\.pth"):
         model.init_weights()
+
+
+@pytest.mark.parametrize("path", [HEADLINE, MINI], ids=lambda path: path.stem)
+def test_the_learning_rate_is_that_of_the_batch_it_is_scaled_from(path):
+    cfg = load_config(path)
+    assert cfg.auto_scale_lr == {"enable": False, "base_batch_size": cfg.batch_size}

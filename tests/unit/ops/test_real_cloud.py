@@ -1,0 +1,76 @@
+"""Voxels and sparse operations of a real cloud of ten sweeps, beside what they replaced."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from minkocc.ops.sparse import get_backend, voxel_set
+from minkocc.ops.voxelize import dynamic_voxelize
+from minkocc.structures.voxel_grid import VoxelGrid
+from tests.unit.ops import search_reference as former
+
+CLOUD = Path(__file__).parents[4] / "shared/data/nuscenes_10_sweeps/points_f16_xyzit.bin"
+RANGE = (-40.0, -40.0, -1.0, 40.0, 40.0, 5.4)
+LIDAR_HEIGHT = 1.84
+BACKENDS = ["torch", "torch, searching"] + ["minkowski"] * bool(find_spec("MinkowskiEngine"))
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(not CLOUD.is_file(), reason="the real cloud is not on this machine"),
+]
+
+
+@pytest.fixture(scope="module", params=[0.4, 0.2, 0.1])
+def voxels(request):
+    """(grid, points, voxelization)"""
+    points = torch.from_numpy(np.fromfile(CLOUD, np.float16).reshape(-1, 5).astype(np.float32))
+    points[:, 2] += LIDAR_HEIGHT
+    grid = VoxelGrid(RANGE, request.param)
+    return grid, points, dynamic_voxelize(points, torch.zeros(len(points)).long(), grid, 1)
+
+
+def test_voxels_are_those_of_sorting(voxels):
+    grid, points, found = voxels
+    coords, point2voxel = former.voxelize(points, grid)
+    assert torch.equal(found.coords[:, 1:].long(), coords)
+    assert torch.equal(found.point2voxel, point2voxel)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_sparse_operations_are_those_of_searching(voxels, name):
+    """Down, up with a skip, and pruned: the ways of the network, values and gradients."""
+    grid, _, found = voxels
+    backend = get_backend(name.partition(",")[0])
+    torch.manual_seed(0)
+    feats = torch.randn(len(found.coords), 2, requires_grad=True)
+    stem, down = backend.Conv3d(2, 3, 3), backend.Conv3d(3, 3, 2, stride=2)
+    up = backend.GenerativeConvTranspose3d(3, 3, 3)
+    with patch.object(voxel_set, "TABLE_LIMIT", 0 if "," in name else voxel_set.TABLE_LIMIT):
+        x = stem(backend.tensor(feats, found.coords, bounds=grid.shape))
+        out = backend.add(up(down(x)), x)
+        kept = backend.prune(out, out.coords.sum(1) % 3 == 0)
+        inputs = [feats, stem.kernel, down.kernel, up.kernel]
+        weights = pattern(kept.coords, kept.feats.shape[1])
+        got = torch.autograd.grad((kept.feats * weights).sum(), inputs)
+    coords = found.coords.long()
+    _, want = former.convolve(feats, coords, stem.kernel, 3, 1, 1)
+    low, want_low = former.convolve(want, coords, down.kernel, 2, 1, 2)
+    fine, want_fine = former.generate(want_low, low, up.kernel, 3, 2, grid.shape)
+    union, want_sum = former.add(want_fine, fine, want, coords)
+    rows = (union.sum(1) % 3 == 0).nonzero().squeeze(1)
+    order, expected_order = (former.keys_of(c).argsort() for c in (kept.coords, union[rows]))
+    assert torch.equal(kept.coords[order].long(), union[rows][expected_order])
+    expected = want_sum[rows]
+    torch.testing.assert_close(kept.feats[order], expected[expected_order], rtol=0, atol=1e-5)
+    weights = pattern(union[rows], expected.shape[1])
+    for mine, reference in zip(got, torch.autograd.grad((expected * weights).sum(), inputs)):
+        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4 * reference.abs().max())
+
+
+def pattern(coords, channels):
+    """Output weights that depend on the place alone, not on the order of the rows."""
+    phase = former.keys_of(coords)[:, None] % 9973 + torch.arange(channels)
+    return torch.sin(phase.float())
