@@ -7,7 +7,7 @@ image_pretrained = None
 image_size = [192, 352]
 sweeps = 4
 batch_size = 1
-max_epochs = 7
+max_epochs = 10
 num_workers = 1
 lr = 2e-3
 auto_scale_lr = dict(base_batch_size=1)
