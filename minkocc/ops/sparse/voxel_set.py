@@ -26,6 +26,9 @@ _MARGIN = 3
 
 _KEY_LIMIT = 1 << 62
 
+_RUN = 1 << 16
+"""Voxels whose neighbours are looked up at a time."""
+
 Triple = tuple[int, int, int]
 
 
@@ -286,7 +289,7 @@ class KernelMap:
             coarse, fine = self.coarse, self.fine
             offsets = _offsets_on(self.kernel_size, coarse.keys.device)
             keys = coarse.keys if coarse is fine else fine.box.to_keys(coarse.coords)
-            inputs = fine.find(keys[:, None] + fine.box.step(offsets))
+            inputs = _rows_around(fine.finder(), keys, fine.box.step(offsets))
             self._to_coarse = [
                 Gather(torch.arange(len(offsets), device=offsets.device), inputs, None)
             ]
@@ -311,9 +314,21 @@ class KernelMap:
         for (offsets, step), rows in zip(steps, _rows_by_remainder(fine, self.factor)):
             if len(offsets):
                 keys = parents if rows is None else parents[rows]
-                inputs = find(keys[:, None] + coarse.box.step(step))
+                inputs = _rows_around(find, keys, coarse.box.step(step))
                 gathers.append(Gather(offsets, inputs, rows))
         return gathers
+
+
+def _rows_around(find: Callable[[Tensor], Tensor], keys: Tensor, steps: Tensor) -> Tensor:
+    """Rows, int32 ``(V, M)``, of the voxels that lie ``(M,)`` steps from ``(V,)`` keys.
+
+    In runs, because the keys of the neighbours take twice the memory of their rows.
+    """
+    rows = keys.new_empty((len(keys), len(steps)), dtype=torch.int32)
+    for start in range(0, len(keys), _RUN):
+        run = slice(start, start + _RUN)
+        rows[run] = find(keys[run, None] + steps)
+    return rows
 
 
 @lru_cache
