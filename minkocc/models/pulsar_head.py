@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
+from minkocc.ops.exact_products import exact_products
 from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
@@ -108,7 +109,7 @@ class PulsarHead(BaseModule):
     def spheres(self, feats: Tensor) -> tuple[Tensor, Tensor]:
         """Radii in metres and opacities in (0, 1), each ``(V,)``, of features ``(V, C)``."""
         # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
-        with torch.autocast(feats.device.type, enabled=False):
+        with exact_products(feats.device.type):
             raw = self.sphere(feats.float())
         radius = self.voxel_size * (0.5 + 0.4 * raw[:, 0].sigmoid())
         return radius, (4.0 + raw[:, 1]).sigmoid()
@@ -132,10 +133,12 @@ class PulsarHead(BaseModule):
     ) -> tuple[list[Tensor], Tensor]:
         """Eq. 2: values of spheres rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
         back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse.to(centres)
+        with exact_products(centres.device.type):
+            unturned = centres @ back[:3, :3].T + back[:3, 3]
         lattice = self.lattice(sample)
         radius, opacity = self.spheres(feats)
         out = render_spheres(
-            centres @ back[:3, :3].T + back[:3, 3],
+            unturned,
             radius,
             opacity,
             torch.cat(values, dim=1),

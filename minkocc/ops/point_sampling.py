@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minkocc.ops.exact_products import exact_products
 from minkocc.ops.row_sums import weighted_gather
 
 MIN_DEPTH = 0.1
@@ -40,8 +41,7 @@ def project_points(points: Tensor, ego2img: Tensor, image_size: tuple[int, int])
             f"points {tuple(points.shape)} and ego2img {tuple(ego2img.shape)}: expected (P, 3) "
             "and (N, 4, 4)"
         )
-    # Pixels are differences of large products, so half precision is not enough.
-    with torch.autocast(points.device.type, enabled=False):
+    with exact_products(points.device.type):
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         matrix = ego2img.to(points.dtype)
         # One product for all views: [3, P] coordinates are contiguous for what follows.

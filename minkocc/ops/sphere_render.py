@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minkocc.ops.exact_products import exact_products
 from minkocc.ops.row_sums import gather_rows, weighted_gather
 from minkocc.ops.sphere_hits import FINDERS, find_hits, pixel_rays
 
@@ -109,7 +110,7 @@ def render_spheres(
     """
     _check_shapes(centres, radii, opacities, features, ego2cam, cam2img)
     dtype = torch.float64 if centres.dtype == torch.float64 else torch.float32
-    with torch.autocast(centres.device.type, enabled=False):
+    with exact_products(centres.device.type):
         centres, radii, opacities, features = (
             x.to(dtype) for x in (centres, radii, opacities, features)
         )
