@@ -35,5 +35,5 @@ class OccDataSample(BaseDataElement):
         """The same in memory that a GPU copies from directly; torch's dataloader asks for it."""
         pinned: OccDataSample = self.new()
         for name, value in self.items():
-            pinned.set_data({name: value.pin_memory()})
+            pinned.set_data({name: value.pin_memory() if hasattr(value, "pin_memory") else value})
         return pinned

@@ -11,7 +11,7 @@ def test_the_dataloader_pins_every_tensor_of_a_sample(monkeypatch):
         torch.Tensor, "pin_memory", lambda tensor, *_: asked.append(tensor) or tensor.clone()
     )
     sample = OccDataSample(
-        voxel_semantics=torch.ones(2, 2, 2), ego2img=torch.eye(4), metainfo={"token": "a"}
+        voxel_semantics=torch.ones(2, 2, 2), ego2img=torch.eye(4), own="b", metainfo={"token": "a"}
     )
     batch = pin_memory({"inputs": {"points": [torch.ones(3, 5)]}, "data_samples": [sample]})
     assert len(asked) == 3
@@ -19,5 +19,6 @@ def test_the_dataloader_pins_every_tensor_of_a_sample(monkeypatch):
     assert isinstance(pinned, OccDataSample)
     assert pinned is not sample
     assert pinned.token == "a"
-    assert sorted(pinned.keys()) == ["ego2img", "voxel_semantics"]
+    assert sorted(pinned.keys()) == ["ego2img", "own", "voxel_semantics"]
+    assert pinned.own == "b"
     assert torch.equal(pinned.ego2img, sample.ego2img)
