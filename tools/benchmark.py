@@ -45,11 +45,7 @@ def main() -> None:
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_intermixed_args()
-    if options.against and options.stages:
-        parser.error("--stages with --against: the other commit may not know stages; run it alone")
-    _check_device(parser, options)
-    if options.rounds is not None and (options.rounds < 1 or not options.against):
-        parser.error(f"--rounds {options.rounds}: expected 1 or more, with --against")
+    _check(parser, options)
     options.rounds = options.rounds or 3
     changes = _changes(options)
     for config in options.configs:
@@ -88,8 +84,12 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _check_device(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse what cannot be measured here, or not of both commits."""
+    if options.against and options.stages:
+        parser.error("--stages with --against: the other commit may not know stages; run it alone")
+    if options.rounds is not None and (options.rounds < 1 or not options.against):
+        parser.error(f"--rounds {options.rounds}: expected 1 or more, with --against")
     if (options.weights or options.against_weights) and len(options.configs) > 1:
         parser.error("--weights are of one network: name one CONFIG")
     if bool(options.against_weights) != bool(options.against and options.weights):

@@ -132,17 +132,15 @@ class PulsarHead(BaseModule):
         self, feats: Tensor, values: list[Tensor], centres: Tensor, sample: OccDataSample
     ) -> tuple[list[Tensor], Tensor]:
         """Eq. 2: values of spheres rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
-        back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse.to(centres)
-        with exact_products(centres.device.type):
-            unturned = centres @ back[:3, :3].T + back[:3, 3]
+        back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse
         lattice = self.lattice(sample)
         radius, opacity = self.spheres(feats)
         out = render_spheres(
-            unturned,
+            centres,
             radius,
             opacity,
             torch.cat(values, dim=1),
-            sample.ego2cam,
+            (sample.ego2cam.double() @ back).to(centres),
             lattice_intrinsics(sample.cam2img, lattice),
             lattice.size(sample.raw_size),
             self.settings,
