@@ -2,9 +2,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
 
+from minkocc.checkpoint_file import read_checkpoint
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 
 RUNNER = SimpleNamespace(
@@ -49,3 +56,57 @@ def test_config_text_of_a_foreign_checkpoint_is_dropped_unread():
     checkpoint = {"meta": {"config": "raise SystemExit"}, "state_dict": {}}
     SafeCheckpointHook().after_load_checkpoint(None, checkpoint)
     assert checkpoint["meta"] == {}
+
+
+class Normalised(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(2)
+
+    def forward(self, rows, mode):
+        return {"loss": self.bn(rows).square().sum()}
+
+
+class Mean(Hook):
+    """Notes the running mean, before the checkpoint or after it."""
+
+    def __init__(self, priority):
+        self.priority = priority
+        self.seen = []
+
+    def after_train_iter(self, runner, *_, **__):
+        self.seen.append(runner.model.bn.running_mean.clone())
+
+
+def train_rank(rank, folder):
+    """Two iterations of one epoch, on other data than the other process's."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.manual_seed(rank)
+    before, after = Mean("LOW"), Mean("LOWEST")
+    Runner(
+        Normalised(),
+        work_dir=str(folder),
+        train_dataloader=DataLoader([{"rows": row} for row in torch.randn(8, 2)], batch_size=4),
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+        default_hooks={"checkpoint": {"type": "SafeCheckpointHook", "by_epoch": False}},
+        custom_hooks=[before, after],
+        default_scope="minkocc",
+        experiment_name=f"rank {rank}",
+    ).train()
+    torch.save([before.seen, after.seen], folder / f"means_{rank}.pt")
+
+
+def test_amid_an_epoch_processes_and_checkpoint_have_the_mean_of_the_buffers(tmp_path):
+    torch.multiprocessing.spawn(train_rank, (tmp_path,), nprocs=2)
+    (before, after), (others, others_after) = (
+        torch.load(tmp_path / f"means_{rank}.pt") for rank in (0, 1)
+    )
+    assert len(before) == 2
+    for number, (mine, other) in enumerate(zip(before, others), start=1):
+        assert not torch.allclose(mine, other)
+        mean = (mine + other) / 2
+        torch.testing.assert_close(after[number - 1], mean)
+        torch.testing.assert_close(others_after[number - 1], mean)
+        saved = read_checkpoint(tmp_path / f"iter_{number}.pth")["state_dict"]
+        torch.testing.assert_close(saved["bn.running_mean"], mean)
