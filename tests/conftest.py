@@ -8,14 +8,11 @@ import shutil
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
-import torch
 from filelock import FileLock
 from hypothesis import settings
 
-from minkocc.datasets.infos import create_infos
 from minkocc.synthetic.writer import Settings, write_dataset
-
-torch.set_num_threads(1)
+from tests.unit.evaluation.prediction_folders import write_folders
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -27,6 +24,15 @@ TINY = Settings(
     train_scenes=1, val_scenes=1, keyframes=2, seed=3, image_size=(320, 180),
     clean_pseudo_labels=True,
 )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """A file that needs a world begins for each: the processes make one each and wait for none."""
+    first = {}
+    for item in items:
+        for world in {"synthetic_root", "tiny_root"} & set(item.fixturenames):
+            first.setdefault(world, item.path)
+    items.sort(key=lambda item: item.path not in first.values())
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +58,9 @@ def made_once(tmp_path_factory, worker_id):
 def synthetic_root(made_once):
     """A nuScenes root of four scenes with infos; tests that change files use ``linked_root``."""
 
+    # The process that hands the tests out reads this file too, and does not need what this imports.
+    from minkocc.datasets.infos import create_infos
+
     def make(root):
         write_dataset(root, WORLD, workers=1)
         create_infos(root, "v1.0-synthetic")
@@ -69,6 +78,13 @@ def tiny():
 def tiny_root(made_once):
     """Root of two scenes of two keyframes with clean pseudo-labels, written by one process."""
     return made_once("tiny", lambda root: write_dataset(root, TINY, workers=1))
+
+
+@pytest.fixture
+def folders(made_once, tmp_path):
+    """Labels and predictions of three frames, to be changed as a test likes."""
+    made = made_once("prediction_folders", write_folders)
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture

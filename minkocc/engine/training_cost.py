@@ -26,7 +26,7 @@ _WARM_UP = 2
 """Laps at the start of a phase that are not counted: caches fill and kernels are compiled."""
 
 _LATENCY_FRAMES = 12
-"""Frames that are predicted for the latency, after ``_WARM_UP`` more."""
+"""Frames that are predicted for the latency at most, after ``_WARM_UP`` more."""
 
 
 class _Stopwatch(Hook):
@@ -163,7 +163,7 @@ def predicted_latency(runner: Runner) -> dict[str, Any] | None:
         return None
     dataset, model = runner.val_loop.dataloader.dataset, unwrapped(runner.model).eval()
     laps = []
-    for number in range(_WARM_UP + _LATENCY_FRAMES):
+    for number in range(_WARM_UP + min(_LATENCY_FRAMES, len(dataset))):
         batch = pseudo_collate([dataset[number % len(dataset)]])
         start = clock()
         with runner.optim_wrapper.optim_context(model):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-_TOLERANCE = 1e-4  # of a voxel; ranges such as -1 .. 5.4 m are not exact in binary
+# Processes that only work with arrays, such as those that write data, start without torch.
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import TypeIs
 
-ArrayT = TypeVar("ArrayT", NDArray[Any], torch.Tensor)
+    ArrayT = TypeVar("ArrayT", NDArray[Any], torch.Tensor)
+
+_TOLERANCE = 1e-4  # of a voxel; ranges such as -1 .. 5.4 m are not exact in binary
 
 
 @dataclass(frozen=True)
@@ -74,23 +79,23 @@ class VoxelGrid:
         Returns:
             ``(..., 3)`` int64.
         """
-        if isinstance(points, torch.Tensor):
-            origin = _on_device(self.point_cloud_range[:3], torch.float64, points.device)
-            return torch.floor((points.double() - origin) / self.voxel_size).long()
+        if _is_tensor(points):
+            origin = _on_device(self.point_cloud_range[:3], None, points.device)
+            return ((points.double() - origin) / self.voxel_size).floor().long()
         offset = np.asarray(points, np.float64) - np.asarray(self.point_cloud_range[:3])
         return np.floor(offset / self.voxel_size).astype(np.int64)
 
     def contains(self, index: ArrayT) -> ArrayT:
         """Which ``(..., 3)`` indices lie inside the grid, ``(...)`` bool."""
-        if isinstance(index, torch.Tensor):
+        if _is_tensor(index):
             size = _on_device(self.shape, index.dtype, index.device)
             return ((index >= 0) & (index < size)).all(-1)
         return ((index >= 0) & (index < np.asarray(self.shape))).all(-1)
 
     def to_centre(self, index: ArrayT) -> ArrayT:
         """Centres in metres of ``(..., 3)`` indices; float32 tensors, float64 arrays."""
-        if isinstance(index, torch.Tensor):
-            origin = _on_device(self.point_cloud_range[:3], torch.float64, index.device)
+        if _is_tensor(index):
+            origin = _on_device(self.point_cloud_range[:3], None, index.device)
             return ((index.double() + 0.5) * self.voxel_size + origin).float()
         return (index + 0.5) * self.voxel_size + np.asarray(self.point_cloud_range[:3])
 
@@ -114,11 +119,20 @@ class VoxelGrid:
         return round(ratio)
 
 
+def _is_tensor(values: Any) -> TypeIs[torch.Tensor]:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
 @lru_cache
-def _on_device(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A constant, copied to a device once."""
+def _on_device(
+    values: Sequence[float], dtype: torch.dtype | None, device: torch.device
+) -> torch.Tensor:
+    """A constant, copied to a device once; float64 if no type is given."""
+    import torch
+
     with torch.inference_mode(False):  # its tensors could not serve training later
-        return torch.tensor(values, dtype=dtype, device=device)
+        return torch.tensor(values, dtype=dtype or torch.float64, device=device)
 
 
 OCC3D_GRID = VoxelGrid((-40.0, -40.0, -1.0, 40.0, 40.0, 5.4), 0.4)

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.e2e.job import train
+from tests.e2e.job import tool_from_shell, train
 
 
 @pytest.fixture(scope="session")
@@ -8,7 +8,7 @@ def run(synthetic_root, made_once):
     """A finished training run: (work dir, what it printed)."""
 
     def make(folder):
-        done = train(synthetic_root, folder / "work")
+        done = train(synthetic_root, folder / "work", run=tool_from_shell)
         assert done.returncode == 0, done.stderr[-3000:]
         (folder / "printed.txt").write_text(done.stdout + done.stderr)
 

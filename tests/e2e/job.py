@@ -4,9 +4,9 @@ import math
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import ROOT, ToolProcess
+
 CONFIG = ROOT / "configs" / "minkocc_semi_a10_mini.py"
 ALPHA, EPOCHS, FRAMES = 0.4, 2, 6
 SWITCH = math.ceil(ALPHA * EPOCHS * FRAMES)
@@ -29,14 +29,19 @@ def options(root, **more):
 
 
 def tool(script, *arguments, **process):
-    """Run a tool; ``process`` goes to ``subprocess.run``."""
+    """Run a tool; ``process`` goes to ``ToolProcess``."""
+    return ToolProcess(script, *arguments, **process).wait()
+
+
+def tool_from_shell(script, *arguments, env=None):
+    """Run a tool as a user does, in an interpreter that has imported nothing."""
     command = [sys.executable, "-W", "ignore", str(ROOT / "tools" / script), *map(str, arguments)]
-    process = {"cwd": ROOT, **process}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **process)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
-def train(root, work_dir, *arguments, **more):
-    return tool("train.py", CONFIG, "--work-dir", work_dir, *arguments, *options(root, **more))
+def train(root, work_dir, *arguments, run=tool, **more):
+    arguments = (CONFIG, "--work-dir", work_dir, *arguments, *options(root, **more))
+    return run("train.py", *arguments)
 
 
 LINE = re.compile(r"Epoch\(train\) +\[(\d+)\]\[(\d+)/(\d+)\] +phase: (\w+)  (.*)")

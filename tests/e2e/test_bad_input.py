@@ -5,9 +5,7 @@ import pickle
 import resource
 import shutil
 import signal
-import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,8 @@ import torch
 
 from minkocc.info_file import read_infos
 from tests.bomb import Bomb
-from tests.e2e.job import CONFIG, ROOT, expect_error, options, tool, train
+from tests.e2e.job import CONFIG, expect_error, options, tool, train
+from tests.forked import ToolProcess
 
 OTHER_MODEL = {"model.genunet.channels": "[16,24,32,48,80]"}
 
@@ -274,7 +273,7 @@ def test_full_disk_while_a_checkpoint_is_written(run, synthetic_root, tmp_path):
     done = tool(
         "train.py",
         *arguments,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),
+        prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size // 2, size // 2)),
     )
     expect_error(done, "epoch_2.pth", "could not be written", "make room", "--resume")
     assert [path.name for path in tmp_path.glob("*.pth")] == ["epoch_1.pth"]
@@ -318,30 +317,15 @@ def test_unknown_exceptions_keep_their_traceback(synthetic_root, tmp_path):
 
 def test_ctrl_c(synthetic_root, tmp_path):
     knobs = {"max_epochs": 50, "default_hooks.logger.interval": 1}
-    command = [sys.executable, "-W", "ignore", ROOT / "tools" / "train.py", CONFIG]
-    command += ["--work-dir", tmp_path, *options(synthetic_root, **knobs)]
-    process = subprocess.Popen(
-        list(map(str, command)),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    process = ToolProcess(
+        "train.py", CONFIG, "--work-dir", tmp_path, *options(synthetic_root, **knobs)
     )
-    deadline = time.monotonic() + 200
-    try:
-        while not (tmp_path / "epoch_1.pth").is_file():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the data workers too
-        _, errors = process.communicate(timeout=100)
-    finally:
-        if process.poll() is None:  # whatever went wrong, it must not train on
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "interrupted"
-    assert "Traceback" not in errors
+    process.wait_for((tmp_path / "epoch_1.pth").is_file)
+    process.kill(signal.SIGINT)  # as a terminal does: to the data workers too
+    done = process.wait(100)
+    assert done.returncode == 130
+    assert done.stderr.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in done.stderr
     assert not list(Path(tmp_path).glob(".*.part"))
 
 

@@ -7,9 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -19,8 +17,7 @@ from PIL import Image
 
 from minkocc.cli import run_tool
 from minkocc.synthetic.writer import Settings, begun_settings, is_outdated, write_dataset
-
-ROOT = Path(__file__).parents[2]
+from tests.forked import ROOT, ToolProcess
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -107,28 +104,20 @@ def test_a_damaged_record_is_a_scene_to_write_again(tmp_path: Path) -> None:
     assert tree(tmp_path / "set") == before
 
 
-def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
-    sizes = ["--train-scenes", "2", "--val-scenes", "1", "--keyframes", "1", "--seed", "9"]
-    small = Settings(2, 1, 1, seed=9, image_size=(64, 36))
-    write_dataset(tmp_path / "whole", small)
-    out, tool = tmp_path / "killed", ROOT / "tools" / "create_synthetic.py"
-    command = [sys.executable, str(tool), "--out", str(out), *sizes, "--image-size", "64x36"]
-    command += ["--workers", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    # In the midst of a scene: pictures are written last.
-    while time.monotonic() < deadline and len(list(out.glob("samples/CAM_FRONT/*.jpg"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.01)
+def test_killed_and_resumed_gives_the_same_bytes(tiny_root: Path, tmp_path: Path) -> None:
+    arguments = ["--train-scenes", 1, "--val-scenes", 1, "--keyframes", 2, "--seed", 3]
+    arguments += ["--image-size", "320x180", "--clean-pseudo-labels", "--out", tmp_path]
+    process = ToolProcess("create_synthetic.py", *arguments)
+    # In the midst of the second scene: pictures are written last.
+    process.wait_for(lambda: len(list(tmp_path.glob("samples/CAM_FRONT/*.jpg"))) > 2)
     process.kill()
-    process.wait()
-    assert not (out / "splits.json").exists()
-    assert len(list(out.glob(".scenes/*.json"))) < 3
-    leftover = out / "samples" / "CAM_BACK" / ".half.jpg.part"
-    leftover.parent.mkdir(parents=True, exist_ok=True)
+    assert not (tmp_path / "splits.json").exists()
+    assert len(list(tmp_path.glob(".scenes/*.json"))) == 1
+    leftover = tmp_path / "samples" / "CAM_BACK" / ".half.jpg.part"
     leftover.write_bytes(b"half")
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    assert tree(out) == tree(tmp_path / "whole")
+    done = ToolProcess("create_synthetic.py", *arguments).wait()
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert tree(tmp_path) == tree(tiny_root)
 
 
 def test_outdated_sets_are_known(tmp_path: Path) -> None:

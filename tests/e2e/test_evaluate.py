@@ -1,40 +1,22 @@
 """``tools/evaluate.py`` as a stranger would use it, and that it agrees with ``tools/test.py``."""
 
 import json
-import runpy
-import sys
-from types import SimpleNamespace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from tests.e2e.job import CONFIG, ROOT, expect_error, options, tool
-from tests.unit.evaluation.prediction_folders import TOKENS, write_folders
+from tests.e2e.job import CONFIG, ROOT, expect_error, options, tool, tool_from_shell
+from tests.unit.evaluation.prediction_folders import TOKENS
 
 FOREIGN = ("mmengine", "mmcv", "mmdet", "mmdet3d", "MinkowskiEngine", "nuscenes", "embreex")
 
 
 @pytest.fixture
-def folders(tmp_path):
-    return write_folders(tmp_path)
-
-
-@pytest.fixture
-def evaluate(folders, monkeypatch, capsys):
-    """Runs the tool over ``folders`` in this process, which saves the imports."""
-
-    def run_here(*arguments):
-        where = ("--pred", folders / "pred", "--gt", folders / "gts", "--workers", 1)
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, (*where, *arguments))])
-        code = 0
-        try:
-            runpy.run_path(str(ROOT / "tools" / "evaluate.py"), run_name="__main__")
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return SimpleNamespace(returncode=code, stdout=printed.out, stderr=printed.err)
-
-    return run_here
+def evaluate(folders):
+    """Runs the tool over ``folders``."""
+    where = ("--pred", folders / "pred", "--gt", folders / "gts", "--workers", 1)
+    return partial(tool, "evaluate.py", *where)
 
 
 def test_all_protocols_from_a_plain_folder(folders):
@@ -46,7 +28,7 @@ def test_all_protocols_from_a_plain_folder(folders):
         "    sys.modules[name] = None\n"
     )  # fmt: skip
     out = folders / "results" / "r.json"
-    done = tool(
+    done = tool_from_shell(
         "evaluate.py", "--pred", folders / "pred", "--gt", folders / "gts", "--workers", 2,
         "--origins", folders / "origins.json", "--out", out,
         "--protocol", "occ3d", "rayiou", "raypq", "paper-repo", "selfsup15",

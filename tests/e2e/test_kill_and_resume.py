@@ -1,10 +1,6 @@
 """A run that is killed and resumed ends as if it had never stopped."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +11,12 @@ from tests.e2e.job import (
     CONFIG,
     EPOCHS,
     FRAMES,
-    ROOT,
     SWITCH,
     options,
     training_lines,
 )
 from tests.e2e.record_draws import draws
+from tests.forked import ToolProcess
 
 TOTAL = EPOCHS * FRAMES
 VARIANTS = {
@@ -51,36 +47,21 @@ class Run:
             "default_hooks.checkpoint.max_keep_ckpts": -1,
             "val_cfg": None,
         }  # fmt: skip
-        command = [sys.executable, "-W", "ignore", ROOT / "tools" / "train.py", self.config]
-        command += ["--work-dir", work_dir, *self.flags, *flags, *options(self.root, **saving)]
-        return subprocess.Popen(
-            list(map(str, command)),
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        flags = (*self.flags, *flags, *options(self.root, **saving))
+        return ToolProcess("train.py", self.config, "--work-dir", work_dir, *flags)
 
     def finish(self, work_dir, *flags):
-        process = self.start(work_dir, *flags)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output[-3000:]
-        return output
+        done = self.start(work_dir, *flags).wait()
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout + done.stderr
 
     def kill_after(self, work_dir, checkpoint):
         """SIGKILL to the process and its data workers as soon as the checkpoint is there."""
         process = self.start(work_dir)
-        deadline = time.monotonic() + 200
         note = work_dir / "last_checkpoint"
-        while not (note.is_file() and note.read_text().endswith(checkpoint)):
-            assert process.poll() is None, process.stdout.read()[-3000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        process.wait_for(lambda: note.is_file() and note.read_text().endswith(checkpoint))
+        process.kill()
+        assert process.poll() == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")

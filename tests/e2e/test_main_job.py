@@ -18,7 +18,7 @@ from tests.e2e.job import (
     FRAMES,
     SWITCH,
     options,
-    tool,
+    tool_from_shell,
     train,
     training_lines,
 )
@@ -98,7 +98,7 @@ def test_thresholds_are_calibrated_once_and_kept_in_the_last_checkpoint(run):
 @pytest.fixture(scope="module")
 def tested(run, synthetic_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("tested")
-    done = tool(
+    done = tool_from_shell(
         "test.py", CONFIG, run[0] / "epoch_2.pth", "--work-dir", out, "--out", out / "figures.json",
         "--dump", out / "dump", *options(synthetic_root),
     )  # fmt: skip
@@ -156,7 +156,7 @@ def test_dump_holds_every_frame_and_gives_the_same_figures(tested, synthetic_roo
 
 def test_pictures(run, synthetic_root, tmp_path):
     infos = synthetic_root / "minkocc_infos_val.pkl"
-    done = tool(
+    done = tool_from_shell(
         "visualize.py", CONFIG, run[0] / "epoch_2.pth", "--infos", infos, "--out", tmp_path,
         "--max-frames", 1, *options(synthetic_root),
     )  # fmt: skip

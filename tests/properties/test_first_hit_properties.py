@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minkocc.ops.first_hit import NEVER_INSIDE, VoxelRays, first_hits, first_hits_torch
@@ -42,6 +42,7 @@ def test_first_voxel_and_exit_face(occupied, rays):
     assert (depth[clear & ~entered] == NEVER_INSIDE).all()
 
 
+@settings(max_examples=30)
 @given(grids, random_rays())
 def test_torch_gives_the_same_bits(occupied, rays):
     index, distance = first_hits(rays, occupied)

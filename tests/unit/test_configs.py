@@ -147,11 +147,13 @@ def test_every_knob_has_its_destinations():
 @pytest.mark.parametrize("way", ["child config", "cfg options"])
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_knob_of_every_recipe_arrives_both_ways(tmp_path, path, way):
+    values = {knob: value for knob, (value, _) in DESTINATIONS.items()}
+    if way == "cfg options":
+        cfg = load_config(path, values)
+    else:
+        lines = [f"{knob} = {value!r}" for knob, value in values.items()]
+        cfg = load_config(write(tmp_path, "\n".join(lines), base=path))
     for knob, (value, destinations) in DESTINATIONS.items():
-        if way == "cfg options":
-            cfg = load_config(path, {knob: value})
-        else:
-            cfg = load_config(write(tmp_path, f"{knob} = {value!r}", base=path))
         assert cfg[knob] == value
         for place in destinations.split():
             assert at(cfg, place) == value, f"{knob} at {place}"

@@ -2,7 +2,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
+from tests.forked import run_group
 
 RUNNER = SimpleNamespace(
     cfg=Config({"alpha": 0.1, "weak_frames": [8, 0], "data_root": "x", "log_level": "INFO"})
@@ -80,7 +80,6 @@ class Mean(Hook):
 
 def train_rank(rank, folder):
     """Two iterations of one epoch, on other data than the other process's."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     torch.manual_seed(rank)
     before, after = Mean("LOW"), Mean("LOWEST")
     Runner(
@@ -98,7 +97,7 @@ def train_rank(rank, folder):
 
 
 def test_amid_an_epoch_processes_and_checkpoint_have_the_mean_of_the_buffers(tmp_path):
-    torch.multiprocessing.spawn(train_rank, (tmp_path,), nprocs=2)
+    run_group(train_rank, 2, tmp_path)
     (before, after), (others, others_after) = (
         torch.load(tmp_path / f"means_{rank}.pt") for rank in (0, 1)
     )

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 
 from minkocc.evaluation import metrics
@@ -18,9 +17,10 @@ from minkocc.evaluation.pruning import count_pruning, summarise_pruning
 from minkocc.evaluation.report import table
 from minkocc.structures.pruning import LevelRecord
 from minkocc.structures.voxel_grid import OCC3D_GRID
+from tests.forked import run_group
 from tests.unit.evaluation.prediction_folders import volume
 
-FRAMES = 7
+FRAMES = 5
 TRAINING = {"train_mask": "camera", "image_pretrained": None}
 
 
@@ -238,18 +238,15 @@ def test_the_sweep_stands_in_the_summary_where_it_is_asked_for():
         assert swept["recall"][0] == level["visible_reached"]
 
 
-def pruning_in_one(rank, processes, folder):
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+def pruning_in_one(rank, folder):
     own = PruningMetric(OCC3D_GRID)
     own.process(None, [[recorded(0), recorded(1)], [recorded(1), recorded(2)], []][rank])
     own.evaluate(size=3)
     torch.save(own.summaries, f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
 
 
 def test_pruning_is_gathered_and_counts_a_frame_once(tmp_path):
-    mp.spawn(pruning_in_one, (3, str(tmp_path)), nprocs=3)
+    run_group(pruning_in_one, 3, tmp_path)
     expected = [expected_pruning([0, 1, 2])]
     assert [torch.load(tmp_path / f"{rank}.pth") for rank in range(3)] == [expected] * 3
 
@@ -271,7 +268,7 @@ def padded(rank, processes):
 
 def uneven(rank, processes):
     """Shards of different lengths, one of them empty with three processes."""
-    cuts = {1: [FRAMES], 2: [5, 2], 3: [4, 0, 3]}[processes]
+    cuts = {1: [FRAMES], 2: [3, 2], 3: [3, 0, 2]}[processes]
     start = sum(cuts[:rank])
     return list(range(start, start + cuts[rank]))
 
@@ -284,10 +281,9 @@ def overlapping(rank, processes):
 SHARDS = {"padded": padded, "uneven": uneven, "overlapping": overlapping}
 
 
-def measure_shards(rank, processes, folder):
+def measure_shards(rank, folder):
     """All ways of sharing out, one after the other; what this process drew and found in each."""
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+    processes = torch.distributed.get_world_size()
     found = {}
     for name, shard in SHARDS.items():
         draws = [int(number) for number in shard(rank, processes)]
@@ -295,13 +291,12 @@ def measure_shards(rank, processes, folder):
         own.process(None, [sample(number) for number in draws])
         found[name] = {"draws": draws, "result": (own.evaluate(size=FRAMES), own.summaries)}
     torch.save(found, f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_processes_give_exactly_the_figures_of_one(processes, alone, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mp.spawn(measure_shards, (processes, str(tmp_path)), nprocs=processes)
+    run_group(measure_shards, processes, tmp_path)
     ranks = [torch.load(tmp_path / f"{r}.pth", weights_only=True) for r in range(processes)]
     for name in SHARDS:
         assert [rank[name]["result"] for rank in ranks] == [alone] * processes, name
@@ -313,27 +308,22 @@ def test_processes_give_exactly_the_figures_of_one(processes, alone, tmp_path, m
     assert not (tmp_path / ".dist_test").exists()
 
 
-def label_in_one(rank, processes, folder):
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
+def label_in_one(rank, folder):
     own = OccupancyMetric()
     own.process(None, [sample(rank, labelled=rank == 1)])
     torch.save(own.evaluate(size=2), f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
 
 
 def test_a_process_without_any_label(tmp_path):
-    mp.spawn(label_in_one, (2, str(tmp_path)), nprocs=2)
+    run_group(label_in_one, 2, tmp_path)
     one = OccupancyMetric()
     one.process(None, [sample(1)])
     expected = one.evaluate(size=1)
     assert [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)] == [expected] * 2
 
 
-def fail_in_one(rank, processes, folder):
+def fail_in_one(rank, folder):
     """One process has a frame without ray origins: paper-repo's counts do not add up there."""
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=processes)
     own = OccupancyMetric(["paper-repo"])
     frames = [sample(2 * rank), sample(2 * rank + 1)]
     if rank == 1:
@@ -343,11 +333,10 @@ def fail_in_one(rank, processes, folder):
         own.evaluate(size=4)
     except ValueError as error:
         torch.save(str(error), f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
 
 
 def test_an_error_in_one_process_is_told_in_all(tmp_path):
-    mp.spawn(fail_in_one, (2, str(tmp_path)), nprocs=2)
+    run_group(fail_in_one, 2, tmp_path)
     for rank in range(2):
         assert "give ray origins for all frames or for none" in torch.load(tmp_path / f"{rank}.pth")
 

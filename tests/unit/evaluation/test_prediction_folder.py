@@ -19,12 +19,7 @@ from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts
 from minkocc.info_file import read_infos
 from minkocc.structures.files import write_pickle
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume, write_folders
-
-
-@pytest.fixture
-def folders(tmp_path):
-    return write_folders(tmp_path)
+from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume
 
 
 def matched(folders, listed=None):

@@ -1,10 +1,8 @@
 import copy
-import datetime
 import math
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from mmdet.models import ResNet
 from torch import nn
@@ -14,6 +12,7 @@ from minkocc.models.mink_genunet import SparseNorm
 from minkocc.models.sync_batch_norm import SyncBatchNorm, convert_sync_batch_norm
 from minkocc.ops.sparse import get_backend
 from minkocc.structures.phase import Phase
+from tests.forked import run_group
 from tests.unit.models.tiny_model import build, make_batch
 
 CHANNELS = 4
@@ -107,14 +106,6 @@ def tiny_step(model, bare, phase, frames):
 
 def run_rank(rank, folder):
     """All that two processes are needed for, in one pair of them."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/store",
-        rank=rank,
-        world_size=2,
-        timeout=datetime.timedelta(seconds=60),
-    )
     out = {}
     for rows, kind in CASES:
         dtype = KINDS[kind]["dtype"]
@@ -132,13 +123,12 @@ def run_rank(rank, folder):
         frames = (slice(0, 1), slice(1, 3))[rank]
         out[phase] = tiny_step(model, bare, phase, frames)
     torch.save(out, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("group")
-    torch.multiprocessing.spawn(run_rank, (str(folder),), nprocs=2)
+    run_group(run_rank, 2, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

@@ -38,35 +38,54 @@ def test_voxels_are_those_of_sorting(voxels):
     assert torch.equal(found.point2voxel, point2voxel)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_sparse_operations_are_those_of_searching(voxels, name, monkeypatch):
-    """Down, up with a skip, and pruned: the ways of the network, values and gradients."""
+@pytest.fixture(scope="module")
+def searched(voxels):
+    """Down, up with a skip, and pruned, by searching.
+
+    Returns:
+        (features and kernels, coordinates in the order of their keys, values, gradients)
+    """
     grid, _, found = voxels
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((len(found.coords), 2), (27, 2, 3), (8, 3, 3), (27, 3, 3))
+    inputs = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
+    feats, stem, down, up = inputs
+    coords = found.coords.long()
+    _, x = former.convolve(feats, coords, stem, 3, 1, 1)
+    low, x_low = former.convolve(x, coords, down, 2, 1, 2)
+    fine, x_fine = former.generate(x_low, low, up, 3, 2, grid.shape)
+    union, out = former.add(x_fine, fine, x, coords)
+    rows = (union.sum(1) % 3 == 0).nonzero().squeeze(1)
+    rows = rows[former.keys_of(union[rows]).argsort()]
+    kept, values = union[rows], out[rows]
+    gradients = torch.autograd.grad((values * pattern(kept, values.shape[1])).sum(), inputs)
+    return inputs, kept, values.detach(), gradients
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_sparse_operations_are_those_of_searching(voxels, searched, name, monkeypatch):
+    """The ways of the network, values and gradients."""
+    grid, _, found = voxels
+    (feats, *kernels), coords, values, gradients = searched
     backend = get_backend(name.partition(",")[0])
-    torch.manual_seed(0)
-    feats = torch.randn(len(found.coords), 2, requires_grad=True)
     stem, down = backend.Conv3d(2, 3, 3), backend.Conv3d(3, 3, 2, stride=2)
     up = backend.GenerativeConvTranspose3d(3, 3, 3)
+    with torch.no_grad():
+        for layer, kernel in zip((stem, down, up), kernels):
+            layer.kernel.copy_(kernel)
     if name.endswith("searching"):
         monkeypatch.setattr(voxel_set, "TABLE_LIMIT", 0)
     x = stem(backend.tensor(feats, found.coords, bounds=grid.shape))
     out = backend.add(up(down(x)), x)
     kept = backend.prune(out, out.coords.sum(1) % 3 == 0)
-    inputs = [feats, stem.kernel, down.kernel, up.kernel]
+    order = former.keys_of(kept.coords).argsort()
+    assert torch.equal(kept.coords[order].long(), coords)
+    scale = values.abs().max()
+    torch.testing.assert_close(kept.feats[order], values, rtol=0, atol=1e-5 * scale)
     weights = pattern(kept.coords, kept.feats.shape[1])
+    inputs = [feats, stem.kernel, down.kernel, up.kernel]
     got = torch.autograd.grad((kept.feats * weights).sum(), inputs)
-    coords = found.coords.long()
-    _, want = former.convolve(feats, coords, stem.kernel, 3, 1, 1)
-    low, want_low = former.convolve(want, coords, down.kernel, 2, 1, 2)
-    fine, want_fine = former.generate(want_low, low, up.kernel, 3, 2, grid.shape)
-    union, want_sum = former.add(want_fine, fine, want, coords)
-    rows = (union.sum(1) % 3 == 0).nonzero().squeeze(1)
-    order, expected_order = (former.keys_of(c).argsort() for c in (kept.coords, union[rows]))
-    assert torch.equal(kept.coords[order].long(), union[rows][expected_order])
-    expected = want_sum[rows]
-    torch.testing.assert_close(kept.feats[order], expected[expected_order], rtol=0, atol=1e-5)
-    weights = pattern(union[rows], expected.shape[1])
-    for mine, reference in zip(got, torch.autograd.grad((expected * weights).sum(), inputs)):
+    for mine, reference in zip(got, gradients):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-4 * reference.abs().max())
 
 
