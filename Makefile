@@ -16,7 +16,7 @@ test: install
 
 # What a change breaks first: no tool is run and nothing is trained for long.
 quick: install
-	$(PYTEST) -q tests/unit tests/properties tests/golden
+	$(PYTEST) -q tests/golden tests/properties tests/unit
 
 lint: install
 	$(BIN)/ruff check .

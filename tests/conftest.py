@@ -27,7 +27,7 @@ TINY = Settings(
 
 
 def pytest_collection_modifyitems(items):
-    """A file that needs a world begins for each: the processes make one each and wait for none."""
+    """A file that needs a world begins, for each: the processes make one each and wait for none."""
     first = {}
     for item in items:
         for world in {"synthetic_root", "tiny_root"} & set(item.fixturenames):

@@ -22,10 +22,9 @@ import torch.distributed
 import torch.multiprocessing
 
 ROOT = Path(__file__).parents[1]
-_IMPORTED = ["minkocc.engine.measure_checkpoint", "mmdet.models", "mmdet3d.models", "torch._dynamo"]
 _SERVER = "forkserver"
 
-multiprocessing.set_forkserver_preload(_IMPORTED)
+multiprocessing.set_forkserver_preload(["minkocc.engine.measure_checkpoint"])
 
 
 class ToolProcess:

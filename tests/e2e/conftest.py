@@ -1,6 +1,13 @@
+import multiprocessing
+
 import pytest
 
 from tests.e2e.job import tool_from_shell, train
+
+# What the tools import as they go.
+multiprocessing.set_forkserver_preload(
+    ["minkocc.engine.measure_checkpoint", "mmdet.models", "mmdet3d.models", "torch._dynamo"]
+)
 
 
 @pytest.fixture(scope="session")

@@ -59,8 +59,12 @@ def problem(root: Path, *texts: object) -> str:
     return str(found)
 
 
-def test_a_sound_root_has_no_problems(tiny_root: Path) -> None:
-    report = verify_dataset(tiny_root)
+@pytest.fixture(scope="module")
+def report(tiny_root: Path) -> dict[str, Any]:
+    return verify_dataset(tiny_root)
+
+
+def test_a_sound_root_has_no_problems(report: dict[str, Any]) -> None:
     assert report["problems"] == []
     assert report["num_problems"] == 0
     assert report["scenes"] == 2
@@ -76,8 +80,8 @@ def test_a_sound_root_has_no_problems(tiny_root: Path) -> None:
     json.dumps(report)
 
 
-def test_the_number_of_workers_changes_nothing(tiny_root: Path) -> None:
-    assert verify_dataset(tiny_root, workers=2) == verify_dataset(tiny_root)
+def test_the_number_of_workers_changes_nothing(tiny_root: Path, report: dict[str, Any]) -> None:
+    assert verify_dataset(tiny_root, workers=2) == report
     with pytest.raises(ValueError, match="workers 0"):
         verify_dataset(tiny_root, workers=0)
 

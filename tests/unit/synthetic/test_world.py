@@ -58,12 +58,14 @@ def test_manoeuvres_go_with_both_rigs_any_light_and_every_rare_class() -> None:
     assert len({(m, name) for i, m in enumerate(manoeuvre) for name in rare_classes(i)}) == 60
 
 
-@pytest.mark.parametrize(("seed", "keyframes"), [(1, 2), (2**63 + 5, 6)])
-def test_rare_classes_come_near_whatever_the_seed(seed: int, keyframes: int) -> None:
+@pytest.mark.parametrize(("seed", "keyframes"), [(0, 10), (2**63 + 5, 2)])
+def test_rare_classes_come_near_whatever_the_seed(
+    worlds: list[World], seed: int, keyframes: int
+) -> None:
     times = np.arange(keyframes) * 0.5
     promised = near = 0
     for scene in range(6):
-        world = build_world(seed, scene, keyframes)
+        world = worlds[scene] if seed == 0 else build_world(seed, scene, keyframes)
         ego = np.stack([world.ego_pose(t)[:2, 3] for t in times])
         gaps: dict[str, float] = {}
         for actor in world.actors:
