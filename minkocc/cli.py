@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import io
 import logging
 import signal
@@ -74,6 +75,7 @@ def run_tool(main: Callable[[], None]) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be more than it can print
             stream.reconfigure(errors="backslashreplace")
     logging.raiseExceptions = debug  # a log that cannot be written must not hide the reason
+    gc.freeze()  # the million objects that are imported stay: no collection looks through them
     try:
         with _remembering_interrupts():
             main()
@@ -90,6 +92,8 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _say("\ninterrupted")
         sys.exit(130)
+    finally:
+        gc.freeze()  # nor does the end of Python, which would take a second
 
 
 def _say(line: str) -> None:
