@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -41,3 +44,8 @@ def test_ratio_to_the_label_grid(size, ratio):
 def test_coarser_model_is_refused():
     with pytest.raises(ValueError, match=r"must divide 0\.4"):
         VoxelGrid(OCC3D_GRID.point_cloud_range, 0.8).ratio_to(OCC3D_GRID)
+
+
+def test_what_only_works_with_arrays_starts_without_torch():
+    code = "import sys, minkocc.synthetic.writer; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
