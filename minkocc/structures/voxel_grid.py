@@ -80,8 +80,9 @@ class VoxelGrid:
             ``(..., 3)`` int64.
         """
         if _is_tensor(points):
-            origin = _on_device(self.point_cloud_range[:3], None, points.device)
-            return ((points.double() - origin) / self.voxel_size).floor().long()
+            exact = points.double()
+            origin = _on_device(self.point_cloud_range[:3], exact.dtype, exact.device)
+            return ((exact - origin) / self.voxel_size).floor().long()
         offset = np.asarray(points, np.float64) - np.asarray(self.point_cloud_range[:3])
         return np.floor(offset / self.voxel_size).astype(np.int64)
 
@@ -95,8 +96,9 @@ class VoxelGrid:
     def to_centre(self, index: ArrayT) -> ArrayT:
         """Centres in metres of ``(..., 3)`` indices; float32 tensors, float64 arrays."""
         if _is_tensor(index):
-            origin = _on_device(self.point_cloud_range[:3], None, index.device)
-            return ((index.double() + 0.5) * self.voxel_size + origin).float()
+            exact = index.double()
+            origin = _on_device(self.point_cloud_range[:3], exact.dtype, exact.device)
+            return ((exact + 0.5) * self.voxel_size + origin).float()
         return (index + 0.5) * self.voxel_size + np.asarray(self.point_cloud_range[:3])
 
     def ratio_to(self, coarse: VoxelGrid) -> int:
@@ -125,14 +127,12 @@ def _is_tensor(values: Any) -> TypeIs[torch.Tensor]:
 
 
 @lru_cache
-def _on_device(
-    values: Sequence[float], dtype: torch.dtype | None, device: torch.device
-) -> torch.Tensor:
-    """A constant, copied to a device once; float64 if no type is given."""
+def _on_device(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A constant, copied to a device once."""
     import torch
 
     with torch.inference_mode(False):  # its tensors could not serve training later
-        return torch.tensor(values, dtype=dtype or torch.float64, device=device)
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 OCC3D_GRID = VoxelGrid((-40.0, -40.0, -1.0, 40.0, 40.0, 5.4), 0.4)

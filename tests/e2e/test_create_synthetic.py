@@ -104,9 +104,12 @@ def test_a_damaged_record_is_a_scene_to_write_again(tmp_path: Path) -> None:
     assert tree(tmp_path / "set") == before
 
 
-def test_killed_and_resumed_gives_the_same_bytes(tiny_root: Path, tmp_path: Path) -> None:
-    arguments = ["--train-scenes", 1, "--val-scenes", 1, "--keyframes", 2, "--seed", 3]
-    arguments += ["--image-size", "320x180", "--clean-pseudo-labels", "--out", tmp_path]
+def test_killed_and_resumed_gives_the_same_bytes(
+    tiny: Settings, tiny_root: Path, tmp_path: Path
+) -> None:
+    arguments = ["--train-scenes", tiny.train_scenes, "--val-scenes", tiny.val_scenes]
+    arguments += ["--keyframes", tiny.keyframes, "--seed", tiny.seed, "--clean-pseudo-labels"]
+    arguments += ["--image-size", "{}x{}".format(*tiny.image_size), "--out", tmp_path]
     process = ToolProcess("create_synthetic.py", *arguments)
     # In the midst of the second scene: pictures are written last.
     process.wait_for(lambda: len(list(tmp_path.glob("samples/CAM_FRONT/*.jpg"))) > 2)
@@ -115,7 +118,7 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny_root: Path, tmp_path: Path
     assert len(list(tmp_path.glob(".scenes/*.json"))) == 1
     leftover = tmp_path / "samples" / "CAM_BACK" / ".half.jpg.part"
     leftover.write_bytes(b"half")
-    done = ToolProcess("create_synthetic.py", *arguments).wait()
+    done = ToolProcess("create_synthetic.py", *arguments, "--workers", 2).wait()
     assert done.returncode == 0, done.stderr[-3000:]
     assert tree(tmp_path) == tree(tiny_root)
 

@@ -36,4 +36,3 @@ def write_folders(root):
         pred[:60] = 17
         np.savez_compressed(root / "pred" / f"{token}.npz", **{key: pred.astype(np.uint8)})
     (root / "origins.json").write_text(json.dumps(dict.fromkeys(TOKENS, ORIGINS)))
-    return root
