@@ -10,6 +10,7 @@ batch_size = 1
 max_epochs = 10
 num_workers = 1
 lr = 2e-3
+shader_weight = tied_weight = 2.0
 auto_scale_lr = dict(base_batch_size=1)
 
 model = dict(
@@ -20,7 +21,7 @@ model = dict(
     voxel_encoder=dict(point_channels=[16, 24], fusion=dict(image_channels=16, out_channels=24)),
     genunet=dict(in_channels=24, channels=[16, 24, 32, 48, 64], blocks=1, max_voxels=150_000),
     semantic_head=dict(channels=16, beta=0.999),
-    pulsar_head=dict(channels=16, shader_channels=(16, 24, 32), lambda_2d=2.0, beta=0.999),
+    pulsar_head=dict(channels=16, shader_channels=(16, 24, 32), beta=0.999),
 )
 default_hooks = dict(
     logger=dict(interval=5),

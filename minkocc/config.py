@@ -35,6 +35,9 @@ KNOBS: tuple[str, ...] = (
     "outside",
     "unknown",
     "unknown_weight",
+    "shader_weight",
+    "tied_weight",
+    "warm_shader",
     "lift_weight",
     "render_stride",
     "max_epochs",
@@ -96,7 +99,11 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: _number(v) and 0 < v <= 1,
         "a weight in (0, 1]; unknown='ignore' leaves the unknown out",
     ),
-    "lift_weight": (lambda v: _number(v) and v >= 0, "a weight from 0, which leaves it out"),
+    **{
+        name: (lambda v: _number(v) and v >= 0, "a weight from 0, which leaves it out")
+        for name in ("shader_weight", "tied_weight", "lift_weight")
+    },
+    "warm_shader": (lambda v: isinstance(v, bool), "True or False"),
     "render_stride": (lambda v: _whole(v, 1), "a whole number of raw pixels from 1"),
     "max_epochs": (lambda v: _whole(v, 1), "a whole number from 1"),
     "batch_size": (lambda v: _whole(v, 1), "a whole number from 1"),

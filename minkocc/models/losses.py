@@ -12,6 +12,7 @@ from minkocc.ops.row_sums import count_rows
 from minkocc.structures.taxonomy import (
     NUM_CLASSES,
     UNLABELLED_2D,
+    WEAK_DROPPED,
     WEAK_IGNORED,
     WEAK_OCCUPIED,
     WEAK_UNKNOWN,
@@ -99,7 +100,8 @@ def occupancy_bce(
 
     Args:
         logits: per level ``(V_l,)``.
-        targets: per level ``(V_l,)`` uint8: 0 free, 1 occupied, 255 unknown, 254 in no loss.
+        targets: per level ``(V_l,)`` uint8: 0 free, 1 occupied, 255 unknown, 254 and
+            253 in no loss.
         unknown_weight: with which the unknown is taught to be free, beside 1 for what is known;
             0 leaves it out.
     """
@@ -111,7 +113,7 @@ def _weighted_bce(logit: Tensor, target: Tensor, unknown_weight: float) -> Tenso
     """One level; 0 with a gradient path when it has nothing to teach."""
     weight = torch.ones_like(logit)
     weight.masked_fill_(target == WEAK_UNKNOWN, unknown_weight)
-    weight.masked_fill_(target == WEAK_IGNORED, 0.0)
+    weight.masked_fill_((target == WEAK_IGNORED) | (target == WEAK_DROPPED), 0.0)
     wanted = (target == WEAK_OCCUPIED).to(logit.dtype)
     cost = F.binary_cross_entropy_with_logits(logit, wanted, weight, reduction="sum")
     return cost / weight.sum().clamp(min=1e-6)

@@ -42,8 +42,9 @@ class MinkOcc(BaseModel):
             ``'label'``, ``'free'``, or ``'ignore'``, under which the network floods it.
         unknown: what it is taught where a weak target knows nothing: ``'free'`` or ``'ignore'``.
         unknown_weight: of that ``'free'``, beside 1 for what is known.
-        lambda_3d: lambda_1 of Eq. 6 for the dense term.
-        lambda_bce: lambda_2 of Eq. 6, of the mean over the decoder's levels.
+        lambda_1: of Eq. 6, of the semantic term: L_3D.ce while there are dense labels, L_2D.ce
+            after. How the latter is split over its two paths stands in ``pulsar_head``.
+        lambda_2: of Eq. 6, of L_bce, the mean over the decoder's levels.
         lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
             weak phase; 0 in the paper's recipes.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
@@ -66,8 +67,8 @@ class MinkOcc(BaseModel):
         outside: str = "label",
         unknown: str = "free",
         unknown_weight: float = 0.1,
-        lambda_3d: float = 0.5,
-        lambda_bce: float = 1.0,
+        lambda_1: float = 0.5,
+        lambda_2: float = 1.0,
         lift_weight: float = 0.0,
         sync_bn: bool = False,
         render_predictions: bool = False,
@@ -98,8 +99,8 @@ class MinkOcc(BaseModel):
         self.train_mask = train_mask
         self.outside = outside
         self.unknown_weight = unknown_weight if unknown == "free" else 0.0
-        self.lambda_3d = lambda_3d
-        self.lambda_bce = lambda_bce
+        self.lambda_1 = lambda_1
+        self.lambda_2 = lambda_2
         self.lift_weight = lift_weight
         self.render_ramp = 1.0
         self.render_predictions = render_predictions
@@ -141,7 +142,13 @@ class MinkOcc(BaseModel):
         imgs = inputs["imgs"]
         levels = self.image_encoder(imgs) if self.image_encoder is not None else []
         ego2img = torch.stack([sample.ego2img for sample in data_samples])
-        feats, coords = self.voxel_encoder(inputs["points"], levels, ego2img, imgs.shape[-2:])
+        feats, coords = self.voxel_encoder(
+            inputs["points"],
+            levels,
+            ego2img,
+            imgs.shape[-2:],
+            [sample.get("img2raw") for sample in data_samples],
+        )
         return self.genunet(feats, coords, target)
 
     def loss(self, inputs: dict[str, Any], data_samples: list[OccDataSample]) -> dict[str, Tensor]:
@@ -156,11 +163,11 @@ class MinkOcc(BaseModel):
         )
         targets = [level.targets for level in levels if level.targets is not None]
         bce = occupancy_bce([level.logits for level in levels], targets, self.unknown_weight)
-        losses = {"loss_bce": self.lambda_bce * bce}
+        losses = {"loss_bce": self.lambda_2 * bce}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:
             labels = self.semantic_labels(voxels.coords, data_samples)
-            losses["loss_3d_ce"] = self.lambda_3d * self.semantic_head.loss(logits, labels)
+            losses["loss_3d_ce"] = self.lambda_1 * self.semantic_head.loss(logits, labels)
         elif self.lift_weight:
             lifted = lifted_cross_entropy(
                 logits, voxels.coords, inputs["points"], data_samples, self.grid
@@ -233,7 +240,7 @@ class MinkOcc(BaseModel):
         data_samples: list[OccDataSample],
         phase: Phase,
     ) -> dict[str, Tensor]:
-        if phase is Phase.WARM and not self.pulsar_head.warm_shader:
+        if not self.pulsar_head.learns(phase):
             return {}
         totals: dict[str, Tensor] = {}
         parts = by_sample(voxels.coords, len(data_samples), voxels.feats.float(), logits.softmax(1))
@@ -245,7 +252,8 @@ class MinkOcc(BaseModel):
                 ramp = self.render_ramp
                 terms = self.pulsar_head.loss(feats, probs, centres, sample, ramp)
             for name, term in terms.items():
-                totals[name] = totals.get(name, 0.0) + term / len(data_samples)
+                share = self.lambda_1 / len(data_samples)
+                totals[name] = totals.get(name, 0.0) + share * term
         return totals
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from minkocc.ops.point_sampling import project_points, sample_features
+from minkocc.ops.point_sampling import in_picture, project_points, sample_features
 from minkocc.ops.row_sums import gather_rows, scatter_sum
 from minkocc.registry import MODELS
 
@@ -30,7 +31,7 @@ class PointFusion(BaseModule):
     """Samples the pyramid where a point is seen, fuses views adaptively, then a shared MLP.
 
     Paper Sec. IV-A. Each (point, view) pair with the point in front of the camera and inside its
-    image gets a logit from its sampled feature; a softmax over the views that see the point weighs
+    image, the black border of an augmented one left out, gets a logit from its sampled feature; a softmax over the views that see the point weighs
     them. A point that no view sees gets a zero image feature; with one view it gets that feature
     exactly.
 
@@ -64,6 +65,7 @@ class PointFusion(BaseModule):
         levels: list[Tensor],
         ego2img: Tensor,
         image_size: tuple[int, int],
+        img2raw: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Fuse a batch.
 
@@ -73,11 +75,12 @@ class PointFusion(BaseModule):
             levels: pyramid of ``(B, N, C, H_l, W_l)``.
             ego2img: ``(B, N, 4, 4)`` to network-input pixels.
             image_size: network input ``(height, width)``.
+            img2raw: per sample what ``in_picture`` takes; None where no image has a border.
 
         Returns:
             ``(sum P_b, out_channels)``.
         """
-        views = self.sample_views(points, levels, ego2img, image_size)
+        views = self.sample_views(points, levels, ego2img, image_size, img2raw)
         linear, norm, relu = self.mlp
         assert isinstance(linear, nn.Linear)
         own, image = linear.weight.split([point_feats.shape[1], views.feats.shape[1]], dim=1)
@@ -93,11 +96,16 @@ class PointFusion(BaseModule):
         levels: list[Tensor],
         ego2img: Tensor,
         image_size: tuple[int, int],
+        img2raw: Sequence[Tensor | None] | None = None,
     ) -> SampledViews:
         """What the views see of the points, and how much each counts; arguments as above."""
         seen = [project_points(xyz, matrices, image_size) for xyz, matrices in zip(points, ego2img)]
         uv = torch.cat([each.uv for each in seen], dim=1)
-        view, point = torch.cat([each.valid for each in seen], dim=1).nonzero(as_tuple=True)
+        shown = [
+            each.valid if to_raw is None else each.valid & in_picture(each.uv, to_raw)
+            for each, to_raw in zip(seen, img2raw or [None] * len(seen))
+        ]
+        view, point = torch.cat(shown, dim=1).nonzero(as_tuple=True)
         first = [
             torch.full((len(xyz),), b * len(ego2img[b]), device=xyz.device)
             for b, xyz in enumerate(points)

@@ -14,6 +14,7 @@ from minkocc.ops.exact_products import exact_products
 from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.phase import Phase
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import NUM_CLASSES
 
@@ -53,9 +54,10 @@ class PulsarHead(BaseModule):
         eps: background term.
         depth_range: near and far end of the normalised depth, metres.
         max_hits: nearest spheres that a pixel blends.
-        shader_weight: the shader path's share of the 2D loss.
-        tied_weight: the tied path's.
-        lambda_2d: lambda_1 of Eq. 6, of both paths together.
+        shader_weight: the shader path's share of L_2D.ce, which lambda_1 of Eq. 6 weighs. The
+            paper's term is one: shares that sum to 1 keep its weight; of a path of share 0
+            nothing is rendered or read.
+        tied_weight: the tied path's share.
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
@@ -76,7 +78,6 @@ class PulsarHead(BaseModule):
         max_hits: int = 8,
         shader_weight: float = 0.5,
         tied_weight: float = 0.5,
-        lambda_2d: float = 0.5,
         warm_shader: bool = True,
         min_coverage: float = 0.5,
         beta: float = 0.0,
@@ -97,7 +98,6 @@ class PulsarHead(BaseModule):
         )
         self.shader_weight = shader_weight
         self.tied_weight = tied_weight
-        self.lambda_2d = lambda_2d
         self.warm_shader = warm_shader
         self.min_coverage = min_coverage
         self.beta = beta
@@ -147,6 +147,12 @@ class PulsarHead(BaseModule):
         )
         return list(out.features.split([v.shape[1] for v in values], dim=1)), out.coverage
 
+    def learns(self, phase: Phase) -> bool:
+        """Whether a phase has a 2D term: without one nothing is rendered."""
+        if phase is Phase.WARM:
+            return bool(self.shader_weight and self.warm_shader)
+        return bool(self.shader_weight or self.tied_weight)
+
     def predict(self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample) -> None:
         """Add the rendered 2D semantics to a sample.
 
@@ -169,38 +175,37 @@ class PulsarHead(BaseModule):
         sample: OccDataSample,
         ramp: float,
     ) -> dict[str, Tensor]:
-        """Eq. 5 on both paths, weighted by ``lambda_2d`` and the switch's ``ramp``.
+        """Eq. 5 on both paths, weighted by their shares and the switch's ``ramp``.
 
-        Of a path of weight 0 nothing is rendered, and its loss is not there.
+        Of a path of share 0 nothing is rendered, and its loss is not there.
         """
-        shader, tied = self.lambda_2d * self.shader_weight, self.lambda_2d * self.tied_weight
-        values = [feats] * bool(shader) + [probs] * bool(tied)
+        values = [feats] * bool(self.shader_weight) + [probs] * bool(self.tied_weight)
         if not values:
             return {}
         images, coverage = self._project(feats, values, centres, sample)
         labels, confidence = self._targets(sample)
         losses = {}
-        if shader:
+        if self.shader_weight:
             log_probs = self.shader(images[0]).float().log_softmax(1)
             cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
-            losses["loss_2d_ce_shader"] = ramp * shader * cost
-        if tied:
+            losses["loss_2d_ce_shader"] = ramp * self.shader_weight * cost
+        if self.tied_weight:
             covered = confidence * (coverage.detach() > self.min_coverage)
             log_probs = (_normalised(images[-1], coverage).float() + _LOG_FLOOR).log()
             cost = soft_cross_entropy_2d(log_probs, labels, covered, self.beta)
-            losses["loss_2d_ce_tied"] = ramp * tied * cost
+            losses["loss_2d_ce_tied"] = ramp * self.tied_weight * cost
         return losses
 
     def warm_loss(self, feats: Tensor, centres: Tensor, sample: OccDataSample) -> dict[str, Tensor]:
         """The shader's own loss on detached renders: nothing but the shader learns from it."""
-        if not self.lambda_2d * self.shader_weight:
+        if not self.shader_weight:
             return {}
         with torch.no_grad():
             (rendered,), _ = self._project(feats, [feats], centres, sample)
         labels, confidence = self._targets(sample)
         log_probs = self.shader(rendered).float().log_softmax(1)
         cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
-        return {"loss_warm_shader": self.lambda_2d * self.shader_weight * cost}
+        return {"loss_warm_shader": self.shader_weight * cost}
 
     def _targets(self, sample: OccDataSample) -> tuple[Tensor, Tensor]:
         """Pseudo-labels and confidence in [0, 1] at the lattice, each ``(N, h, w)``."""

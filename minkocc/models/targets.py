@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkocc.structures.taxonomy import (
+    DROPPED,
     FREE,
+    WEAK_DROPPED,
     WEAK_FREE,
     WEAK_IGNORED,
     WEAK_OCCUPIED,
@@ -23,32 +25,34 @@ def dense_occupancy(semantics: Tensor, mask_camera: Tensor, outside: str) -> Ten
     there, and the network floods it.
 
     Args:
-        semantics: uint8 Occ3D ids; 255 marks voxels that are in no loss.
+        semantics: uint8 Occ3D ids; 255 and, where dropped, 254 mark voxels that are in no loss.
         mask_camera: bool, the voxels that a camera sees.
         outside: what is taught of the others: ``'label'`` what the label says, ``'free'`` that
             they are free, ``'ignore'`` nothing.
 
     Returns:
-        uint8: 0 free, 1 occupied, 254 in no loss.
+        uint8: 0 free, 1 occupied, 254 in no loss, 253 dropped.
     """
     # Filled in place: where() on plain numbers would make an int64 volume, eight times as large.
     target = torch.full_like(semantics, WEAK_FREE, dtype=torch.uint8)
     target.masked_fill_(semantics < FREE, WEAK_OCCUPIED)
     if outside != "label":
         target.masked_fill_(~mask_camera, WEAK_FREE if outside == "free" else WEAK_IGNORED)
-    return target.masked_fill_(semantics > FREE, WEAK_IGNORED)
+    target.masked_fill_(semantics > FREE, WEAK_IGNORED)
+    return target.masked_fill_(semantics == DROPPED, WEAK_DROPPED)
 
 
 def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
     """The occupancy targets of the decoder levels, at strides 1, 2, 4, ...
 
-    A coarse voxel is occupied if any child is; else free if at least half of its children inside
+    A coarse voxel is occupied if any child is; else in no loss if any child was dropped, which was
+    occupied; else free if at least half of its children inside
     the grid are known free; else unknown if at least half of them are free or unknown; else
     ignored. (A maximum over {0, 1, 255} would turn nearly all occupied cells into unknown.)
     Children are counted at stride 1, whatever the level.
 
     Args:
-        target: uint8 ``(B, X, Y, Z)`` of 0, 1, 255 and 254.
+        target: uint8 ``(B, X, Y, Z)`` of 0, 1, 255, 254 and 253.
         levels: how many strides.
 
     Returns:
@@ -56,16 +60,18 @@ def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
     """
     pyramid = [target]
     occupied = target == WEAK_OCCUPIED  # bool, whose sum is "any"
+    dropped = target == WEAK_DROPPED
     free = (target == WEAK_FREE).byte()
     open_ = free + (target == WEAK_UNKNOWN)
     for level in range(1, levels):
         # A byte holds the counts of the first sums alone, which are of 8.
-        occupied = _sum_octants(occupied)
+        occupied, dropped = _sum_octants(occupied), _sum_octants(dropped)
         free, open_ = _sum_octants(free).int(), _sum_octants(open_).int()
         children = _children_inside(target, 2**level)
         coarse = torch.full_like(occupied, WEAK_IGNORED, dtype=torch.uint8)
         coarse.masked_fill_(2 * open_ >= children, WEAK_UNKNOWN)
         coarse.masked_fill_(2 * free >= children, WEAK_FREE)
+        coarse.masked_fill_(dropped, WEAK_DROPPED)
         pyramid.append(coarse.masked_fill_(occupied, WEAK_OCCUPIED))
     return pyramid
 

@@ -55,6 +55,7 @@ class DynamicVoxelEncoder(BaseModule):
         levels: list[Tensor],
         ego2img: Tensor,
         image_size: tuple[int, int],
+        img2raw: Sequence[Tensor | None] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode a batch.
 
@@ -63,6 +64,7 @@ class DynamicVoxelEncoder(BaseModule):
             levels: image pyramid of ``(B, N, C, H_l, W_l)``.
             ego2img: ``(B, N, 4, 4)``.
             image_size: network input ``(height, width)``.
+            img2raw: as ``PointFusion`` takes it.
 
         Returns:
             Voxel features ``(V, C)`` and coordinates int32 ``(V, 4)`` = (batch, x, y, z).
@@ -82,7 +84,7 @@ class DynamicVoxelEncoder(BaseModule):
         feats = self.point_mlp(self._decorate(flat, coords, voxel))
         if self.fusion is not None:
             xyz = list(flat[:, :3].split(sizes))
-            feats = self.fusion(xyz, feats, levels, ego2img, image_size)
+            feats = self.fusion(xyz, feats, levels, ego2img, image_size, img2raw)
         return scatter_max(feats, voxel, len(coords)), coords
 
     def _sizes(self, counts: Tensor) -> list[int]:

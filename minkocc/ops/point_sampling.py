@@ -56,6 +56,23 @@ def project_points(points: Tensor, ego2img: Tensor, image_size: tuple[int, int])
     return Projection(uv.transpose(1, 2), depth, inside & (depth > MIN_DEPTH))
 
 
+def in_picture(uv: Tensor, img2raw: Tensor) -> Tensor:
+    """Whether pixels of the network's input show something: an augmented one has a black border.
+
+    Args:
+        uv: (N, P, 2) pixels.
+        img2raw: (N, 2, 3), gives the raw image's pixels from ``(u, v, 1)``, as shares of its width
+            and height.
+
+    Returns:
+        (N, P) bool.
+    """
+    with exact_products(uv.device.type):
+        matrix = img2raw.to(uv.dtype)
+        share = torch.baddbmm(matrix[:, :, 2:], matrix[:, :, :2], uv.transpose(1, 2))
+    return ((share >= 0) & (share < 1)).all(1)
+
+
 def sample_features(
     feature_maps: Tensor, view_idx: Tensor, uv: Tensor, image_size: tuple[int, int]
 ) -> Tensor:

@@ -41,7 +41,7 @@ def _enter(p: Any, q: Any, shape: Any, end_inside: bool) -> float:
 
 
 @numba.njit(cache=True)
-def _trace(p: Any, q: Any, shape: Any, path: Any) -> tuple[int, bool]:
+def trace(p: Any, q: Any, shape: Any, path: Any) -> tuple[int, bool]:
     """Write the flat indices of the voxels from ``p`` to ``q`` into ``path``, in order.
 
     Args:
@@ -128,7 +128,7 @@ def _count(starts: Any, ends: Any, shape: Any, hits: Any, passes: Any) -> None:
     """Add every ray to the flat counters ``hits`` and ``passes``."""
     path = np.empty(shape.sum() + 3, np.int64)
     for ray in range(len(starts)):
-        length, reached = _trace(starts[ray], ends[ray], shape, path)
+        length, reached = trace(starts[ray], ends[ray], shape, path)
         if reached:
             length -= 1
             hits[path[length]] += 1
@@ -141,7 +141,7 @@ def _mark(starts: Any, ends: Any, shape: Any, target: Any) -> None:
     """Write every ray into the flat ``target``: its end occupied, the voxels before it free."""
     path = np.empty(shape.sum() + 3, np.int64)
     for ray in range(len(starts)):
-        length, reached = _trace(starts[ray], ends[ray], shape, path)
+        length, reached = trace(starts[ray], ends[ray], shape, path)
         if reached:
             length -= 1
             target[path[length]] = WEAK_OCCUPIED
@@ -155,7 +155,7 @@ def _see(starts: Any, ends: Any, shape: Any, occupied: Any, visible: Any) -> Non
     """Mark every ray's voxels in the flat ``visible``, up to the first occupied one."""
     path = np.empty(shape.sum() + 3, np.int64)
     for ray in range(len(starts)):
-        length, _ = _trace(starts[ray], ends[ray], shape, path)
+        length, _ = trace(starts[ray], ends[ray], shape, path)
         for i in range(length):
             visible[path[i]] = True
             if occupied[path[i]]:
@@ -176,7 +176,7 @@ def _to_voxel_units(grid: VoxelGrid, points: _Float64) -> _Float64:
     return np.ascontiguousarray((points - low) / grid.voxel_size)
 
 
-def _segments(
+def segments(
     grid: VoxelGrid, origins: npt.ArrayLike, ends: npt.ArrayLike
 ) -> tuple[_Float64, _Float64]:
     """Finite rays from origin to end, two arrays of (M, 3) in voxel units."""
@@ -209,7 +209,7 @@ def ray_hits_and_passes(
     Raises:
         ValueError: the arrays are not (N, 3), or differ in length.
     """
-    start, stop = _segments(grid, origins, ends)
+    start, stop = segments(grid, origins, ends)
     hits = np.zeros(grid.num_voxels, np.int32)
     passes = np.zeros(grid.num_voxels, np.int32)
     _count(start, stop, np.asarray(grid.shape, np.int64), hits, passes)
@@ -238,7 +238,7 @@ def mark_rays(
         raise ValueError(
             f"target is {target.dtype} {target.shape}: expected contiguous uint8 {grid.shape}"
         )
-    start, stop = _segments(grid, origins, ends)
+    start, stop = segments(grid, origins, ends)
     _mark(start, stop, np.asarray(grid.shape, np.int64), target.reshape(-1))
 
 

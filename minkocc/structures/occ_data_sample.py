@@ -16,11 +16,13 @@ class OccDataSample(BaseDataElement):
     Data fields, each optional:
 
     * ``ego2img`` ``(N, 4, 4)``: network-input pixels of augmented ego points;
+    * ``img2raw`` ``(N, 2, 3)``: shares of the raw image's width and height of network-input pixels,
+      where any of these lies outside it;
     * ``ego2cam`` ``(N, 4, 4)``, ``cam2img`` ``(N, 4, 4)``: the unaugmented cameras;
     * ``ego_aug`` ``(4, 4)``: the 3D augmentation;
-    * ``voxel_semantics`` uint8 ``(X, Y, Z)``: Occ3D ids, 255 where dropped or rotated in;
+    * ``voxel_semantics`` uint8 ``(X, Y, Z)``: Occ3D ids, 254 where dropped, 255 where rotated in;
     * ``mask_camera`` bool ``(X, Y, Z)``;
-    * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, 254 in no
+    * ``weak_occupancy`` uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, 254 and 253 in no
       loss;
     * ``img_semantics`` uint8 of 2D ids, ``img_confidence`` uint8 (255 = 1.0), ``(N, h, w)`` at the
       lattice;

@@ -46,9 +46,13 @@ NAMES_2D: tuple[str, ...] = ("unlabelled", *CLASSES, "sky")
 DYNAMIC_IDS: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 9, 10)
 """Vehicles, riders and pedestrians: the classes of mIoU_D."""
 
-WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN, WEAK_IGNORED = 0, 1, 255, 254
+WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN, WEAK_IGNORED, WEAK_DROPPED = 0, 1, 255, 254, 253
 """The values of an occupancy target. *Unknown* was never seen, and ``unknown`` says what is taught
-there; *ignored* is in no loss whatever is chosen: dropped, or rotated in from outside the grid."""
+there; *ignored* is in no loss whatever is chosen: rotated in from outside the grid; *dropped* is in
+no loss either, nor is any coarse voxel that would be free without it."""
+
+IGNORED, DROPPED = 255, 254
+"""What a dense label holds in training beside Occ3D's ids: rotated in from outside; dropped."""
 
 OUTSIDE = ("label", "free", "ignore")
 """What the occupancy branch is taught of a dense label's voxels that no camera sees."""

@@ -23,9 +23,10 @@ RECIPES = {
 }
 OWN = {
     "minkocc_strong_a100_mini": {
-        "model.lambda_3d": 2.0,
-        "model.lambda_bce": 2.5,
-        "model.pulsar_head.lambda_2d": 0.5,
+        "model.lambda_1": 2.0,
+        "model.lambda_2": 2.5,
+        "shader_weight": 0.125,
+        "tied_weight": 0.125,
         "default_hooks.calibrate.unseen_weight": 0.15,
     },
 }
@@ -194,7 +195,7 @@ def test_unknown_key_like_nothing_lists_the_knobs():
 
 
 def test_reference_without_a_knob_is_refused(tmp_path):
-    path = write(tmp_path, "model = dict(lambda_3d='${lambda}')")
+    path = write(tmp_path, "model = dict(lambda_1='${lambda}')")
     with pytest.raises(ConfigError, match=r"'\$\{lambda\}' names no knob"):
         load_config(path)
 

@@ -6,12 +6,19 @@ sweeps = 9
 weak_frames = [8, 0]
 
 _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
+# What reads 2D labels: where all of it is off, none are needed.
+_readers = dict(
+    shader_weight="${shader_weight}",
+    tied_weight="${tied_weight}",
+    warm_shader="${warm_shader}",
+    lift_weight="${lift_weight}",
+)
 
 train_pipeline = [
     dict(type="LoadPoints", sweeps="${sweeps}"),
     dict(type="LoadImages"),
     dict(type="LoadOccupancyLabel", **_grid),
-    dict(type="LoadPseudoLabels"),
+    dict(type="LoadPseudoLabels", **_readers),
     dict(type="LiftPseudoLabels", lift_weight="${lift_weight}"),
     dict(type="SampleLattice", render_stride="${render_stride}"),
     dict(type="LoadWeakOccupancy", **_grid),
@@ -76,4 +83,4 @@ _training = dict(
 )
 val_evaluator = dict(type="OccupancyMetric", protocols=["occ3d"], training=_training)
 test_evaluator = dict(type="OccupancyMetric", protocols=["occ3d", "rayiou"], training=_training)
-del _grid, _training, train_pipeline, test_pipeline  # building blocks, not settings
+del _grid, _readers, _training, train_pipeline, test_pipeline  # building blocks, not settings

@@ -1,4 +1,7 @@
 image_pretrained = "torchvision://resnet50"
+shader_weight = 0.5  # of the two paths of Eq. 5: together they are the paper's term
+tied_weight = 0.5
+warm_shader = True
 
 _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
 
@@ -36,7 +39,13 @@ model = dict(
     ),
     semantic_head=dict(type="SemanticHead", channels=32, beta=0.9),
     pulsar_head=dict(
-        type="PulsarHead", channels=32, voxel_size="${voxel_size}", render_stride="${render_stride}"
+        type="PulsarHead",
+        channels=32,
+        voxel_size="${voxel_size}",
+        render_stride="${render_stride}",
+        shader_weight="${shader_weight}",
+        tied_weight="${tied_weight}",
+        warm_shader="${warm_shader}",
     ),
 )
 

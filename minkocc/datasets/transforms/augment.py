@@ -21,11 +21,15 @@ from minkocc.datasets.transforms.pseudo_labels import (
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.taxonomy import FREE, WEAK_IGNORED, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import (
+    DROPPED,
+    FREE,
+    IGNORED,
+    WEAK_DROPPED,
+    WEAK_IGNORED,
+    WEAK_OCCUPIED,
+)
 from minkocc.structures.voxel_grid import VoxelGrid
-
-IGNORE = 255
-"""A voxel of a dense label that no loss may use: dropped, or rotated in from outside the grid."""
 
 
 @TRANSFORMS.register_module()
@@ -62,7 +66,7 @@ class AugmentScene(BaseTransform):
         points = results["points"]
         points[:, :3] = points[:, :3] @ ego_aug[:3, :3].T.astype(np.float32)
         fills = {
-            "voxel_semantics": IGNORE,
+            "voxel_semantics": IGNORED,
             "mask_camera": False,
             "weak_occupancy": WEAK_IGNORED,
         }
@@ -235,14 +239,14 @@ class DropVoxels(BaseTransform):
         self.ratio = ratio
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Mark dropped voxels as ignored, never as free."""
+        """Mark dropped voxels as such, never as free."""
         rng: np.random.Generator = results["rng"]
         if "voxel_semantics" in results:
             semantics = results["voxel_semantics"]
-            semantics.flat[self._draw(semantics < FREE, rng)] = IGNORE
+            semantics.flat[self._draw(semantics < FREE, rng)] = DROPPED
         if "weak_occupancy" in results:
             weak = results["weak_occupancy"]
-            weak.flat[self._draw(weak == WEAK_OCCUPIED, rng)] = WEAK_IGNORED
+            weak.flat[self._draw(weak == WEAK_OCCUPIED, rng)] = WEAK_DROPPED
         return results
 
     def _draw(self, occupied: np.ndarray, rng: np.random.Generator) -> np.ndarray:

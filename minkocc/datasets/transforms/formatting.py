@@ -38,6 +38,9 @@ class PackOccInputs(BaseTransform):
             "cam2img": results["cam2img"],
             "ego_aug": ego_aug,
         }
+        to_raw = img2raw(results["img_aug"], results["raw_size"])
+        if _has_border(to_raw, imgs.shape[-2:]):
+            fields["img2raw"] = to_raw
         sample = OccDataSample(
             metainfo={
                 "token": results["token"],
@@ -56,3 +59,27 @@ class PackOccInputs(BaseTransform):
                 sample.set_data({key: torch.from_numpy(np.ascontiguousarray(results[key]))})
         inputs = {"points": torch.from_numpy(results["points"]), "imgs": torch.from_numpy(imgs)}
         return {"inputs": inputs, "data_samples": sample}
+
+
+def img2raw(img_aug: np.ndarray, raw_size: tuple[int, int]) -> np.ndarray:
+    """Where network-input pixels lie in the raw images, as shares of their width and height.
+
+    Args:
+        img_aug: ``(N, 4, 4)`` on (u z, v z, z, 1).
+        raw_size: ``(height, width)``.
+
+    Returns:
+        ``(N, 2, 3)`` on (u, v, 1).
+    """
+    height, width = raw_size
+    affine = np.tile(np.eye(3), (len(img_aug), 1, 1))
+    affine[:, :2] = img_aug[:, :2, :3]
+    return (np.diag([1 / width, 1 / height, 1.0]) @ np.linalg.inv(affine))[:, :2]
+
+
+def _has_border(to_raw: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether a corner of any network input lies outside its raw image, beyond rounding."""
+    height, width = size
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
+    share = corners @ to_raw.transpose(0, 2, 1)
+    return bool((share < -1e-6).any() or (share > 1 + 1e-6).any())

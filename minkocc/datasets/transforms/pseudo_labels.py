@@ -14,6 +14,7 @@ from PIL import Image
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import TRANSFORMS
+from minkocc.structures.phase import Phase
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
 
@@ -22,26 +23,41 @@ from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABE
 class LoadPseudoLabels(BaseTransform):
     """2D pseudo-labels and their confidence (y_2D and c of the paper's Eq. 5).
 
-    Writes ``img_semantics`` uint8 ``(N, H, W)`` of 2D ids and ``img_confidence`` uint8
+    In training they are read where a loss of the sample's phase uses them, and need not be there
+    otherwise. Writes ``img_semantics`` uint8 ``(N, H, W)`` of 2D ids and ``img_confidence`` uint8
     ``(N, H, W)``, 255 = 1.0. At test time frames without pseudo-labels pass through.
 
     Args:
         folder: relative to the data root.
+        shader_weight: of the shader path (as in ``PulsarHead``).
+        tied_weight: of the tied path.
+        warm_shader: whether the shader learns during the warm start.
+        lift_weight: of the lifted labels (as in ``MinkOcc``).
 
     Raises:
         InputError: a file is missing in training, or of a wrong size or id.
     """
 
-    def __init__(self, folder: str = "pseudo_labels") -> None:
+    def __init__(
+        self,
+        folder: str = "pseudo_labels",
+        shader_weight: float = 0.5,
+        tied_weight: float = 0.5,
+        warm_shader: bool = True,
+        lift_weight: float = 0.0,
+    ) -> None:
         self.folder = folder
+        self._used = {
+            Phase.WARM: bool(shader_weight and warm_shader),
+            Phase.WEAK: bool(shader_weight or tied_weight or lift_weight),
+            Phase.STRONG: bool(shader_weight or tied_weight),
+        }
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the pseudo-labels."""
-        root = Path(results["data_root"]) / self.folder
-        if (
-            results["phase"] is None
-            and not self._path(root, "labels", results, CAMERAS[0]).is_file()
-        ):
+        root, phase = Path(results["data_root"]) / self.folder, results["phase"]
+        there = self._path(root, "labels", results, CAMERAS[0]).is_file
+        if not (there() if phase is None else self._used[phase]):
             return results
         labels, confidences = [], []
         for camera in CAMERAS:

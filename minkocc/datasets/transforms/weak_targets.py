@@ -10,38 +10,13 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from minkocc.datasets.transforms.loading import InputError, read_sweep
-from minkocc.ops.ray_cast import mark_rays
+from minkocc.datasets.transforms.loading import InputError
+from minkocc.datasets.weak_occupancy import WeakRules, accumulate_sweeps
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
-from minkocc.structures.taxonomy import WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "1"
-
-
-def accumulate_sweeps(
-    sources: Sequence[dict[str, Any]], data_root: Path, mount: np.ndarray, grid: VoxelGrid
-) -> np.ndarray:
-    """Occupancy as the sweeps saw it: hit voxels occupied, crossed ones free, the rest unknown.
-
-    A hit always wins: on real data most hit voxels are also crossed by other rays.
-
-    Args:
-        sources: ``lidar_path`` and ``lidar2ego`` (4x4, into the current ego frame) of each sweep.
-        data_root: what the paths are relative to.
-        mount: the sensor's ``lidar2ego`` on its own vehicle.
-        grid: the grid to fill.
-
-    Returns:
-        uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown.
-    """
-    weak = np.full(grid.shape, WEAK_UNKNOWN, np.uint8)
-    for source in sources:
-        lidar2ego = source["lidar2ego"]
-        ends = read_sweep(data_root / source["lidar_path"], lidar2ego, mount)[:, :3]
-        mark_rays(grid, lidar2ego[None, :3, 3].astype(np.float32), ends, weak)
-    return weak
 
 
 @TRANSFORMS.register_module()

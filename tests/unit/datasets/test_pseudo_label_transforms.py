@@ -60,6 +60,32 @@ def test_missing_pseudo_label_is_an_error_in_training_only(frame):
         load_pseudo(frame)
 
 
+OFF = {"shader_weight": 0.0, "tied_weight": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "read_in"),
+    [
+        ({}, "warm weak strong"),
+        ({"warm_shader": False}, "weak strong"),
+        ({"shader_weight": 0.0}, "weak strong"),
+        ({"tied_weight": 0.0}, "warm weak strong"),
+        (OFF, ""),
+        ({**OFF, "lift_weight": 0.5}, "weak"),
+    ],
+)
+def test_without_a_loss_that_reads_them_pseudo_labels_need_not_be_there(frame, weights, read_in):
+    shutil.rmtree(Path(frame["data_root"]) / "pseudo_labels")
+    step = LoadPseudoLabels(**weights)
+    for phase in Phase:
+        results = {**frame, "phase": phase, "raw_size": (108, 192)}
+        if phase.value in read_in.split():
+            with pytest.raises(InputError, match="does not exist"):
+                step(results)
+        else:
+            assert "img_semantics" not in step(results)
+
+
 def test_truncated_pseudo_label_is_named(frame):
     path = replace(pseudo_path(frame, "labels"))
     path.write_bytes(path.read_bytes()[:60])

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from minkocc.datasets.transforms.augment import (
@@ -11,6 +12,7 @@ from minkocc.datasets.transforms.augment import (
     resample_voxels,
     voxel_sources,
 )
+from minkocc.datasets.transforms.formatting import img2raw
 from minkocc.datasets.transforms.loading import (
     InputError,
     LoadImages,
@@ -20,6 +22,7 @@ from minkocc.datasets.transforms.loading import (
     refine,
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -233,6 +236,25 @@ def test_plain_resize_keeps_the_bottom_of_the_image():
     np.testing.assert_allclose(centre_of(out["imgs"][0]), [80.0, 55.0], atol=0.3)
 
 
+@pytest.mark.parametrize("size", [(90, 160), (256, 320), (60, 160)])
+@pytest.mark.parametrize("settings", [{}, {"scale": (0.8, 0.8)}, {"shift": 0.1, "rotate": 12.0}])
+def test_the_black_border_is_what_lies_outside_the_raw_image(size, settings):
+    results = {
+        "imgs": [Image.new("RGB", (320, 180), "white")] * 2,
+        "img_aug": np.tile(np.eye(4), (2, 1, 1)),
+        "rng": np.random.default_rng(3),
+    }
+    out = AugmentImages(image_size=size, **settings)(results)
+    v, u = np.indices(size) + 0.5
+    pixels = torch.from_numpy(np.stack([u.ravel(), v.ravel()], 1)).expand(2, -1, -1)
+    shown = in_picture(pixels, torch.from_numpy(img2raw(out["img_aug"], (180, 320))))
+    for image, seen in zip(out["imgs"], shown.view(2, *size).numpy()):
+        white = image[..., 0] == 255  # whole pixels of the raw image
+        black = image[..., 0] == 0
+        assert (white & ~seen).sum() + (black & seen).sum() <= 0.01 * white.size
+        assert black.any() == (not seen.all())
+
+
 def test_views_draw_their_own_augmentation():
     results = {
         "imgs": [blob(160, 100)] * 2,
@@ -393,8 +415,8 @@ def test_dropped_voxels_are_ignored_and_never_free():
         }
     )
     for key, before, ignored in (
-        ("voxel_semantics", semantics, 255),
-        ("weak_occupancy", weak, 254),
+        ("voxel_semantics", semantics, 254),
+        ("weak_occupancy", weak, 253),
     ):
         after = out[key]
         dropped = after[:10] == ignored

@@ -66,12 +66,36 @@ def test_without_the_warm_shader_the_warm_start_leaves_the_head_alone():
     assert all(p.grad is None for p in model.pulsar_head.parameters())
 
 
-def test_lambdas_scale_their_terms():
-    plain, scaled = build().train(), build(lambda_3d=1.5, lambda_bce=3.0).train()
-    batch = make_batch(Phase.WARM)
+@pytest.mark.parametrize("phase", Phase)
+def test_lambdas_scale_their_terms(phase):
+    plain, scaled = build().train(), build(lambda_1=1.5, lambda_2=2.0).train()
+    batch = make_batch(phase)
     expected, got = losses_of(plain, batch), losses_of(scaled, batch)
-    torch.testing.assert_close(got["loss_3d_ce"], 3 * expected["loss_3d_ce"])
-    torch.testing.assert_close(got["loss_bce"], 3 * expected["loss_bce"])
+    assert len(got) > 1
+    for name, value in got.items():
+        factor = 2.0 if name == "loss_bce" else 3.0  # the semantic terms, 2D or 3D, are lambda_1's
+        torch.testing.assert_close(value, factor * expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_both_paths_together_weigh_what_the_paper_says():
+    both, shader = build().eval(), build().eval()
+    shader.pulsar_head.shader_weight, shader.pulsar_head.tied_weight = 1.0, 0.0
+    batch = make_batch(Phase.WEAK)
+    torch.testing.assert_close(
+        2 * losses_of(both, batch)["loss_2d_ce_shader"],
+        losses_of(shader, batch)["loss_2d_ce_shader"],
+    )
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_without_2d_weights_no_phase_needs_a_pseudo_label(phase):
+    model = build().train()
+    model.pulsar_head.shader_weight = model.pulsar_head.tied_weight = 0.0
+    batch = make_batch(phase)
+    for key in ("img_semantics", "img_confidence"):
+        delattr(batch["data_samples"][0], key)
+    losses = losses_of(model, batch)
+    assert set(losses) == {"loss_bce"} | ({"loss_3d_ce"} if phase.needs_dense else set())
 
 
 def test_weak_phase_never_looks_at_dense_labels():

@@ -67,6 +67,22 @@ def test_no_view_gives_zero(fusion, levels):
     assert (got[1] != 0).all()
 
 
+def test_the_black_border_of_an_augmented_image_is_not_seen(fusion, levels):
+    points = torch.tensor([BOTH, FIRST])
+    whole = torch.tensor([[1 / 16, 0, 0], [0, 1 / 16, 0]])  # the raw image fills the input
+    left = torch.tensor([[1 / 10, 0, 0], [0, 1 / 16, 0]])  # it ends at column 10 of it
+
+    def feats(first):
+        return fusion.sample_views(
+            [points], [v[None] for v in levels], EGO2IMG[None], SIZE, [torch.stack([first, whole])]
+        )
+
+    assert feats(whole).point.tolist() == [0, 1, 0]
+    cut = feats(left)
+    assert cut.point.tolist() == [0, 0]  # FIRST falls on column 14
+    torch.testing.assert_close(cut.feats[0], read(levels, 0, 6, 10))
+
+
 def test_behind_the_camera_is_never_sampled(fusion, levels):
     for level in levels:
         level.requires_grad_()

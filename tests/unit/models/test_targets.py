@@ -7,18 +7,18 @@ from minkocc.models.targets import dense_occupancy, level_targets, lookup, occup
 
 
 def test_dense_occupancy_inside_and_outside_the_mask():
-    semantics = torch.tensor([3, 17, 255, 3, 17, 255], dtype=torch.uint8)
-    mask = torch.tensor([True, True, True, False, False, False])
+    semantics = torch.tensor([3, 17, 255, 254, 3, 17, 255, 254], dtype=torch.uint8)
+    mask = torch.tensor([True] * 4 + [False] * 4)
     expected = {
-        "label": [1, 0, 254, 1, 0, 254],
-        "free": [1, 0, 254, 0, 0, 254],
-        "ignore": [1, 0, 254, 254, 254, 254],
+        "label": [1, 0, 254, 253, 1, 0, 254, 253],
+        "free": [1, 0, 254, 253, 0, 0, 254, 253],
+        "ignore": [1, 0, 254, 253, 254, 254, 254, 253],
     }
     for outside, values in expected.items():
         target = dense_occupancy(semantics, mask, outside)
         assert target.tolist() == values
         assert target.dtype == torch.uint8
-    assert semantics.tolist() == [3, 17, 255, 3, 17, 255]
+    assert semantics.tolist() == [3, 17, 255, 254, 3, 17, 255, 254]
 
 
 def brute_coarse(target, stride):
@@ -28,6 +28,8 @@ def brute_coarse(target, stride):
         block = target[tuple(slice(i * stride, (i + 1) * stride) for i in cell)]
         if (block == 1).any():
             out[cell] = 1
+        elif (block == 253).any():
+            out[cell] = 253
         elif (block == 0).sum() * 2 >= block.size:
             out[cell] = 0
         elif np.isin(block, (0, 255)).sum() * 2 >= block.size:
@@ -47,8 +49,9 @@ def occupancies(draw):
     if draw(st.booleans()):  # around half of the children free or unknown
         free, unknown = free / 2, free / 2
         ignored = 1.0
-    share = [occupied, free, unknown * (1 - ignored)]
-    values = np.array([1, 0, 255, 254], np.uint8)
+    dropped = occupied * draw(st.sampled_from([0.0, 0.3]))
+    share = [occupied - dropped, dropped, free, unknown * (1 - ignored)]
+    values = np.array([1, 253, 0, 255, 254], np.uint8)
     return rng.choice(values, size=shape, p=[*share, 1 - sum(share)])
 
 
@@ -74,6 +77,14 @@ def test_exactly_half_of_the_children_known_free_is_free():
     assert int(occupancy_pyramid(target, 4)[3]) == 255
     target[0, 3, 7, 7] = 254
     assert int(occupancy_pyramid(target, 4)[3]) == 254
+
+
+def test_a_coarse_voxel_of_a_dropped_one_is_never_free():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[0, 5, 0, 3] = 253
+    assert [int((volume == 253).sum()) for volume in occupancy_pyramid(target, 4)] == [1, 1, 1, 1]
+    target[0, 0, 0, 0] = 1  # in the coarsest voxel alone it has company
+    assert [int((volume == 253).sum()) for volume in occupancy_pyramid(target, 4)] == [1, 1, 1, 0]
 
 
 def test_lookup_inside_and_outside():

@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minkocc.ops.point_sampling import project_points, sample_features
+from minkocc.ops.point_sampling import MIN_DEPTH, in_picture, project_points, sample_features
 
 SIZE = (90, 160)
 
@@ -43,6 +45,46 @@ def test_borders_of_the_image_and_of_depth():
     assert not valid(1.0, 1.0, 0.1)
     assert not valid(1.0, 1.0, 0.0)
     assert not valid(float("nan"), 1.0, 1.0)
+
+
+def project_view_by_view(points, ego2img, size):
+    """The former form: one product a view, whose columns are then taken apart."""
+    in_image = points @ ego2img[:, :3, :3].transpose(1, 2) + ego2img[:, None, :3, 3]
+    depth = in_image[..., 2]
+    uv = in_image[..., :2] / depth.clamp_min(MIN_DEPTH)[..., None]
+    inside = (uv >= 0).all(-1) & (uv[..., 0] < size[1]) & (uv[..., 1] < size[0])
+    return uv, depth, inside & (depth > MIN_DEPTH)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 50))
+def test_one_product_for_all_views_is_as_good_as_one_a_view(seed, views, count):
+    generator = torch.Generator().manual_seed(seed)
+    turn = torch.linalg.qr(torch.randn(views, 3, 3, generator=generator, dtype=torch.double))[0]
+    move = torch.eye(4, dtype=torch.double).repeat(views, 1, 1)
+    move[:, :3, :3] = turn
+    move[:, :3, 3] = torch.randn(views, 3, generator=generator)
+    ego2img = camera().double() @ move
+    points = 20 * torch.randn(count, 3, generator=generator, dtype=torch.double)
+    points.requires_grad_()
+    got, expected = (form(points, ego2img, SIZE) for form in (project_points, project_view_by_view))
+    assert torch.equal(got[2], expected[2])
+    for a, b in zip(got[:2], expected[:2]):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    first, second = (
+        torch.autograd.grad(out[0][out[2]].sum() + out[1].sum(), points)[0]
+        for out in (got, expected)
+    )
+    torch.testing.assert_close(first, second, rtol=1e-7, atol=1e-7)
+
+
+def test_what_is_outside_the_raw_image_is_border():
+    shares = torch.tensor(
+        [[[0.5, 0.0, 0.0], [0.0, 1.0, -0.25]], [[0.0, 0.1, 0.0], [0.1, 0.0, 0.0]]]
+    )
+    uv = torch.tensor([[1.0, 1.0], [1.0, 0.2], [2.0, 1.0], [1.99, 1.24], [-0.1, 1.0]])
+    got = in_picture(uv.expand(2, -1, -1), shares)
+    assert got[0].tolist() == [True, False, False, True, False]
+    assert got[1].tolist() == [True, True, True, True, False]
 
 
 def test_projection_is_exempt_from_autocast():

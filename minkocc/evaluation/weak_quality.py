@@ -1,0 +1,98 @@
+"""Weak occupancy measured against dense labels, by distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minkocc.structures.taxonomy import (
+    DYNAMIC_IDS,
+    FREE,
+    WEAK_FREE,
+    WEAK_OCCUPIED,
+    WEAK_UNKNOWN,
+)
+from minkocc.structures.voxel_grid import OCC3D_GRID
+
+RINGS: tuple[float, ...] = (0.0, 10.0, 20.0, 30.0, np.inf)
+"""Borders of the rings, metres from the vehicle in the plane."""
+
+_TRUTHS = ("free", "static", "moving")
+_VALUES = (WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN)
+
+Counts = NDArray[np.int64]
+"""Voxels by ring, truth (free, static, of a class that moves) and weak value (free, occupied,
+unknown), ``(4, 3, 3)``."""
+
+
+def count_voxels(
+    weak: NDArray[np.uint8], semantics: NDArray[np.uint8], mask: NDArray[np.bool_]
+) -> Counts:
+    """Count a frame's voxels by ring, truth and weak value.
+
+    Args:
+        weak: ``(200, 200, 16)`` 0 free, 1 occupied, 255 unknown.
+        semantics: ``(200, 200, 16)`` Occ3D ids.
+        mask: ``(200, 200, 16)`` the voxels that count.
+
+    Raises:
+        ValueError: a shape is not that of Occ3D's grid.
+    """
+    for name, array in (("weak", weak), ("semantics", semantics), ("mask", mask)):
+        if array.shape != OCC3D_GRID.shape:
+            raise ValueError(f"{name} has shape {array.shape}: expected {OCC3D_GRID.shape}")
+    truth = np.where(semantics == FREE, 0, np.where(np.isin(semantics, DYNAMIC_IDS), 2, 1))
+    value = np.select([weak == code for code in _VALUES], [0, 1, 2], -1)
+    if (value[mask] < 0).any():
+        raise ValueError(f"weak holds {np.setdiff1d(weak, _VALUES)}: expected {_VALUES}")
+    cell = (_ring_of_columns()[:, :, None] * 3 + truth) * 3 + value
+    return np.bincount(cell[mask], minlength=(len(RINGS) - 1) * 9).reshape(-1, 3, 3)
+
+
+def _ring_of_columns() -> NDArray[np.int64]:
+    """The ring of every column of the grid, ``(200, 200)``."""
+    index = np.stack(np.indices((*OCC3D_GRID.shape[:2], 1)), -1).reshape(-1, 3)
+    away = np.linalg.norm(OCC3D_GRID.to_centre(index)[:, :2], axis=1)
+    return (np.digitize(away, RINGS) - 1).reshape(OCC3D_GRID.shape[:2])
+
+
+def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | None]:
+    """Precision and recall in percent; None where nothing counts.
+
+    Args:
+        counts: ``(4, 3, 3)``, or of one ring ``(3, 3)``.
+        unknown: ``"ignore"``, or ``"free"``: the unknown is taken for free, as that policy teaches.
+    """
+    table = counts.reshape(-1, 3, 3).sum(0)
+    if unknown == "free":
+        table = np.stack([table[:, 0] + table[:, 2], table[:, 1], np.zeros(3, np.int64)], 1)
+    (free, occupied), total = (table[0], table[1:].sum(0)), table.sum()
+    return {
+        "occupied_precision": _percent(occupied[1], table[:, 1].sum()),
+        "occupied_recall": _percent(occupied[1], occupied.sum()),
+        "static_recall": _percent(table[1, 1], table[1].sum()),
+        "moving_recall": _percent(table[2, 1], table[2].sum()),
+        "free_precision": _percent(free[0], table[:, 0].sum()),
+        "free_recall": _percent(free[0], free.sum()),
+        "known": _percent(table[:, :2].sum(), total),
+    }
+
+
+def by_ring(counts: Counts) -> dict[str, dict[str, float | None]]:
+    """The figures of every ring, by its name."""
+    return {name: weak_figures(ring) for name, ring in zip(ring_names(RINGS), counts)}
+
+
+def ring_names(borders: Sequence[float]) -> list[str]:
+    """``"10-20 m"``, and ``"30+ m"`` for the last one."""
+    return [
+        f"{low:g}+ m" if np.isinf(high) else f"{low:g}-{high:g} m"
+        for low, high in zip(borders, borders[1:])
+    ]
+
+
+def _percent(part: Any, whole: Any) -> float | None:
+    return round(100.0 * float(part) / float(whole), 2) if whole else None
