@@ -1,4 +1,8 @@
-"""Write the info files of a nuScenes root (official, mini, own, or synthetic)."""
+"""Write the info files of a nuScenes root (official, mini, own, or synthetic), and more.
+
+With --weak-occupancy also the weak occupancy of its training frames, which training would
+otherwise compute in its first epoch.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,77 @@ import argparse
 from pathlib import Path
 
 from minkocc.cli import add_debug, run_tool
+from minkocc.config import load_config
 from minkocc.datasets.infos import create_infos
+from minkocc.engine.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.info_file import read_infos
+from minkocc.recipe_options import add_cfg_options
+
+HEADLINE = Path(__file__).parents[1] / "configs" / "minkocc_semi_a10.py"
 
 
 def main() -> None:
-    """Create both info files and say what is in them."""
+    """Create both info files and say what is in them; prepare what is asked for."""
+    options = _parse()
+    cfg = None
+    if options.weak_occupancy:  # a mistake in the recipe should not cost the infos' time
+        changes = {**(options.cfg_options or {}), "data_root": str(options.root)}
+        cfg = load_config(options.weak_occupancy, changes)
+    if not options.skip_infos:
+        _create_infos(options)
+    if cfg is not None:
+        done = prepare_weak_occupancy(cfg, options.workers)
+        place = cfg.cache_root or options.root
+        print(
+            f"weak occupancy: {done.frames} frames, {done.computed} computed now -> "
+            f"{place}/weak_occupancy"
+        )
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
     parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
     parser.add_argument(
         "--val-scenes", nargs="+", metavar="NAME", help="scenes that validate; all others train"
     )
+    parser.add_argument(
+        "--weak-occupancy",
+        nargs="?",
+        const=HEADLINE,
+        metavar="CONFIG",
+        help="compute the weak occupancy that this recipe trains on (default: the headline's); "
+        "what is there already stays",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes of --weak-occupancy")
+    parser.add_argument(
+        "--skip-infos", action="store_true", help="the info files are there: only do the rest"
+    )
+    add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_args()
-    written = create_infos(options.root, options.version, options.val_scenes)
+    if options.workers < 1:
+        parser.error(f"--workers {options.workers} is too small: use 1 or more")
+    if options.skip_infos and not options.weak_occupancy:
+        parser.error("--skip-infos leaves nothing to do: add --weak-occupancy")
+    if options.cfg_options and not options.weak_occupancy:
+        parser.error("--cfg-options are for --weak-occupancy: the info files need no recipe")
+    return options
+
+
+def _create_infos(options: argparse.Namespace) -> None:
+    written, missing = create_infos(options.root, options.version, options.val_scenes)
     for split, path in written.items():
         frames = read_infos(path)["data_list"]
         scenes = len({frame["scene_name"] for frame in frames})
         labelled = sum(frame["occ_path"] is not None for frame in frames)
         print(f"{split}: {scenes} scenes, {len(frames)} frames, {labelled} with labels -> {path}")
+    if missing:
+        print(
+            f"warning: {len(missing)} LiDAR sweeps that the tables name are not in {options.root} "
+            f"and were left out ({missing[0]}, ...): input and weak occupancy are sparser without "
+            "them; unpack sweeps/ and run this again"
+        )
 
 
 if __name__ == "__main__":

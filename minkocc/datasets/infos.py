@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from nuscenes.nuscenes import NuScenes
@@ -19,6 +19,15 @@ from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
 MAX_SWEEPS = 10
 _OFFICIAL_SPLITS = {"v1.0-trainval": ("train", "val"), "v1.0-mini": ("mini_train", "mini_val")}
+
+
+class CreatedInfos(NamedTuple):
+    """What ``create_infos`` wrote, and what it did not find."""
+
+    paths: dict[str, Path]
+    """The info file of each split."""
+    missing_sweeps: list[str]
+    """Sweeps that the tables name and the root does not hold, relative to it."""
 
 
 def split_scenes(
@@ -77,7 +86,7 @@ def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:
 
 def create_infos(
     root: str | Path, version: str, val_scenes: Sequence[str] | None = None
-) -> dict[str, Path]:
+) -> CreatedInfos:
     """Write ``minkocc_infos_{train,val}.pkl`` into a nuScenes root.
 
     Args:
@@ -86,7 +95,7 @@ def create_infos(
         val_scenes: scene names that validate; all others train.
 
     Returns:
-        The written path of each split.
+        The written files, and the sweeps that were left out because they are missing.
 
     Raises:
         InfoError: the root has no such version or broken tables, lacks a sensor, or the split is
@@ -98,20 +107,23 @@ def create_infos(
     splits = split_scenes(root, version, names, val_scenes)
     frames: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
     side = {name: split for split, members in splits.items() for name in members}
+    missing: set[str] = set()
     for scene in tqdm(nusc.scene, desc="infos", unit="scene"):
-        frames[side[scene["name"]]].extend(_scene_frames(nusc, scene, root))
+        frames[side[scene["name"]]].extend(_scene_frames(nusc, scene, root, missing))
     written = {}
     for split, data_list in frames.items():
         path = root / f"minkocc_infos_{split}.pkl"
         metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
         write_pickle(path, {"metainfo": metainfo, "data_list": data_list})
         written[split] = path
-    return written
+    return CreatedInfos(written, sorted(missing))
 
 
-def _scene_frames(nusc: NuScenes, scene: dict[str, Any], root: Path) -> list[dict[str, Any]]:
+def _scene_frames(
+    nusc: NuScenes, scene: dict[str, Any], root: Path, missing: set[str]
+) -> list[dict[str, Any]]:
     samples = scene_samples(nusc, scene)
-    frames = [sample_frame(nusc, sample, scene["name"], root) for sample in samples]
+    frames = [sample_frame(nusc, sample, scene["name"], root, missing) for sample in samples]
     for frame in frames:
         frame["ray_origins"] = _ray_origins(frame, frames)
     return frames
@@ -127,8 +139,21 @@ def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]
     return samples
 
 
-def sample_frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path) -> dict[str, Any]:
+def sample_frame(
+    nusc: NuScenes,
+    sample: dict[str, Any],
+    scene: str,
+    root: Path,
+    missing_sweeps: set[str] | None = None,
+) -> dict[str, Any]:
     """What an info file says of a keyframe by itself: all but ``ray_origins``.
+
+    Args:
+        nusc: the tables of ``root``.
+        sample: the keyframe's record.
+        scene: its scene's name.
+        root: the nuScenes root.
+        missing_sweeps: takes the names of sweeps that the tables name and the root does not hold.
 
     Raises:
         InfoError: the keyframe lacks a sensor.
@@ -152,7 +177,9 @@ def sample_frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path)
             "timestamp": lidar["timestamp"] / 1e6,
         },
         "ego2global": ego2global,
-        "lidar_sweeps": _sweeps(nusc, lidar, ego2global, root),
+        "lidar_sweeps": _sweeps(
+            nusc, lidar, ego2global, root, set() if missing_sweeps is None else missing_sweeps
+        ),
         "images": {
             camera: _image(nusc, nusc.get("sample_data", sample["data"][camera]), ego2global)
             for camera in CAMERAS
@@ -162,7 +189,11 @@ def sample_frame(nusc: NuScenes, sample: dict[str, Any], scene: str, root: Path)
 
 
 def _sweeps(
-    nusc: NuScenes, lidar: dict[str, Any], ego2global: np.ndarray, root: Path
+    nusc: NuScenes,
+    lidar: dict[str, Any],
+    ego2global: np.ndarray,
+    root: Path,
+    missing: set[str],
 ) -> list[dict[str, Any]]:
     """The last ``MAX_SWEEPS`` sweeps before this one, newest first, each with its own pose.
 
@@ -175,6 +206,7 @@ def _sweeps(
             break
         record = nusc.get("sample_data", record["prev"])
         if not (root / record["filename"]).is_file():
+            missing.add(record["filename"])
             continue
         sweep_ego2global = _pose(nusc.get("ego_pose", record["ego_pose_token"]))
         lidar2ego = _pose(_calibration(nusc, record))

@@ -154,11 +154,23 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
 
 
 def class_counts(
-    reader: LabelReader, frames: Sequence[dict[str, Any]], train_mask: str | None
+    reader: LabelReader,
+    frames: Sequence[dict[str, Any]],
+    train_mask: str | None,
+    cache_root: Path,
 ) -> np.ndarray:
     """Mean number of voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4).
 
-    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json`` beside the data.
+    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json``.
+
+    Args:
+        reader: of the training set, with its budget.
+        frames: of the training set.
+        train_mask: ``"camera"`` counts what a camera sees, None everything.
+        cache_root: where counts are kept.
+
+    Raises:
+        LabelError: a label cannot be used, or the counts cannot be kept.
     """
     budget = reader.budget
     if budget is None:
@@ -166,14 +178,24 @@ def class_counts(
     members = [frame for frame in frames if frame["scene_name"] in budget.scenes]
     if not members:
         return np.zeros(NUM_CLASSES)
-    path = reader.data_root / "label_budget" / f"{budget.name}.json"
+    path = cache_root / "label_budget" / f"{budget.name}.json"
     tokens = sorted(frame["token"] for frame in members)
     stored = _stored_counts(path, tokens)
     if stored is None:
         stored = _count(reader, members)
         content = {"alpha": budget.alpha, "seed": budget.seed, "scenes": sorted(budget.scenes)}
-        write_json(path, {**content, "tokens": tokens, "class_counts": stored})
+        _keep(path, {**content, "tokens": tokens, "class_counts": stored})
     return np.asarray(stored["camera" if train_mask == "camera" else "all"])
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    try:
+        write_json(path, content)
+    except OSError as error:
+        raise LabelError(
+            f"class counts cannot be kept in {path.parent} ({error.strerror or error}): make room, "
+            "or set cache_root to a folder that can be written to"
+        ) from error
 
 
 def _stored_counts(path: Path, tokens: list[str]) -> dict[str, list[float]] | None:

@@ -33,6 +33,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         alpha: share of the scenes whose dense labels may be read; None outside training.
         seed: draws the label budget and the augmentations.
         weak_frames: keyframes ``(past, future)`` that the weak occupancy is accumulated over.
+        cache_root: where weak occupancy and class counts are kept once they are computed; None
+            keeps them in ``data_root``.
         test_mode: evaluation data: dense labels are read when present, without a budget.
         indices: keep only the first so many frames, or those listed.
     """
@@ -47,12 +49,14 @@ class Occ3DNuScenesDataset(BaseDataset):
         alpha: float | None = None,
         seed: int = 0,
         weak_frames: Sequence[int] = (8, 0),
+        cache_root: str | None = None,
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.alpha = alpha
         self.seed = seed
         self.weak_frames = tuple(weak_frames)
+        self.cache_root = str(data_root if cache_root is None else cache_root)
         super().__init__(
             ann_file=ann_file,
             data_root=str(data_root),
@@ -98,7 +102,7 @@ class Occ3DNuScenesDataset(BaseDataset):
 
     def class_counts(self, train_mask: str | None) -> np.ndarray:
         """Mean voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4)."""
-        return class_counts(self.label_reader, self.frames(), train_mask)
+        return class_counts(self.label_reader, self.frames(), train_mask, Path(self.cache_root))
 
     def __getitem__(self, index: int | TrainIndex) -> Any:
         return self.prepare_data(index)
@@ -114,22 +118,23 @@ class Occ3DNuScenesDataset(BaseDataset):
                 "a training frame needs a TrainIndex, got an int: set sampler="
                 "dict(type='WarmStartSampler') in the train_dataloader"
             )
-        return self.pipeline(self._start(index))
+        return self.pipeline(self.start(index))
 
     def plain_sample(self, index: TrainIndex) -> Any:
         """A training frame without augmentation and 2D labels, read under the budget."""
-        return self._plain(self._start(index))
+        return self._plain(self.start(index))
 
     def bare_sample(self, number: int) -> Any:
         """A frame as inference gets it: without augmentation, and no label or target is read."""
-        return self._bare(self._start(number))
+        return self._bare(self.start(number))
 
-    def _start(self, index: int | TrainIndex) -> dict[str, Any]:
-        """What the pipeline begins with."""
+    def start(self, index: int | TrainIndex) -> dict[str, Any]:
+        """What the pipeline begins with: the frame's info, and what steps ask the dataset for."""
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
         return {
             **self.get_data_info(number),
             "data_root": self.data_root,
+            "cache_root": self.cache_root,
             "phase": phase,
             "iteration": iteration,
             "rng": np.random.default_rng([self.seed, iteration, number]),

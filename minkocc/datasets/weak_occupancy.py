@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.datasets.transforms.loading import read_sweep
 from minkocc.ops.ray_cast import mark_rays
 from minkocc.ops.see_through import sweep_counts
-from minkocc.structures.taxonomy import WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
+from minkocc.structures.taxonomy import SKY_2D, WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _FEWEST_PASSES = 3
 """Sweeps that must have seen through a voxel before it is taken for free, however few hit it."""
+
+
+_SKY_STRIDE = 8
+_BEYOND = 1000.0
+"""How far a ray of the sky goes, metres: out of any grid, so that it ends in no voxel of it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,34 @@ def _doubt_hits(
         gone = (counts.hits > 0) & (counts.passes >= enough)
         gone[tuple(_voxels(grid, ends[0]).T)] = False
         weak[gone] = WEAK_FREE
+
+
+def mark_sky(
+    weak: NDArray[np.uint8],
+    grid: VoxelGrid,
+    labels: NDArray[np.uint8],
+    cam2img: NDArray[np.floating],
+    ego2cam: NDArray[np.floating],
+) -> None:
+    """What the rays of one camera's sky pixels cross is free where it was unknown, in place.
+
+    One pixel in 8 x 8 is used, and only if everything within 8 pixels of it is sky: labels fray.
+
+    Args:
+        weak: ``(X, Y, Z)`` uint8.
+        grid: of ``weak``.
+        labels: ``(H, W)`` 2D ids of the raw image.
+        cam2img: ``(3, 3)``.
+        ego2cam: ``(4, 4)``.
+    """
+    window = np.ones((2 * _SKY_STRIDE + 1,) * 2, np.uint8)
+    sky = cv2.erode((labels == SKY_2D).astype(np.uint8), window)
+    v, u = np.nonzero(sky[::_SKY_STRIDE, ::_SKY_STRIDE])
+    pixels = np.stack([u * _SKY_STRIDE + 0.5, v * _SKY_STRIDE + 0.5, np.ones(len(u))], 1)
+    cam2ego = np.linalg.inv(ego2cam)
+    rays = pixels @ np.linalg.inv(cam2img).T @ cam2ego[:3, :3].T
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    mark_rays(grid, cam2ego[None, :3, 3], cam2ego[:3, 3] + _BEYOND * rays, weak)
 
 
 def _voxels(grid: VoxelGrid, points: NDArray[np.float32]) -> NDArray[np.int64]:

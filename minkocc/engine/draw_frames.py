@@ -74,7 +74,7 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
         "type": "LoadWeakOccupancy",
         "point_cloud_range": OCC3D_GRID.point_cloud_range,
         "voxel_size": OCC3D_GRID.voxel_size,
-        "cache": None,
+        "cache": False,
         "always": True,
     }
     settings.pipeline.insert(place, weak)

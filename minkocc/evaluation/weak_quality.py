@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,9 @@ def count_voxels(
 
 def _ring_of_columns() -> NDArray[np.int64]:
     """The ring of every column of the grid, ``(200, 200)``."""
-    index = np.stack(np.indices((*OCC3D_GRID.shape[:2], 1)), -1).reshape(-1, 3)
+    index = np.argwhere(np.ones((*OCC3D_GRID.shape[:2], 1), bool))
     away = np.linalg.norm(OCC3D_GRID.to_centre(index)[:, :2], axis=1)
-    return (np.digitize(away, RINGS) - 1).reshape(OCC3D_GRID.shape[:2])
+    return np.asarray(np.digitize(away, RINGS) - 1).reshape(OCC3D_GRID.shape[:2])
 
 
 def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | None]:
@@ -90,7 +91,7 @@ def ring_names(borders: Sequence[float]) -> list[str]:
     """``"10-20 m"``, and ``"30+ m"`` for the last one."""
     return [
         f"{low:g}+ m" if np.isinf(high) else f"{low:g}-{high:g} m"
-        for low, high in zip(borders, borders[1:])
+        for low, high in pairwise(borders)
     ]
 
 

@@ -35,7 +35,7 @@ class DecoderLevel:
     logits: Tensor
     """Occupancy logits ``(V,)``."""
     targets: Tensor | None
-    """uint8 ``(V,)``: 0 free, 1 occupied, 255 unknown, 254 and 253 in no loss; None at inference."""
+    """uint8 ``(V,)``: 0 free, 1 occupied, 255 unknown, 254 or 253 in no loss; None in inference."""
     kept: Tensor
     """bool ``(V,)``."""
     cut: list[int]

@@ -31,9 +31,9 @@ class PointFusion(BaseModule):
     """Samples the pyramid where a point is seen, fuses views adaptively, then a shared MLP.
 
     Paper Sec. IV-A. Each (point, view) pair with the point in front of the camera and inside its
-    image, the black border of an augmented one left out, gets a logit from its sampled feature; a softmax over the views that see the point weighs
-    them. A point that no view sees gets a zero image feature; with one view it gets that feature
-    exactly.
+    image, without the black border of an augmented one, gets a logit from its sampled feature; a
+    softmax over the views that see the point weighs them. A point that no view sees gets a zero
+    image feature; with one view it gets that feature exactly.
 
     Args:
         point_channels: width of the incoming point features.

@@ -125,7 +125,9 @@ def sweep_counts(
     """
     origins = np.asarray(origins, np.float64)
     if origins.shape != (len(ends), 3):
-        raise ValueError(f"origins has shape {origins.shape}: expected ({len(ends)}, 3), one a sweep")
+        raise ValueError(
+            f"origins has shape {origins.shape}: expected ({len(ends)}, 3), one a sweep"
+        )
     parts = [segments(grid, origin[None], end) for origin, end in zip(origins, ends)]
     first = np.cumsum([0, *(len(stop) for _, stop in parts)])
     start, stop = (np.concatenate([part[i] for part in parts]) for i in (0, 1))

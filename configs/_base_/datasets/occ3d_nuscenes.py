@@ -3,7 +3,11 @@ point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
 voxel_size = 0.4
 image_size = [256, 704]
 sweeps = 9
+cache_root = None
 weak_frames = [8, 0]
+weak_min_hits = 1
+weak_see_through = None
+weak_sky = False
 
 _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
 # What reads 2D labels: where all of it is off, none are needed.
@@ -21,7 +25,13 @@ train_pipeline = [
     dict(type="LoadPseudoLabels", **_readers),
     dict(type="LiftPseudoLabels", lift_weight="${lift_weight}"),
     dict(type="SampleLattice", render_stride="${render_stride}"),
-    dict(type="LoadWeakOccupancy", **_grid),
+    dict(
+        type="LoadWeakOccupancy",
+        **_grid,
+        min_hits="${weak_min_hits}",
+        see_through="${weak_see_through}",
+        sky="${weak_sky}",
+    ),
     dict(type="AugmentScene", **_grid, flip=0.5, yaw=0.3925),
     dict(
         type="AugmentImages",
@@ -57,6 +67,7 @@ train_dataloader = dict(
         alpha="${alpha}",
         seed="${seed}",
         weak_frames="${weak_frames}",
+        cache_root="${cache_root}",
     ),
 )
 val_dataloader = dict(

@@ -1,7 +1,4 @@
 image_pretrained = "torchvision://resnet50"
-shader_weight = 0.5  # of the two paths of Eq. 5: together they are the paper's term
-tied_weight = 0.5
-warm_shader = True
 
 _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
 

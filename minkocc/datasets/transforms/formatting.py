@@ -39,7 +39,7 @@ class PackOccInputs(BaseTransform):
             "ego_aug": ego_aug,
         }
         to_raw = img2raw(results["img_aug"], results["raw_size"])
-        if _has_border(to_raw, imgs.shape[-2:]):
+        if _has_border(to_raw, *imgs.shape[-2:]):
             fields["img2raw"] = to_raw
         sample = OccDataSample(
             metainfo={
@@ -77,9 +77,8 @@ def img2raw(img_aug: np.ndarray, raw_size: tuple[int, int]) -> np.ndarray:
     return (np.diag([1 / width, 1 / height, 1.0]) @ np.linalg.inv(affine))[:, :2]
 
 
-def _has_border(to_raw: np.ndarray, size: tuple[int, int]) -> bool:
+def _has_border(to_raw: np.ndarray, height: int, width: int) -> bool:
     """Whether a corner of any network input lies outside its raw image, beyond rounding."""
-    height, width = size
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
     share = corners @ to_raw.transpose(0, 2, 1)
     return bool((share < -1e-6).any() or (share > 1 + 1e-6).any())

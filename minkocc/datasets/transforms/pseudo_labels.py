@@ -18,6 +18,9 @@ from minkocc.structures.phase import Phase
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
 
+PSEUDO_LABELS = "pseudo_labels"
+"""The folder of the pseudo-labels under a data root."""
+
 
 @TRANSFORMS.register_module()
 class LoadPseudoLabels(BaseTransform):
@@ -40,7 +43,7 @@ class LoadPseudoLabels(BaseTransform):
 
     def __init__(
         self,
-        folder: str = "pseudo_labels",
+        folder: str = PSEUDO_LABELS,
         shader_weight: float = 0.5,
         tied_weight: float = 0.5,
         warm_shader: bool = True,
@@ -56,47 +59,54 @@ class LoadPseudoLabels(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the pseudo-labels."""
         root, phase = Path(results["data_root"]) / self.folder, results["phase"]
-        there = self._path(root, "labels", results, CAMERAS[0]).is_file
+        views = [results["images"][camera] for camera in CAMERAS]
+        there = label_path(root, "labels", CAMERAS[0], views[0]).is_file
         if not (there() if phase is None else self._used[phase]):
             return results
-        labels, confidences = [], []
-        for camera in CAMERAS:
-            label_path = self._path(root, "labels", results, camera)
-            label = self._read(label_path, results)
-            if label.max() >= NUM_IDS_2D:
-                raise InputError(
-                    f"pseudo-label {label_path}: id {label.max()}, expected 0..{NUM_IDS_2D - 1}; "
-                    "generate it again with tools/generate_pseudo_labels.py"
-                )
-            labels.append(label)
-            confidences.append(self._read(self._path(root, "confidence", results, camera), results))
-        results["img_semantics"] = np.stack(labels)
-        results["img_confidence"] = np.stack(confidences)
+        for key, kind in (("img_semantics", "labels"), ("img_confidence", "confidence")):
+            maps = [read_label_image(root, kind, *each) for each in zip(CAMERAS, views)]
+            results[key] = np.stack(maps)
         return results
 
-    @staticmethod
-    def _path(root: Path, kind: str, results: dict[str, Any], camera: str) -> Path:
-        stem = Path(results["images"][camera]["img_path"]).stem
-        return root / kind / camera / f"{stem}.png"
 
-    @staticmethod
-    def _read(path: Path, results: dict[str, Any]) -> np.ndarray:
-        try:
-            with Image.open(path) as file:
-                array = np.array(file)
-        except FileNotFoundError as error:
-            raise InputError(
-                f"pseudo-label {path} does not exist: create it with "
-                "tools/generate_pseudo_labels.py"
-            ) from error
-        except OSError as error:
-            raise InputError(f"pseudo-label {path} cannot be read ({error})") from error
-        if array.shape != tuple(results["raw_size"]) or array.dtype != np.uint8:
-            raise InputError(
-                f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 "
-                f"{tuple(results['raw_size'])} like its image: generate it again"
-            )
-        return array
+def label_path(root: Path, kind: str, camera: str, view: dict[str, Any]) -> Path:
+    """The file of an image's ``"labels"`` or ``"confidence"`` under a pseudo-label folder."""
+    return root / kind / camera / f"{Path(view['img_path']).stem}.png"
+
+
+def read_label_image(root: Path, kind: str, camera: str, view: dict[str, Any]) -> NDArray[np.uint8]:
+    """2D ids (``"labels"``) or ``"confidence"`` of an image, ``(H, W)``.
+
+    Args:
+        root: the pseudo-label folder.
+        kind: one of the two.
+        camera: of the image.
+        view: what the info file says of the image.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or is of a wrong size or id.
+    """
+    path, size = label_path(root, kind, camera, view), (view["height"], view["width"])
+    try:
+        with Image.open(path) as file:
+            array = np.array(file)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"pseudo-label {path} does not exist: create it with tools/generate_pseudo_labels.py"
+        ) from error
+    except OSError as error:
+        raise InputError(f"pseudo-label {path} cannot be read ({error})") from error
+    if array.shape != size or array.dtype != np.uint8:
+        raise InputError(
+            f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 {size} like its "
+            "image: generate it again"
+        )
+    if kind == "labels" and array.max() >= NUM_IDS_2D:
+        raise InputError(
+            f"pseudo-label {path}: id {array.max()}, expected 0..{NUM_IDS_2D - 1}; generate it "
+            "again with tools/generate_pseudo_labels.py"
+        )
+    return array
 
 
 @TRANSFORMS.register_module()

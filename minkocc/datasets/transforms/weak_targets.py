@@ -1,4 +1,4 @@
-"""Weak occupancy: accumulated LiDAR returns and ray-traversed free space (P_acc of the paper)."""
+"""The step that loads weak occupancy, or computes and keeps it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.loading import InputError
-from minkocc.datasets.weak_occupancy import WeakRules, accumulate_sweeps
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_label_image
+from minkocc.datasets.weak_occupancy import WeakRules, accumulate_sweeps, mark_sky
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
+from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "1"
+_CACHE = "weak_occupancy"
 
 
 @TRANSFORMS.register_module()
 class LoadWeakOccupancy(BaseTransform):
-    """The weak occupancy target of a frame, computed once and cached beside the data.
+    """The weak occupancy target of a frame, computed once and kept beside the data.
 
     Writes ``weak_occupancy`` uint8 ``(X, Y, Z)`` in the weak phase, and at test time when asked.
     What is unknown stays so: ``MinkOcc(unknown=...)`` says what is taught there.
@@ -29,18 +32,31 @@ class LoadWeakOccupancy(BaseTransform):
     Args:
         point_cloud_range: the model's range.
         voxel_size: the model's voxel size.
-        cache: folder under the data root; None computes every time.
+        min_hits: as in ``WeakRules``.
+        see_through: as in ``WeakRules``.
+        sky: whether the rays of the pseudo-labels' sky pixels are free too.
+        cache: keep what is computed in ``weak_occupancy/`` under the dataset's ``cache_root``.
         always: also outside the weak phase (pictures).
+
+    Raises:
+        ValueError: a rule makes no sense.
+        InputError: a sweep, a pseudo-label that is needed, or a kept target cannot be read, or the
+            target cannot be kept.
     """
 
     def __init__(
         self,
         point_cloud_range: Sequence[float],
         voxel_size: float,
-        cache: str | None = "weak_occupancy",
+        min_hits: int = 1,
+        see_through: float | None = None,
+        sky: bool = False,
+        cache: bool = True,
         always: bool = False,
     ) -> None:
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
+        self.rules = WeakRules(min_hits, see_through)
+        self.sky = sky
         self.cache = cache
         self.always = always
 
@@ -52,37 +68,84 @@ class LoadWeakOccupancy(BaseTransform):
         results["weak_occupancy"] = self._load(results)
         return results
 
-    def _load(self, results: dict[str, Any]) -> np.ndarray:
-        sources = results["weak_sources"]()
-        path = self._cache_path(results, sources)
-        if path is not None and path.is_file():
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    return archive["weak_occupancy"]
-            except Exception as error:  # zip, zlib and numpy each raise their own
-                raise InputError(
-                    f"cached weak occupancy {path} cannot be read ({error}): delete it"
-                ) from error
-        weak = accumulate_sweeps(
-            sources,
-            Path(results["data_root"]),
-            results["lidar_points"]["lidar2ego"],
-            self.grid,
-        )
-        if path is not None:
-            with atomic_write(path) as sink:
-                np.savez_compressed(sink, weak_occupancy=weak)
-        return weak
+    def prepare(self, results: dict[str, Any]) -> bool:
+        """Compute and keep the target of a frame, if it is not kept yet.
 
-    def _cache_path(
-        self, results: dict[str, Any], sources: Sequence[dict[str, Any]]
-    ) -> Path | None:
-        """One file per frame and per everything that its content depends on."""
-        if self.cache is None:
-            return None
+        Returns:
+            Whether it had to be computed.
+        """
+        sources = results["weak_sources"]()
+        path = self.path(results, sources)
+        if path.is_file():
+            return False
+        self._keep(path, self._compute(results, sources))
+        return True
+
+    def path(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> Path:
+        """Where the target is kept: one file a frame and everything that its content depends on."""
         digest = hashlib.sha256(f"{_CACHE_VERSION}{self.grid}".encode())
         for source in sources:
             digest.update(source["lidar_path"].encode())
             digest.update(np.round(source["lidar2ego"], 6).tobytes())
+        if self.rules != WeakRules():
+            digest.update(repr(self.rules).encode())
+        if self.sky:
+            digest.update(b"sky" + _meta(results))
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
-        return Path(results["data_root"]) / self.cache / f"{self.grid.voxel_size:g}" / name
+        return Path(results["cache_root"]) / _CACHE / f"{self.grid.voxel_size:g}" / name
+
+    def _load(self, results: dict[str, Any]) -> np.ndarray:
+        sources = results["weak_sources"]()
+        if not self.cache:
+            return self._compute(results, sources)
+        path = self.path(results, sources)
+        if path.is_file():
+            return _read(path, self.grid)
+        weak = self._compute(results, sources)
+        self._keep(path, weak)
+        return weak
+
+    def _compute(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> np.ndarray:
+        root, mount = Path(results["data_root"]), results["lidar_points"]["lidar2ego"]
+        weak = accumulate_sweeps(sources, root, mount, self.grid, self.rules)
+        for camera in CAMERAS if self.sky else ():
+            view = results["images"][camera]
+            labels = read_label_image(root / PSEUDO_LABELS, "labels", camera, view)
+            mark_sky(weak, self.grid, labels, view["cam2img"], view["ego2cam"])
+        return weak
+
+    @staticmethod
+    def _keep(path: Path, weak: np.ndarray) -> None:
+        try:
+            with atomic_write(path) as sink:
+                np.savez_compressed(sink, weak_occupancy=weak)
+        except OSError as error:
+            raise InputError(
+                f"weak occupancy cannot be kept in {path.parent} ({error.strerror or error}): make "
+                "room, or set cache_root to a folder that can be written to"
+            ) from error
+
+
+def _meta(results: dict[str, Any]) -> bytes:
+    """What the pseudo-labels say of themselves: others have another sky."""
+    try:
+        return (Path(results["data_root"]) / PSEUDO_LABELS / "meta.json").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _read(path: Path, grid: VoxelGrid) -> np.ndarray:
+    """A target that was kept."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            weak = archive["weak_occupancy"]
+    except Exception as error:  # zip, zlib and numpy each raise their own
+        raise InputError(
+            f"cached weak occupancy {path} cannot be read ({error}): delete it"
+        ) from error
+    if weak.shape != grid.shape or weak.dtype != np.uint8:
+        raise InputError(
+            f"cached weak occupancy {path} is {weak.dtype} {weak.shape}, expected uint8 "
+            f"{grid.shape}: delete it"
+        )
+    return weak

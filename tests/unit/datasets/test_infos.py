@@ -182,7 +182,10 @@ def test_a_root_with_keyframes_alone_and_no_annotations(linked_root):
         table.write_text("[]")
     for name in ("train", "val"):
         (linked_root / f"minkocc_infos_{name}.pkl").unlink()
-    create_infos(linked_root, "v1.0-synthetic")
+    created = create_infos(linked_root, "v1.0-synthetic")
+    nusc = NuScenes("v1.0-synthetic", str(linked_root), verbose=False)
+    lidar = [r["filename"] for r in nusc.sample_data if r["filename"].startswith("sweeps/LIDAR")]
+    assert created.missing_sweeps == sorted(lidar)
     for frame in all_frames(linked_root):
         # Only the keyframe half a second ago is left of the ten sweeps before this one.
         lags = [frame["lidar_points"]["timestamp"] - s["timestamp"] for s in frame["lidar_sweeps"]]

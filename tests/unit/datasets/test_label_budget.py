@@ -95,7 +95,15 @@ def test_class_counts_are_means_over_budgeted_frames_and_cached(tmp_path):
         {"token": "c", "scene_name": "out", "occ_path": "never.npz"},
     ]
     reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
-    assert class_counts(reader, frames, "camera")[4] == 1.0
-    assert class_counts(reader, frames, None)[4] == 2.0
+    assert class_counts(reader, frames, "camera", tmp_path)[4] == 1.0
+    assert class_counts(reader, frames, None, tmp_path)[4] == 2.0
     stored = json.loads((tmp_path / "label_budget/alpha_0.5_seed_3.json").read_text())
     assert stored["tokens"] == ["a", "b"]
+
+
+def test_class_counts_that_cannot_be_kept_name_the_knob(tmp_path):
+    frames = [write_label(tmp_path, "in", "a")]
+    reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(LabelError, match=r"cannot be kept in .*set cache_root to a folder"):
+        class_counts(reader, frames, "camera", tmp_path / "cache")

@@ -77,7 +77,8 @@ def test_a_phase_loads_its_targets_and_no_others(synthetic_root, phase, targets)
     sample = item["data_samples"]
     assert sample.phase is phase
     assert sample.iteration == 3
-    cameras = {"ego2img", "ego2cam", "cam2img", "ego_aug", "img_semantics", "img_confidence"}
+    cameras = {"ego2img", "ego2cam", "cam2img", "ego_aug", "img2raw"}
+    cameras |= {"img_semantics", "img_confidence"}
     assert set(sample.keys()) == targets | cameras
     assert item["inputs"]["imgs"].shape == (6, 3, 54, 96)
     assert item["inputs"]["imgs"].dtype == torch.uint8

@@ -443,7 +443,7 @@ def test_dropout_reaches_an_array_in_any_memory_order():
     semantics = np.asfortranarray(np.random.default_rng(0).integers(0, 18, GRID.shape, np.uint8))
     before = semantics.copy()
     out = DropVoxels(ratio=1.0)({"voxel_semantics": semantics, "rng": np.random.default_rng(0)})
-    assert np.array_equal(out["voxel_semantics"], np.where(before < 17, 255, before))
+    assert np.array_equal(out["voxel_semantics"], np.where(before < 17, 254, before))
 
 
 # Weak occupancy
@@ -462,6 +462,7 @@ def weak_results(root, sweeps):
     return {
         "token": "abc",
         "data_root": str(root),
+        "cache_root": str(root),
         "phase": Phase.WEAK,
         "weak_sources": lambda: sources,
         # The vehicle's own box is far off, so that it removes nothing.
@@ -485,7 +486,7 @@ def test_a_hit_outlives_the_rays_of_other_sweeps(tmp_path):
     results = weak_results(
         tmp_path, [(SENSOR, beyond), (SENSOR, beyond), (SENSOR, [[0.2, 2.2, 1.2]])]
     )
-    weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
+    weak = LoadWeakOccupancy(RANGE, 0.4, cache=False)(results)["weak_occupancy"]
     assert weak[10, :, 5].tolist() == [255] * 10 + [0] * 5 + [1] + [0] * 3 + [1]
 
 
@@ -493,7 +494,7 @@ def test_sweeps_add_up_to_what_their_counts_say(tmp_path):
     rng = np.random.default_rng(0)
     sweeps = [(rng.uniform(-5, 5, 3), rng.uniform(-5, 5, (60, 3))) for _ in range(4)]
     results = weak_results(tmp_path, sweeps)
-    weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
+    weak = LoadWeakOccupancy(RANGE, 0.4, cache=False)(results)["weak_occupancy"]
     counts = []
     for source in results["weak_sources"]():
         path, lidar2ego = tmp_path / source["lidar_path"], source["lidar2ego"]
@@ -519,7 +520,7 @@ def test_a_target_that_cannot_be_marked_is_named(target):
 
 def test_sweeps_from_outside_the_grid_and_other_poses_count(tmp_path):
     results = weak_results(tmp_path, [(np.array([-9.0, 0.2, 1.2]), [[-3.0, 0.2, 1.2]])])
-    weak = LoadWeakOccupancy(RANGE, 0.4, cache=None)(results)["weak_occupancy"]
+    weak = LoadWeakOccupancy(RANGE, 0.4, cache=False)(results)["weak_occupancy"]
     assert weak[:, 10, 5].tolist() == [0, 0, 1] + [255] * 17
 
 
@@ -543,6 +544,54 @@ def test_corrupt_cache_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{path} cannot be read"):
         step(dict(results))
+
+
+@pytest.mark.parametrize("rules", [{"min_hits": 2}, {"see_through": 4.0}, {"sky": True}])
+def test_other_rules_keep_other_files(tmp_path, rules):
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    plain, other = LoadWeakOccupancy(RANGE, 0.4), LoadWeakOccupancy(RANGE, 0.4, **rules)
+    sources = results["weak_sources"]()
+    assert plain.path(results, sources) != other.path(results, sources)
+
+
+def test_other_pseudo_labels_have_another_sky(tmp_path):
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    step, paths = LoadWeakOccupancy(RANGE, 0.4, sky=True), set()
+    (tmp_path / "pseudo_labels").mkdir()
+    for text in (None, "{}", "[]"):
+        if text is not None:
+            (tmp_path / "pseudo_labels" / "meta.json").write_text(text)
+        paths.add(step.path(results, results["weak_sources"]()))
+    assert len(paths) == 3
+
+
+def test_a_cache_elsewhere_leaves_the_data_alone(tmp_path):
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    results = weak_results(data, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    before = sorted(data.iterdir())
+    step({**results, "cache_root": str(cache)})
+    assert sorted(data.iterdir()) == before
+    assert step.prepare({**results, "cache_root": str(cache)}) is False
+    assert step.prepare(results) is True
+
+
+def test_a_cache_that_cannot_be_written_to_names_the_knob(tmp_path):
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    (tmp_path / "weak_occupancy").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"cannot be kept in .*set cache_root to a folder"):
+        LoadWeakOccupancy(RANGE, 0.4)(results)
+
+
+def test_a_kept_target_of_another_grid_is_refused(tmp_path):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    path = step.path(results, results["weak_sources"]())
+    path.parent.mkdir(parents=True)
+    np.savez(path, weak_occupancy=np.zeros((3, 3, 3), np.uint8))
+    with pytest.raises(InputError, match=r"is uint8 \(3, 3, 3\), expected uint8 \(20, 20, 6\)"):
+        step(results)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Weak occupancy of a whole training set, computed before it is trained on."""
+
+from __future__ import annotations
+
+import pickle
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+
+from minkocc.config import ConfigError
+from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.registry import DATASETS
+from minkocc.worker_pool import WorkerPool
+
+_CHUNK = 4
+
+
+class Prepared(NamedTuple):
+    """How many targets there are now."""
+
+    frames: int
+    computed: int
+    """Of these, the ones that were not kept yet."""
+
+
+def prepare_weak_occupancy(cfg: Config, workers: int = 1) -> Prepared:
+    """Compute and keep the weak occupancy of every training frame, as training would.
+
+    What is kept already stays, so that a run that was stopped goes on where it was.
+
+    Args:
+        cfg: a resolved recipe; its ``data_root``, ``cache_root``, ``voxel_size`` and ``weak_*``
+            decide.
+        workers: processes; changes no byte.
+
+    Raises:
+        ConfigError: the recipe loads no weak occupancy, or does not keep it.
+        UserError: a file is damaged, or a target cannot be kept.
+    """
+    settings = pickle.dumps(cfg.train_dataloader.dataset.to_dict())
+    frames = len(_training_set(settings)[0])
+    with WorkerPool(workers) as pool:
+        done = pool.run(partial(_prepare, settings), range(frames), _CHUNK)
+        with tqdm(done, total=frames, desc="weak occupancy", unit="frame") as computed:
+            return Prepared(frames, sum(computed))
+
+
+def _prepare(settings: bytes, index: int) -> bool:
+    dataset, step = _training_set(settings)
+    return step.prepare(dataset.start(index))
+
+
+@cache
+def _training_set(settings: bytes) -> tuple[Occ3DNuScenesDataset, LoadWeakOccupancy]:
+    """The training set, and its step that loads weak occupancy; once a process."""
+    init_default_scope("minkocc")
+    own: dict[str, Any] = pickle.loads(settings)  # of this process or of its parent
+    dataset = DATASETS.build(own)
+    steps = [step for step in dataset.pipeline.transforms if isinstance(step, LoadWeakOccupancy)]
+    if not steps or not steps[0].cache:
+        raise ConfigError(
+            "the recipe's training pipeline has no LoadWeakOccupancy(cache=True): there is nothing "
+            "to prepare"
+        )
+    return dataset, steps[0]
