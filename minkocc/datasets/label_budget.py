@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +77,10 @@ class LabelReader:
     Args:
         data_root: what ``occ_path`` is relative to.
         budget: what may be read; None for evaluation data.
-        audit_dir: where each process appends what it read; None keeps no audit.
     """
 
     data_root: Path
     budget: LabelBudget | None = None
-    audit_dir: Path | None = None
-    rank: int = 0
-    _seen: set[str] = field(default_factory=set)
 
     def read(self, frame: dict[str, Any]) -> dict[str, np.ndarray]:
         """The dense label of a frame.
@@ -105,17 +100,7 @@ class LabelReader:
                 f"frame {frame['token']} ({frame['scene_name']}) has no occupancy label: put "
                 "Occ3D's gts/ into the data root and create the infos again"
             )
-        if self.budget is not None:
-            self._record(frame["token"])
         return read_label(self.data_root / frame["occ_path"], ("semantics", "mask_camera"))
-
-    def _record(self, token: str) -> None:
-        if self.audit_dir is None or token in self._seen:
-            return
-        self._seen.add(token)
-        self.audit_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.audit_dir / f"{self.rank}-{os.getpid()}.txt", "a", encoding="utf-8") as log:
-            log.write(token + "\n")
 
 
 def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.ndarray]:

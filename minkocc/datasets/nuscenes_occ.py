@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset, Compose
 
+from minkocc.datasets.label_audit import watch_truth
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.datasets.transforms.augment import plain_steps
 from minkocc.info_file import InfoError, read_infos
@@ -74,6 +75,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         self.scene_names = [frame["scene_name"] for frame in frames]
         self.label_budget = self._budget()
         self.label_reader = LabelReader(Path(self.data_root), self.label_budget)
+        self.audit: tuple[Path, int] | None = None
+        """Folder and rank of the run's audit, which the processes that load frames keep too."""
 
     def load_data_list(self) -> list[dict]:
         """Frames of the info file, read without running code from it.
@@ -130,6 +133,8 @@ class Occ3DNuScenesDataset(BaseDataset):
 
     def start(self, index: int | TrainIndex) -> dict[str, Any]:
         """What the pipeline begins with: the frame's info, and what steps ask the dataset for."""
+        if self.audit is not None:
+            watch_truth(*self.audit)
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
         return {
             **self.get_data_info(number),

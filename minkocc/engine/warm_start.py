@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ from mmengine.dist import barrier, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
+from minkocc.datasets.label_audit import merge_audit, watch_truth
 from minkocc.engine.launch import unwrapped
 from minkocc.registry import HOOKS
-from minkocc.structures.files import write_json
 from minkocc.structures.phase import Phase, phase_at, switch_iteration
 
 
@@ -73,8 +72,8 @@ class WarmStartHook(Hook):
         sampler.max_iters = runner.max_iters
         if runner.iter == 0:
             self._forget_former_run(runner)
-        dataset.label_reader.audit_dir = self._audit_dir(runner)
-        dataset.label_reader.rank = get_rank()
+        dataset.audit = (self._audit_dir(runner), get_rank())
+        watch_truth(*dataset.audit)
         self._merge_audit(runner)
         # mmengine sets these two only when the recipe's optimiser wrapper clips from the start.
         runner.optim_wrapper.clip_func = torch.nn.utils.clip_grad_norm_
@@ -129,6 +128,7 @@ class WarmStartHook(Hook):
     def after_train(self, runner: Any) -> None:
         """Merge the audit of all processes."""
         self._merge_audit(runner)
+        watch_truth(None)
 
     def _switches(self, iteration: int, max_iters: int) -> bool:
         now = phase_at(iteration, max_iters, self.alpha)
@@ -151,29 +151,13 @@ class WarmStartHook(Hook):
         barrier()
 
     def _merge_audit(self, runner: Any) -> None:
-        """``label_audit.json``: the budget, and every dense label that any process opened."""
+        """``label_audit.json``, of all processes."""
         barrier()
-        if not is_main_process():
-            return
-        budget = _dataset(runner).label_budget
-        path = Path(runner.work_dir) / "label_audit.json"
-        read = (
-            set(json.loads(path.read_text(encoding="utf-8"))["read"]) if path.is_file() else set()
-        )
-        for log in sorted(self._audit_dir(runner).glob("*.txt")):
-            read.update(log.read_text(encoding="utf-8").split())
-        frames = {frame["token"]: frame["scene_name"] for frame in _dataset(runner).frames()}
-        outside = sorted(token for token in read if frames.get(token) not in budget.scenes)
-        content = {
-            "alpha": budget.alpha,
-            "seed": budget.seed,
-            "scenes": sorted(budget.scenes),
-            "labelled_frames": sum(scene in budget.scenes for scene in frames.values()),
-            "all_frames": len(frames),
-            "read": sorted(read),
-            "read_outside_budget": outside,
-        }
-        write_json(path, content)
+        if is_main_process():
+            dataset = _dataset(runner)
+            scene_of = {frame["token"]: frame["scene_name"] for frame in dataset.frames()}
+            path = Path(runner.work_dir) / "label_audit.json"
+            merge_audit(self._audit_dir(runner), path, dataset.label_budget, scene_of)
 
 
 def _dataset(runner: Any) -> Any:

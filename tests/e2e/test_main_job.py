@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -56,6 +57,46 @@ def test_audit_proves_that_only_budgeted_labels_were_read(run, synthetic_root):
     # Five warm iterations pass over the four labelled frames.
     assert set(audit["read"]) == budgeted
     assert audit["read_outside_budget"] == []
+    assert audit["boxes"] == audit["lidarseg"] == []
+    val = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
+    assert set(audit["evaluation_labels"]) <= {frame["token"] for frame in val}
+
+
+def test_the_same_run_without_any_other_truth_gives_the_same_weights(run, linked_root, tmp_path):
+    """All labels, boxes and lidarseg outside the budget are gone, and the root is not written to."""
+    work_dir, _ = run
+    budgeted = set(json.loads((work_dir / "label_audit.json").read_text())["scenes"])
+    assert len(budgeted) == 2
+    for scene in (linked_root / "gts").iterdir():
+        if scene.name not in budgeted:
+            shutil.rmtree(scene)
+    shutil.rmtree(linked_root / "lidarseg")
+    for name in ("sample_annotation", "instance", "lidarseg"):
+        (linked_root / "v1.0-synthetic" / f"{name}.json").unlink()
+    before = listing(linked_root)
+    for folder in [linked_root, *(path for path in linked_root.rglob("*") if path.is_dir())]:
+        folder.chmod(0o555)
+    try:
+        more = {"cache_root": tmp_path / "cache", "val_cfg": None}
+        done = train(linked_root, tmp_path / "work", **more)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert listing(linked_root) == before  # root itself may write where nobody else may
+    finally:
+        for folder in [linked_root, *(path for path in linked_root.rglob("*") if path.is_dir())]:
+            folder.chmod(0o755)
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {
+        "label_budget", "weak_occupancy",
+    }  # fmt: skip
+    first, second = (
+        torch.load(folder / "epoch_2.pth", weights_only=True)["state_dict"]
+        for folder in (work_dir, tmp_path / "work")
+    )
+    for name, value in first.items():
+        assert torch.equal(second[name], value), name
+
+
+def listing(folder):
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
 
 
 def test_work_dir_keeps_the_recipe_with_references_beside_the_resolved_one(run, synthetic_root):
@@ -174,7 +215,7 @@ def test_resume_goes_on_as_if_never_stopped(run, synthetic_root, tmp_path):
     # Audit of the killed run: it must be kept, and merged.
     (tmp_path / "label_audit").mkdir()
     budgeted = json.loads((work_dir / "label_audit.json").read_text())["read"]
-    (tmp_path / "label_audit" / "0-1.txt").write_text(budgeted[0] + "\n")
+    (tmp_path / "label_audit" / "0-1.txt").write_text(f"dense {budgeted[0]}\n")
     done = train(synthetic_root, tmp_path, "--resume", work_dir / "epoch_1.pth")
     assert done.returncode == 0, done.stderr[-3000:]
     expect_lines(training_lines(done.stdout + done.stderr), range(FRAMES, EPOCHS * FRAMES))

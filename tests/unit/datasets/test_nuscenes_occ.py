@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 
@@ -5,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
 
+from minkocc.datasets.label_audit import watch_truth
 from minkocc.datasets.label_budget import LabelBudgetError, LabelError
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.structures.phase import Phase, TrainIndex
@@ -49,6 +52,12 @@ def same(first, second):
     first, second = fields(first), fields(second)
     assert first.keys() == second.keys()
     return all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture
+def no_watch():
+    yield
+    watch_truth(None)
 
 
 def outside(dataset):
@@ -112,15 +121,47 @@ def test_dense_phase_outside_the_budget_is_refused(synthetic_root, phase):
         dataset[TrainIndex(index, 0, phase)]
 
 
-def test_only_dense_reads_are_audited(synthetic_root, tmp_path):
+def test_only_dense_reads_are_audited(synthetic_root, tmp_path, no_watch):
     dataset = make(synthetic_root)
-    dataset.label_reader.audit_dir = tmp_path / "audit"
+    dataset.audit = (tmp_path / "audit", 0)
     index = dataset.labelled_indices()[1]
     dataset[TrainIndex(0, 0, Phase.WEAK)]
     assert not (tmp_path / "audit").exists()
     dataset[TrainIndex(index, 0, Phase.WARM)]
     (log,) = (tmp_path / "audit").iterdir()
-    assert log.read_text().split() == [dataset.get_data_info(index)["token"]]
+    assert log.read_text().split() == ["dense", dataset.get_data_info(index)["token"]]
+
+
+def test_a_process_that_loads_frames_keeps_the_audit_too(synthetic_root, tmp_path, no_watch):
+    dataset = make(synthetic_root)
+    dataset.audit = (tmp_path / "audit", 3)
+    index = TrainIndex(dataset.labelled_indices()[0], 0, Phase.WARM)
+    loader = DataLoader(
+        dataset, sampler=[index], num_workers=1, collate_fn=len, multiprocessing_context="fork"
+    )
+    assert list(loader) == [1]
+    (log,) = (tmp_path / "audit").iterdir()
+    assert log.name.startswith("3-")
+    assert log.name != f"3-{os.getpid()}.txt"
+
+
+def test_whatever_opens_ground_truth_is_noted(synthetic_root, tmp_path, no_watch):
+    frame = make(synthetic_root).get_data_info(0)
+    (scan, *_) = sorted((synthetic_root / "lidarseg").rglob("*.bin"))
+    watch_truth(tmp_path / "audit")
+    with open(synthetic_root / frame["occ_path"], "rb"):
+        pass
+    np.fromfile(str(scan), np.uint8)
+    scan.read_bytes()
+    (synthetic_root / "v1.0-synthetic" / "sample_annotation.json").read_text()
+    (synthetic_root / "v1.0-synthetic" / "ego_pose.json").read_text()
+    np.fromfile(synthetic_root / frame["lidar_points"]["lidar_path"], np.float32)
+    watch_truth(None)
+    np.load(synthetic_root / make(synthetic_root).get_data_info(1)["occ_path"])
+    (log,) = (tmp_path / "audit").iterdir()
+    assert log.read_text().splitlines() == [
+        f"dense {frame['token']}", f"lidarseg {scan.name}", "boxes sample_annotation.json",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("phase", [Phase.WARM, Phase.WEAK])

@@ -25,22 +25,31 @@ def audit(runner, tmp_path):
 def test_reads_of_all_processes_are_merged(runner, tmp_path):
     logs = tmp_path / "label_audit"
     logs.mkdir()
-    (logs / "0-11.txt").write_text("t0\nt1\n")
-    (logs / "1-12.txt").write_text("t0\n")
+    (logs / "0-11.txt").write_text("dense t0\ndense t1\n")
+    (logs / "1-12.txt").write_text("dense t0\n")
     report = audit(runner, tmp_path)
     assert report["read"] == ["t0", "t1"]
     assert report["read_outside_budget"] == []
     assert (report["labelled_frames"], report["all_frames"]) == (2, 6)
 
+    assert report["boxes"] == report["lidarseg"] == report["evaluation_labels"] == []
+
     # A resumed run adds to it.
-    (logs / "0-13.txt").write_text("t4\n")
-    assert audit(runner, tmp_path)["read_outside_budget"] == ["t4"]
+    (logs / "0-13.txt").write_text("dense t4\ndense of-validation\nboxes b.json\nlidarseg l.bin\n")
+    for _ in range(2):
+        report = audit(runner, tmp_path)
+        assert report["read"] == ["t0", "t1", "t4"]
+        assert report["read_outside_budget"] == ["t4"]
+        assert report["evaluation_labels"] == ["of-validation"]
+        assert (report["boxes"], report["lidarseg"]) == (["b.json"], ["l.bin"])
+        for log in logs.iterdir():
+            log.unlink()
 
 
 def test_a_new_run_does_not_inherit_the_reads_of_the_folders_former_one(runner, tmp_path):
     logs = tmp_path / "label_audit"
     logs.mkdir()
-    (logs / "0-11.txt").write_text("t5\n")
+    (logs / "0-11.txt").write_text("dense t5\n")
     audit(runner, tmp_path)
     WarmStartHook(0.3)._forget_former_run(runner)
     assert audit(runner, tmp_path)["read"] == []
