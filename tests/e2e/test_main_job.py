@@ -63,7 +63,7 @@ def test_audit_proves_that_only_budgeted_labels_were_read(run, synthetic_root):
 
 
 def test_the_same_run_without_any_other_truth_gives_the_same_weights(run, linked_root, tmp_path):
-    """All labels, boxes and lidarseg outside the budget are gone, and the root is not written to."""
+    """All labels, boxes and lidarseg outside the budget are gone; the root is only read."""
     work_dir, _ = run
     budgeted = set(json.loads((work_dir / "label_audit.json").read_text())["scenes"])
     assert len(budgeted) == 2
