@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from minkocc.evaluation.pseudo_label_accuracy import (
 )
 from minkocc.evaluation.visible_returns import visible_returns
 from minkocc.ops.point_sampling import project_points
+from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.worker_pool import WorkerPool
 
 NAME = "pseudo_labels"
@@ -150,24 +152,23 @@ def _returns(
     return ego[kept], classes_of(number[kept], categories)
 
 
-def _charts(figures: dict[str, Any]) -> dict[str, Any]:
-    counted = f"{figures['frames_counted']} frames, {figures['pairs']:,} returns in images"
-    columns = {title: _percent_by_class(figures, key) for key, title in _BARS.items()}
+def _charts(figures: dict[str, Any]) -> dict[str, Callable[[Path], None]]:
+    counted = f"{figures['frames_counted']} frames, {figures['pairs']:,} pairs"
+    title = f"2D pseudo-labels against lidarseg: {counted}"
+    columns = {name: _percent_by_class(figures, key) for key, name in _BARS.items()}
     error = figures["confidence"]["expected_calibration_error"]
-    reliability = "" if error is None else f"\nexpected calibration error {error:.3f}"
+    missed = "none is labelled" if error is None else f"expected calibration error {error:.3f}"
     return {
-        f"{NAME}_by_class.png": partial(
-            draw_label_bars, columns, f"2D pseudo-labels against lidarseg: {counted}"
-        ),
+        f"{NAME}_by_class.png": partial(draw_label_bars, columns, title),
         f"{NAME}_reliability.png": partial(
-            draw_reliability, figures["confidence"], f"Pseudo-labels: {counted}{reliability}"
+            draw_reliability, figures["confidence"], f"{title}\n{missed}"
         ),
         f"{NAME}_confusion.png": partial(
             draw_confusion,
-            figures["confusion"],
-            f"2D pseudo-labels against lidarseg: {counted}",
+            figures["confusion"][:NUM_CLASSES],
+            title,
             no_class="unlabelled or sky",
-            sides=("lidarseg", "pseudo-label"),
+            sides=("class of the return", "pseudo-label"),
         ),
     }
 

@@ -43,7 +43,7 @@ def draw_confusion(
     """The confusion matrix, each row in percent of its class in the label.
 
     Args:
-        matrix: ``(18, 18)`` counts, rows = label.
+        matrix: ``(18, 18)`` counts, rows = label; ``(17, 18)`` where no label is ``no_class``.
         title: above it.
         path: the PNG.
         no_class: what the last row and column stand for.
@@ -52,7 +52,8 @@ def draw_confusion(
     counts = np.asarray(matrix, np.float64)
     share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
     right = np.diag(counts)
-    iou = 100.0 * right / np.maximum(counts.sum(0) + counts.sum(1) - right, 1.0)
+    either = counts.sum(0)[: len(counts)] + counts.sum(1) - right
+    iou = 100.0 * right / np.maximum(either, 1.0)
     names = [*CLASSES, no_class]
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     axis = figure.subplots()
@@ -62,7 +63,7 @@ def draw_confusion(
         f"{name}  {count:,.0f}  IoU {value:.0f}" if count else f"{name}  absent"
         for name, count, value in zip(_spaced(names), counts.sum(1), iou)
     ]
-    axis.set_yticks(range(len(names)), rows)
+    axis.set_yticks(range(len(rows)), rows)
     axis.set_xlabel(sides[1])
     axis.set_ylabel(f"{sides[0]}, how often it occurs, and its IoU in percent")
     axis.set_title(title)
@@ -70,7 +71,7 @@ def draw_confusion(
         value = share[row, column]
         colour = "white" if value > 55 else "black"
         axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    figure.colorbar(picture, ax=axis, label=f"percent of the {sides[0]}'s class", shrink=0.8)
+    figure.colorbar(picture, ax=axis, label="percent of the row", shrink=0.8)
     save_figure(figure, path)
 
 

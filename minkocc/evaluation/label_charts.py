@@ -48,10 +48,12 @@ def draw_reliability(calibration: Mapping[str, Any], title: str, path: Path) -> 
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.bar(middle, accuracy, 0.1, color=_ACCURACY, alpha=0.35, edgecolor="white")
     upper.vlines(confidence, confidence, accuracy, color="0.3", linewidth=1)
-    upper.plot(confidence, accuracy, "o-", color=_ACCURACY, label="accuracy of the labelled")
+    upper.plot(
+        confidence, accuracy, "o-", color=_ACCURACY, clip_on=False, label="accuracy of the labelled"
+    )
     upper.plot((0, 1), (0, 1), "--", color="0.2", label="confidence is the chance to be right")
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    upper.legend(loc="lower right", fontsize=9)
+    upper.legend(loc="upper left", fontsize=9)
     upper.set_title(title, loc="left", fontsize=11)
     lower.bar(middle, share, 0.1, color=_AMOUNT, edgecolor="white")
     lower.set(xlabel="confidence of the pseudo-label", ylabel="percent of\nlabelled pairs")

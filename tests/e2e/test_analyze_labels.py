@@ -41,10 +41,12 @@ def test_true_labels_are_nearly_right(analyze, tiny_root, tmp_path):
     assert (whole["version"], whole["frames_in_root"], whole["frames_looked_at"]) == (VERSION, 4, 4)
     found = whole["pseudo_labels"]
     assert found["frames_counted"] == 4
-    assert found["labelled"] == 1.0
-    assert found["pairs"] > 40_000
-    assert found["accuracy"] > found["hidden"]["accuracy"] + 0.2
-    assert found["accuracy"] > 0.96
+    # Measured: 0.9975, 0.980 and 0.524. What is wrong of the first two lies on borders, where a
+    # pixel of these small images is 8 cm wide at 20 m: 0.990 at 800x450.
+    assert found["labelled"] > 0.99
+    assert found["accuracy"] > 0.97
+    assert found["hidden"]["accuracy"] < 0.6
+    assert 5 * found["hidden"]["pairs"] < found["pairs"]
     assert found["confidence"]["mean_confidence"] == 1.0
     assert np.sum(found["confusion"]) == found["pairs"]
     assert "4 keyframes" in done.stdout
@@ -74,20 +76,22 @@ def test_degraded_labels_are_worse_and_workers_change_nothing(analyze, synthetic
 def test_frames_that_lack_a_part_are_named(analyze, linked_root, tmp_path):
     tables = linked_root / VERSION
     samples = json.loads((tables / "sample_data.json").read_text())
-    keyframes = sorted((linked_root / "samples" / "LIDAR_TOP").iterdir())
-    token = {data["filename"].rpartition("/")[2]: data["sample_token"] for data in samples}
+    sweeps = [data for data in samples if data["filename"].startswith("samples/LIDAR_TOP")]
+    first, *_, last = sorted(sweeps, key=lambda data: data["filename"])
     sorted((linked_root / "pseudo_labels" / "labels" / "CAM_FRONT").iterdir())[0].unlink()
-    sweep = next(d["token"] for d in samples if d["filename"].endswith(keyframes[-1].name))
-    (linked_root / "lidarseg" / VERSION / f"{sweep}_lidarseg.bin").unlink()
+    records = json.loads((tables / "lidarseg.json").read_text())
+    kept = [record for record in records if record["sample_data_token"] != last["token"]]
+    replace(tables / "lidarseg.json", json.dumps(kept).encode())
+    (linked_root / "lidarseg" / VERSION / f"{last['token']}_lidarseg.bin").unlink()
 
     done = analyze(linked_root)
     assert done.returncode == 0, done.stderr
     found = report(tmp_path)["pseudo_labels"]
     assert found["frames_counted"] == 6
-    assert found["frames_without_pseudo_labels"] == [token[keyframes[0].name]]
-    assert found["frames_without_lidarseg"] == [token[keyframes[-1].name]]
-    for what, name in (("pseudo-labels", keyframes[0].name), ("lidarseg", keyframes[-1].name)):
-        assert f"left out, without {what}: 1 keyframes ({token[name]})" in done.stdout
+    for what, sweep in (("pseudo-labels", first), ("lidarseg", last)):
+        token = sweep["sample_token"]
+        assert found[f"frames_without_{what.replace('-', '_')}"] == [token]
+        assert f"left out, without {what}: 1 keyframes ({token})" in done.stdout
 
 
 def test_a_root_without_lidarseg(analyze, linked_root, tmp_path):
