@@ -39,9 +39,9 @@ from minkocc.worker_pool import WorkerPool
 NAME = "pseudo_labels"
 
 COUNTED = (
-    "pairs of a LiDAR return and a pixel of one of the six images: the returns of the keyframe's "
-    "own sweep that lidarseg gives a surface, off the recording vehicle, seen by the camera too; "
-    "distance is horizontal, from the ego frame's origin; calling a return sky labels it nothing"
+    "pairs of a LiDAR return and the pixel it falls into, in each of the six images: returns of "
+    "the keyframe's own sweep on surfaces, off the recording vehicle and not behind a nearer one; "
+    "distance is horizontal, from the ego frame's origin; a pixel called sky counts as unlabelled"
 )
 
 _BARS = {"labelled": "labelled", "accuracy": "accuracy of the labelled", "iou": "IoU"}

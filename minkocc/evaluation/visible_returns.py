@@ -14,7 +14,7 @@ REACH = (0.4, 1.0)
 pixels of nuScenes' 800x450 images, twice that at 1600x900. The beams of nuScenes' LiDAR lie 0.33
 degrees apart across and 1.33 down, and the cameras, lower than the roof, see the rings on flat
 ground 1.1 degrees apart. So less reach leaves gaps between the rings of what hides, and more lets
-the ground hide itself: a fifth of a degree more drops half as many pairs again."""
+the ground hide itself: docs/label_quality.md has what was measured."""
 
 MARGIN = (0.5, 0.05)
 """How much nearer those others are: metres, and a share of the return's own depth."""
