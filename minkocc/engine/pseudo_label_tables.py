@@ -12,6 +12,7 @@ Row = list[str]
 _ABSENT = "-"
 _NAMED = 3  # frames that are named in the terminal; the report names all
 _SHARES = {"labelled": "labelled", "accuracy": "accuracy of the labelled"}
+_MEAN = "mean of the classes"
 
 
 def pseudo_label_tables(figures: Mapping[str, Any]) -> str:
@@ -64,8 +65,8 @@ def _class_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _share_rows(name: str, rows: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    head = [name, "pairs", *_SHARES.values()]
-    return [head, *(_cells(title, row) for title, row in rows.items())]
+    head = [name, "pairs", *_SHARES.values(), _MEAN]
+    return [head, *([*_cells(k, row), _percent(row["class_accuracy"])] for k, row in rows.items())]
 
 
 def _bin_rows(bins: Sequence[Mapping[str, Any]]) -> Iterator[Row]:

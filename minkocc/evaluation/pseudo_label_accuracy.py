@@ -131,8 +131,9 @@ def accuracy_figures(counts: PairCounts) -> dict[str, Any]:
     """What the counts say, JSON-ready; shares are 0..1, None where nothing was counted.
 
     ``labelled`` is the share of the pairs whose pixel has one of the 17 classes, ``accuracy`` the
-    share of the labelled that have the right one, and a class's ``iou`` counts what is unlabelled
-    or called sky as missed.
+    share of the labelled that have the right one, ``class_accuracy`` the mean of that over the
+    classes, which does not change with how common they are, and a class's ``iou`` counts what is
+    unlabelled or called sky as missed.
     """
     by_class = counts.pairs.sum((0, 1))
     confusion = _confusion(by_class)
@@ -142,7 +143,7 @@ def accuracy_figures(counts: PairCounts) -> dict[str, Any]:
     return {
         **_figures_of(by_class),
         "called_sky": _number(ratio(by_class[:, SKY_2D].sum(), by_class.sum())),
-        "miou": _number(ratio(present.sum(), present.size)),
+        "miou": _mean(present),
         "classes_in_miou": int(present.size),
         "hidden": _shares(*counts.hidden),
         "classes": classes,
@@ -209,10 +210,14 @@ def _confusion(by_class: Counts) -> Counts:
 
 
 def _figures_of(counts: Counts) -> dict[str, Any]:
-    """The shares of counts ``(..., 17, 19)``."""
+    """The shares of counts ``(..., 17, 19)``, over all pairs and as the mean of the classes."""
     by_class = counts.reshape(-1, NUM_CLASSES, NUM_IDS_2D).sum(0)
     labelled = by_class[:, _CLASSES_2D]
-    return _shares(by_class.sum(), labelled.sum(), np.trace(labelled))
+    accuracy = ratio(np.diag(labelled), labelled.sum(1))
+    return {
+        **_shares(by_class.sum(), labelled.sum(), np.trace(labelled)),
+        "class_accuracy": _mean(accuracy[~np.isnan(accuracy)]),
+    }
 
 
 def _class_figures(row: Counts, number: int, iou: np.float64) -> dict[str, Any]:
@@ -237,6 +242,10 @@ def _shares(pairs: np.int64, labelled: np.int64, right: np.int64) -> dict[str, A
         "labelled": _number(ratio(labelled, pairs)),
         "accuracy": _number(ratio(right, labelled)),
     }
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return _number(ratio(values.sum(), values.size))
 
 
 def _number(value: Any) -> float | None:

@@ -72,6 +72,7 @@ def test_figures_of_classes(wall):
     assert [found[key] for key in ("pairs", "labelled", "accuracy")] == [8, 5 / 8, 3 / 5]
     assert found["miou"] == pytest.approx((2 / 5 + 1 / 4) / 2)
     assert found["classes_in_miou"] == 2
+    assert found["class_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
 def test_the_confusion_matrix_holds_every_pair(wall):
@@ -84,9 +85,13 @@ def test_the_confusion_matrix_holds_every_pair(wall):
 
 def test_rings_and_cameras(wall):
     found = figures(*wall)
-    assert found["rings"]["0-10 m"] == {"pairs": 4, "labelled": 3 / 4, "accuracy": 2 / 3}
-    assert found["rings"]["20-30 m"] == {"pairs": 4, "labelled": 1 / 2, "accuracy": 1 / 2}
-    assert found["rings"]["over 40 m"] == {"pairs": 0, "labelled": None, "accuracy": None}
+    shares = ("pairs", "labelled", "accuracy", "class_accuracy")
+    for ring, expected in (
+        ("0-10 m", [4, 3 / 4, 2 / 3, 2 / 3]),
+        ("20-30 m", [4, 1 / 2, 1 / 2, 1 / 2]),
+        ("over 40 m", [0, None, None, None]),
+    ):
+        assert [found["rings"][ring][key] for key in shares] == expected
     assert found["cameras"][CAMERAS[0]]["pairs"] == found["cameras"][CAMERAS[3]]["pairs"] == 4
     assert found["cameras"][CAMERAS[1]]["pairs"] == 0
 
