@@ -83,7 +83,8 @@ def image_size(frame: dict[str, Any]) -> tuple[int, int]:
     Raises:
         InputError: they differ.
     """
-    sizes = {(view["height"], view["width"]) for view in frame["images"].values()}
+    views = [frame["images"][camera] for camera in CAMERAS]
+    sizes = {(view["height"], view["width"]) for view in views}
     if len(sizes) != 1:
         raise InputError(f"frame {frame['token']}: cameras of different sizes {sorted(sizes)}")
     height, width = sizes.pop()
