@@ -28,26 +28,32 @@ def draw_class_bars(protocols: Mapping[str, Mapping[str, ClassFigures]], path: P
     figure = Figure(figsize=(14, 3.2 * len(protocols) + 1.0), layout="constrained")
     axes = figure.subplots(len(protocols), 1, squeeze=False)[:, 0]
     for axis, (name, columns) in zip(axes, protocols.items()):
-        _bars(axis, columns)
+        class_bars(axis, columns)
         axis.set_title(f"protocol {name}", loc="left", fontsize=11)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion(
-    matrix: Sequence[Sequence[int]], title: str, path: Path, no_class: str = "free"
+    matrix: Sequence[Sequence[int]],
+    title: str,
+    path: Path,
+    no_class: str = "free",
+    sides: tuple[str, str] = ("label", "prediction"),
 ) -> None:
     """The confusion matrix, each row in percent of its class in the label.
 
     Args:
-        matrix: ``(18, 18)`` counts, rows = label.
+        matrix: ``(18, 18)`` counts, rows = label; ``(17, 18)`` where no label is ``no_class``.
         title: above it.
         path: the PNG.
         no_class: what the last row and column stand for.
+        sides: what rows and columns are.
     """
     counts = np.asarray(matrix, np.float64)
     share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
     right = np.diag(counts)
-    iou = 100.0 * right / np.maximum(counts.sum(0) + counts.sum(1) - right, 1.0)
+    either = counts.sum(0)[: len(counts)] + counts.sum(1) - right
+    iou = 100.0 * right / np.maximum(either, 1.0)
     names = [*CLASSES, no_class]
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     axis = figure.subplots()
@@ -57,16 +63,16 @@ def draw_confusion(
         f"{name}  {count:,.0f}  IoU {value:.0f}" if count else f"{name}  absent"
         for name, count, value in zip(_spaced(names), counts.sum(1), iou)
     ]
-    axis.set_yticks(range(len(names)), rows)
-    axis.set_xlabel("prediction")
-    axis.set_ylabel("label, how often it occurs, and its IoU in percent")
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_xlabel(sides[1])
+    axis.set_ylabel(f"{sides[0]}, how often it occurs, and its IoU in percent")
     axis.set_title(title)
     for row, column in np.argwhere(share >= 0.5):
         value = share[row, column]
         colour = "white" if value > 55 else "black"
         axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    figure.colorbar(picture, ax=axis, label="percent of the label's class", shrink=0.8)
-    _save(figure, path)
+    figure.colorbar(picture, ax=axis, label="percent of the row", shrink=0.8)
+    save_figure(figure, path)
 
 
 def draw_threshold_sweep(levels: Sequence[Mapping[str, Any]], num_frames: int, path: Path) -> None:
@@ -100,10 +106,11 @@ def draw_threshold_sweep(levels: Sequence[Mapping[str, Any]], num_frames: int, p
         "use led to on the coarser levels, without the cap.",
         fontsize=10,
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _bars(axis: Axes, columns: Mapping[str, ClassFigures]) -> None:
+def class_bars(axis: Axes, columns: Mapping[str, ClassFigures]) -> None:
+    """Draw a group of bars for each class, one bar a column, percent."""
     colours = PALETTE[: len(CLASSES)] / 255.0
     width = 0.84 / max(len(columns), 1)
     for number, values in enumerate(columns.values()):
@@ -130,6 +137,7 @@ def _spaced(names: Sequence[str]) -> list[str]:
     return [name.replace("_", " ") for name in names]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
     with atomic_write(path) as sink:
         figure.savefig(sink, format="png", dpi=110)

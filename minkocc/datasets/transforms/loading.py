@@ -67,10 +67,37 @@ def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: np.ndarray) -> np
         InputError: the file is missing, truncated or not finite.
     """
     points = read_lidar(path)
-    own = points[:, :3] @ mount[:3, :3].T + mount[:3, 3]
-    points = points[~((own > EGO_BOX[0]) & (own < EGO_BOX[1])).all(1)]
+    points = points[~on_vehicle(points[:, :3] @ mount[:3, :3].T + mount[:3, 3])]
     xyz = points[:, :3] @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
     return np.concatenate([xyz, points[:, 3:4] / 255.0], axis=1).astype(np.float32)
+
+
+def on_vehicle(points: np.ndarray) -> np.ndarray:
+    """Which ``(P, 3)`` points, in ego at their own time, lie on the recording vehicle, ``(P,)``."""
+    return ((points > EGO_BOX[0]) & (points < EGO_BOX[1])).all(1)
+
+
+def image_size(frame: dict[str, Any]) -> tuple[int, int]:
+    """``(height, width)`` of a frame's images.
+
+    Raises:
+        InputError: they differ.
+    """
+    views = [frame["images"][camera] for camera in CAMERAS]
+    sizes = {(view["height"], view["width"]) for view in views}
+    if len(sizes) != 1:
+        raise InputError(f"frame {frame['token']}: cameras of different sizes {sorted(sizes)}")
+    height, width = sizes.pop()
+    return height, width
+
+
+def camera_matrices(frame: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """``cam2img`` and ``ego2cam`` of a frame's views, each ``(N, 4, 4)``."""
+    views = [frame["images"][camera] for camera in CAMERAS]
+    return (
+        np.stack([_homogeneous(view["cam2img"]) for view in views]),
+        np.stack([view["ego2cam"] for view in views]),
+    )
 
 
 @TRANSFORMS.register_module()
@@ -125,14 +152,8 @@ class LoadImages(BaseTransform):
         views = [results["images"][camera] for camera in CAMERAS]
         root = Path(results["data_root"])
         results["imgs"] = [self._image(root / view["img_path"], view) for view in views]
-        sizes = {(view["height"], view["width"]) for view in views}
-        if len(sizes) != 1:
-            raise InputError(
-                f"frame {results['token']}: cameras of different sizes {sorted(sizes)}"
-            )
-        results["raw_size"] = sizes.pop()
-        results["cam2img"] = np.stack([_homogeneous(view["cam2img"]) for view in views])
-        results["ego2cam"] = np.stack([view["ego2cam"] for view in views])
+        results["raw_size"] = image_size(results)
+        results["cam2img"], results["ego2cam"] = camera_matrices(results)
         results["img_aug"] = np.tile(np.eye(4), (len(views), 1, 1))
         return results
 

@@ -1,0 +1,116 @@
+"""How good the weak labels of a data root are: its keyframes, and sections of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minkocc.datasets.infos import open_root, sample_frame, scene_samples
+from minkocc.datasets.lidarseg import Categories, lidarseg_files
+from minkocc.engine.describe_data import spread_indices
+from minkocc.info_file import InfoError
+from minkocc.provenance import provenance
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import write_json
+
+REPORT = "label_quality.json"
+
+
+class NothingToMeasureError(UserError, ValueError):
+    """A root that lacks the labels, or the truth to hold them against."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is found of one kind of label."""
+
+    name: str
+    """Its key in the report."""
+    figures: dict[str, Any]
+    """JSON-ready."""
+    text: str
+    """Markdown for the terminal."""
+    charts: Mapping[str, Callable[[Path], None]]
+    """What draws each picture, by its file's name."""
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A keyframe that is looked at."""
+
+    frame: dict[str, Any]
+    """What an info file says of it, without ``ray_origins``."""
+    lidarseg: Path | None
+    """The classes of its returns, where the root holds them."""
+
+
+class Keyframes:
+    """The keyframes of a nuScenes root, or some of them, spread evenly.
+
+    Args:
+        root: its folder.
+        version: the folder of its tables.
+        max_frames: look at so many; None at all.
+
+    Raises:
+        InfoError: there are no such tables, they are broken, or hold no keyframe.
+    """
+
+    def __init__(self, root: Path, version: str, max_frames: int | None = None) -> None:
+        self.root, self.version = root, version
+        self._nusc = open_root(root, version)
+        samples = [
+            (scene["name"], sample)
+            for scene in self._nusc.scene
+            for sample in scene_samples(self._nusc, scene)
+        ]
+        if not samples:
+            raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
+        self.total = len(samples)
+        self._chosen = [samples[i] for i in spread_indices(len(samples), max_frames)]
+        self._lidarseg = lidarseg_files(self._nusc, root)
+
+    def __len__(self) -> int:
+        """How many are looked at."""
+        return len(self._chosen)
+
+    def __iter__(self) -> Iterator[Keyframe]:
+        """The keyframes, scene by scene."""
+        for scene, sample in self._chosen:
+            frame = sample_frame(self._nusc, sample, scene, self.root)
+            yield Keyframe(frame, self._lidarseg.get(sample["data"]["LIDAR_TOP"]))
+
+    @property
+    def categories(self) -> Categories:
+        """What the numbers in lidarseg files mean; empty without lidarseg."""
+        return dict(getattr(self._nusc, "lidarseg_idx2name_mapping", {}))
+
+
+def write_sections(keyframes: Keyframes, sections: Iterable[Section], out: Path) -> list[Path]:
+    """Write the report and the pictures of the sections.
+
+    Args:
+        keyframes: what was looked at.
+        sections: what was found.
+        out: the folder.
+
+    Returns:
+        The written files.
+    """
+    sections = list(sections)
+    context = {
+        **provenance(),
+        "root": str(keyframes.root),
+        "version": keyframes.version,
+        "frames_in_root": keyframes.total,
+        "frames_looked_at": len(keyframes),
+    }
+    written = [out / REPORT]
+    write_json(written[0], {**context, **{part.name: part.figures for part in sections}})
+    for part in sections:
+        for name, draw in part.charts.items():
+            written.append(out / name)
+            draw(written[-1])
+    return written

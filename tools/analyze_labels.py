@@ -1,0 +1,46 @@
+"""Measure the weak labels of a nuScenes root where it holds the truth too."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minkocc.cli import add_debug, run_tool
+from minkocc.engine.analyze_labels import Keyframes, write_sections
+from minkocc.engine.pseudo_label_quality import pseudo_label_section
+
+
+def main() -> None:
+    """Print tables, and write ``label_quality.json`` and pictures."""
+    options = _parse()
+    keyframes = Keyframes(options.root, options.version, options.max_frames)
+    sections = [pseudo_label_section(keyframes, options.folder, options.workers)]
+    print("\n\n".join(section.text for section in sections))
+    written = write_sections(keyframes, sections, options.out)
+    print(f"\nwritten: {', '.join(map(str, written))}")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
+    parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--folder", default="pseudo_labels", help="of the 2D pseudo-labels, relative to the root"
+    )
+    parser.add_argument(
+        "--max-frames", type=int, metavar="N", help="spread evenly; default: all keyframes"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes; changes no figure")
+    add_debug(parser)
+    options = parser.parse_args()
+    for name in ("max_frames", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} {value} is too small: use 1 or more")
+    return options
+
+
+if __name__ == "__main__":
+    run_tool(main)
