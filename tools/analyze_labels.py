@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from minkocc.cli import add_debug, run_tool
-from minkocc.engine.analyze_labels import Keyframes, write_sections
+from minkocc.engine.analyze_labels import Keyframes, measured, write_sections
 from minkocc.engine.pseudo_label_quality import pseudo_label_section
+from minkocc.engine.weak_occupancy_quality import PAPER, VARIANTS, weak_occupancy_section
 
 
 def main() -> None:
     """Print tables, and write ``label_quality.json`` and pictures."""
     options = _parse()
     keyframes = Keyframes(options.root, options.version, options.max_frames)
-    sections = [pseudo_label_section(keyframes, options.folder, options.workers)]
+    variants = VARIANTS if options.weak_options else {PAPER: VARIANTS[PAPER]}
+    sections = measured(
+        partial(pseudo_label_section, keyframes, options.folder, options.workers),
+        partial(weak_occupancy_section, keyframes, variants, options.workers),
+    )
     print("\n\n".join(section.text for section in sections))
     written = write_sections(keyframes, sections, options.out)
     print(f"\nwritten: {', '.join(map(str, written))}")
@@ -32,6 +38,11 @@ def _parse() -> argparse.Namespace:
         "--max-frames", type=int, metavar="N", help="spread evenly; default: all keyframes"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes; changes no figure")
+    parser.add_argument(
+        "--weak-options",
+        action="store_true",
+        help="weak occupancy by every option that a recipe has, not by the paper's alone",
+    )
     add_debug(parser)
     options = parser.parse_args()
     for name in ("max_frames", "workers"):

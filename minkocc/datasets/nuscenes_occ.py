@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset, Compose
 from minkocc.datasets.label_audit import watch_truth
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.datasets.transforms.augment import plain_steps
+from minkocc.datasets.weak_occupancy import sweeps_around
 from minkocc.info_file import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import TrainIndex
@@ -56,7 +57,8 @@ class Occ3DNuScenesDataset(BaseDataset):
     ) -> None:
         self.alpha = alpha
         self.seed = seed
-        self.weak_frames = tuple(weak_frames)
+        past, future = weak_frames
+        self.weak_frames = (past, future)
         self.cache_root = str(data_root if cache_root is None else cache_root)
         super().__init__(
             ann_file=ann_file,
@@ -155,31 +157,9 @@ class Occ3DNuScenesDataset(BaseDataset):
         )
 
     def _weak_sources(self, index: int) -> list[dict[str, Any]]:
-        """Sweeps around a frame with their transforms into its ego frame.
+        """What the weak occupancy of a frame is accumulated over."""
+        return sweeps_around(self.get_data_info(index), self._frame_of, self.weak_frames)
 
-        Frames are linked by ``prev`` and ``next``; each contributes its keyframe and the sweeps
-        since the keyframe before it.
-        """
-        frame = self.get_data_info(index)
-        past, future = self.weak_frames
-        members = [frame, *self._follow(frame, "prev", past), *self._follow(frame, "next", future)]
-        global2ego = np.linalg.inv(frame["ego2global"])
-        sources: dict[str, dict[str, Any]] = {}
-        for member in members:
-            member2ego = global2ego @ member["ego2global"]
-            lidar = member["lidar_points"]
-            own = [(lidar["lidar_path"], lidar["lidar2ego"])]
-            own += [(sweep["lidar_path"], sweep["sweep2ego"]) for sweep in member["lidar_sweeps"]]
-            for path, to_member in own:
-                sources.setdefault(path, {"lidar_path": path, "lidar2ego": member2ego @ to_member})
-        return list(sources.values())
-
-    def _follow(self, frame: dict, link: str, count: int) -> list[dict]:
-        chain = []
-        for _ in range(count):
-            index = self._index_of.get(frame[link])
-            if index is None:
-                break
-            frame = self.get_data_info(index)
-            chain.append(frame)
-        return chain
+    def _frame_of(self, token: str) -> dict[str, Any] | None:
+        index = self._index_of.get(token)
+        return None if index is None else self.get_data_info(index)

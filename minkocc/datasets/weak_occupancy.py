@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,60 @@ class WeakRules:
             )
 
 
+EVERY_HIT = WeakRules()
+"""The paper's."""
+
+
+def sweeps_around(
+    frame: dict[str, Any],
+    frame_of: Callable[[str], dict[str, Any] | None],
+    keyframes: tuple[int, int],
+) -> list[dict[str, Any]]:
+    """The sweeps around a frame with their transforms into its ego frame, its own first.
+
+    Args:
+        frame: what an info file says of it. Frames are linked by ``prev`` and ``next``; each
+            contributes its keyframe and the sweeps since the keyframe before it.
+        frame_of: gives the frame of a token, None if there is none.
+        keyframes: how many (past, future) beside its own.
+
+    Returns:
+        ``lidar_path`` and ``lidar2ego`` (4x4) of each sweep, as ``accumulate_sweeps`` takes them.
+    """
+    past, future = keyframes
+    members = [frame, *_follow(frame, "prev", past, frame_of)]
+    members += _follow(frame, "next", future, frame_of)
+    global2ego = np.linalg.inv(frame["ego2global"])
+    sources: dict[str, dict[str, Any]] = {}
+    for member in members:
+        member2ego = global2ego @ member["ego2global"]
+        lidar = member["lidar_points"]
+        own = [(lidar["lidar_path"], lidar["lidar2ego"])]
+        own += [(sweep["lidar_path"], sweep["sweep2ego"]) for sweep in member["lidar_sweeps"]]
+        for path, to_member in own:
+            sources.setdefault(path, {"lidar_path": path, "lidar2ego": member2ego @ to_member})
+    return list(sources.values())
+
+
+def _follow(
+    frame: dict[str, Any],
+    link: str,
+    count: int,
+    frame_of: Callable[[str], dict[str, Any] | None],
+) -> list[dict[str, Any]]:
+    chain: list[dict[str, Any]] = []
+    while len(chain) < count and (found := frame_of(frame[link])) is not None:
+        frame = found
+        chain.append(frame)
+    return chain
+
+
 def accumulate_sweeps(
     sources: Sequence[dict[str, Any]],
     data_root: Path,
     mount: NDArray[np.floating],
     grid: VoxelGrid,
-    rules: WeakRules = WeakRules(),  # noqa: B008  frozen
+    rules: WeakRules = EVERY_HIT,
 ) -> NDArray[np.uint8]:
     """Occupancy as the sweeps saw it: hit voxels occupied, crossed ones free, the rest unknown.
 
@@ -82,7 +130,7 @@ def accumulate_sweeps(
         ends = read_sweep(data_root / source["lidar_path"], lidar2ego, mount)[:, :3]
         mark_rays(grid, lidar2ego[None, :3, 3].astype(np.float32), ends, weak)
         kept.append(ends)
-    if rules != WeakRules():
+    if rules != EVERY_HIT:
         origins = np.array([source["lidar2ego"][:3, 3] for source in sources], np.float32)
         _doubt_hits(weak, grid, origins, kept, rules)
     return weak

@@ -71,6 +71,8 @@ class Keyframes:
         self.total = len(samples)
         self._chosen = [samples[i] for i in spread_indices(len(samples), max_frames)]
         self._lidarseg = lidarseg_files(self._nusc, root)
+        self._scene_of = {sample["token"]: scene for scene, sample in samples}
+        self._frames: dict[str, dict[str, Any]] = {}
 
     def __len__(self) -> int:
         """How many are looked at."""
@@ -78,14 +80,44 @@ class Keyframes:
 
     def __iter__(self) -> Iterator[Keyframe]:
         """The keyframes, scene by scene."""
-        for scene, sample in self._chosen:
-            frame = sample_frame(self._nusc, sample, scene, self.root)
+        for _, sample in self._chosen:
+            frame = self.frame_of(sample["token"])
+            assert frame is not None
             yield Keyframe(frame, self._lidarseg.get(sample["data"]["LIDAR_TOP"]))
+
+    def frame_of(self, token: str) -> dict[str, Any] | None:
+        """What an info file says of any keyframe; None if the root has none of that token."""
+        if token not in self._frames:
+            scene = self._scene_of.get(token)
+            if scene is None:
+                return None
+            sample = self._nusc.get("sample", token)
+            self._frames[token] = sample_frame(self._nusc, sample, scene, self.root)
+        return self._frames[token]
 
     @property
     def categories(self) -> Categories:
         """What the numbers in lidarseg files mean; empty without lidarseg."""
         return dict(getattr(self._nusc, "lidarseg_idx2name_mapping", {}))
+
+
+def measured(*sections: Callable[[], Section]) -> list[Section]:
+    """The sections that the root has the truth for; why the others are missing is printed.
+
+    Raises:
+        NothingToMeasureError: none of them can be measured.
+    """
+    found, reasons = [], []
+    for section in sections:
+        try:
+            found.append(section())
+        except NothingToMeasureError as reason:
+            reasons.append(reason)
+    if not found:
+        raise NothingToMeasureError("; ".join(map(str, reasons)))
+    for why in reasons:
+        print(f"left out: {why}\n")
+    return found
 
 
 def write_sections(keyframes: Keyframes, sections: Iterable[Section], out: Path) -> list[Path]:

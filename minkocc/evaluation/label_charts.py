@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from minkocc.evaluation.charts import ClassFigures, class_bars, save_figure
 
 _ACCURACY, _AMOUNT = "#0072b2", "0.6"
+_LINES = ("#000000", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#e69f00")
 
 
 def draw_label_bars(columns: Mapping[str, ClassFigures], title: str, path: Path) -> None:
@@ -26,6 +27,37 @@ def draw_label_bars(columns: Mapping[str, ClassFigures], title: str, path: Path)
     axis = figure.subplots()
     class_bars(axis, columns)
     axis.set_title(title, loc="left", fontsize=11)
+    save_figure(figure, path)
+
+
+def draw_rings(
+    rings: Sequence[str],
+    curves: Mapping[str, Mapping[str, Sequence[float | None]]],
+    title: str,
+    path: Path,
+) -> None:
+    """Panels of figures by distance, one line a way of making the labels.
+
+    Args:
+        rings: their names.
+        curves: percent by ring of every figure, by way.
+        title: above them.
+        path: the PNG.
+    """
+    panels = list(dict.fromkeys(name for figures in curves.values() for name in figures))
+    figure = Figure(figsize=(5.6 * len(panels), 5.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, panel in zip(axes, panels):
+        for number, (name, figures) in enumerate(curves.items()):
+            values = [np.nan if value is None else value for value in figures[panel]]
+            style = "-o" if number < len(_LINES) else "--s"
+            axis.plot(rings, values, style, color=_LINES[number % len(_LINES)], label=name)
+        axis.set_title(panel.replace("_", " "), fontsize=11)
+        axis.set(xlabel="distance", ylabel="percent")
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(title, fontsize=11)
     save_figure(figure, path)
 
 

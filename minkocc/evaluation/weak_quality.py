@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,11 @@ from minkocc.structures.taxonomy import (
 )
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
-RINGS: tuple[float, ...] = (0.0, 10.0, 20.0, 30.0, np.inf)
-"""Borders of the rings, metres from the vehicle in the plane."""
+RING_NAMES = ("0-10 m", "10-20 m", "20-30 m", "over 30 m")
+"""By the horizontal distance of a voxel's centre from the ego frame's origin."""
 
-_TRUTHS = ("free", "static", "moving")
+_RING_EDGES = (10.0, 20.0, 30.0)
+
 _VALUES = (WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN)
 
 Counts = NDArray[np.int64]
@@ -50,14 +49,14 @@ def count_voxels(
     if (value[mask] < 0).any():
         raise ValueError(f"weak holds {np.setdiff1d(weak, _VALUES)}: expected {_VALUES}")
     cell = (_ring_of_columns()[:, :, None] * 3 + truth) * 3 + value
-    return np.bincount(cell[mask], minlength=(len(RINGS) - 1) * 9).reshape(-1, 3, 3)
+    return np.bincount(cell[mask], minlength=len(RING_NAMES) * 9).reshape(-1, 3, 3)
 
 
 def _ring_of_columns() -> NDArray[np.int64]:
     """The ring of every column of the grid, ``(200, 200)``."""
     index = np.argwhere(np.ones((*OCC3D_GRID.shape[:2], 1), bool))
     away = np.linalg.norm(OCC3D_GRID.to_centre(index)[:, :2], axis=1)
-    return np.asarray(np.digitize(away, RINGS) - 1).reshape(OCC3D_GRID.shape[:2])
+    return np.searchsorted(_RING_EDGES, away, side="right").reshape(OCC3D_GRID.shape[:2])
 
 
 def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | None]:
@@ -84,15 +83,7 @@ def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | N
 
 def by_ring(counts: Counts) -> dict[str, dict[str, float | None]]:
     """The figures of every ring, by its name."""
-    return {name: weak_figures(ring) for name, ring in zip(ring_names(RINGS), counts)}
-
-
-def ring_names(borders: Sequence[float]) -> list[str]:
-    """``"10-20 m"``, and ``"30+ m"`` for the last one."""
-    return [
-        f"{low:g}+ m" if np.isinf(high) else f"{low:g}-{high:g} m"
-        for low, high in pairwise(borders)
-    ]
+    return {name: weak_figures(ring) for name, ring in zip(RING_NAMES, counts)}
 
 
 def _percent(part: Any, whole: Any) -> float | None:

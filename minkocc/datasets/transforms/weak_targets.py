@@ -12,7 +12,7 @@ from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_label_image
-from minkocc.datasets.weak_occupancy import WeakRules, accumulate_sweeps, mark_sky
+from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
 from minkocc.structures.taxonomy import CAMERAS
@@ -87,7 +87,7 @@ class LoadWeakOccupancy(BaseTransform):
         for source in sources:
             digest.update(source["lidar_path"].encode())
             digest.update(np.round(source["lidar2ego"], 6).tobytes())
-        if self.rules != WeakRules():
+        if self.rules != EVERY_HIT:
             digest.update(repr(self.rules).encode())
         if self.sky:
             digest.update(b"sky" + _meta(results))
@@ -108,10 +108,8 @@ class LoadWeakOccupancy(BaseTransform):
     def _compute(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> np.ndarray:
         root, mount = Path(results["data_root"]), results["lidar_points"]["lidar2ego"]
         weak = accumulate_sweeps(sources, root, mount, self.grid, self.rules)
-        for camera in CAMERAS if self.sky else ():
-            view = results["images"][camera]
-            labels = read_label_image(root / PSEUDO_LABELS, "labels", camera, view)
-            mark_sky(weak, self.grid, labels, view["cam2img"], view["ego2cam"])
+        if self.sky:
+            add_sky(weak, self.grid, root, results)
         return weak
 
     @staticmethod
@@ -124,6 +122,24 @@ class LoadWeakOccupancy(BaseTransform):
                 f"weak occupancy cannot be kept in {path.parent} ({error.strerror or error}): make "
                 "room, or set cache_root to a folder that can be written to"
             ) from error
+
+
+def add_sky(weak: np.ndarray, grid: VoxelGrid, root: Path, frame: dict[str, Any]) -> None:
+    """What the sky pixels of a frame's pseudo-labels see is free where it was unknown, in place.
+
+    Args:
+        weak: ``(X, Y, Z)`` uint8.
+        grid: of ``weak``.
+        root: the data root.
+        frame: what an info file says of it.
+
+    Raises:
+        InputError: a pseudo-label is missing or cannot be used.
+    """
+    for camera in CAMERAS:
+        view = frame["images"][camera]
+        labels = read_label_image(root / PSEUDO_LABELS, "labels", camera, view)
+        mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])
 
 
 def _meta(results: dict[str, Any]) -> bytes:
