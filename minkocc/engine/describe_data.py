@@ -42,6 +42,7 @@ from minkocc.datasets.transforms.loading import (
 )
 from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.info_file import InfoError
+from minkocc.pseudo_label_meta import meta_path, model_names
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import Keyframe, contact_sheet
@@ -247,10 +248,10 @@ def _label_statistics(labelled: Sequence[_Figures]) -> dict[str, Any]:
 def _makers(root: Path) -> list[str]:
     """The models that made the pseudo-labels, as their ``meta.json`` says; none if it is silent."""
     try:
-        meta = json.loads((root / _PSEUDO_LABELS / "meta.json").read_text(encoding="utf-8"))
-        return [str(model) for model in meta["models"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        meta = json.loads(meta_path(root / _PSEUDO_LABELS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return []
+    return model_names(meta) if isinstance(meta, dict) else []
 
 
 def _probe(figures: Sequence[_Figures], seed: int, makers: list[str]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.ops.point_sampling import project_points
+from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
@@ -30,10 +31,12 @@ class LoadPseudoLabels(BaseTransform):
 
     Raises:
         InputError: a file is missing in training, or of a wrong size or id.
+        PseudoLabelMetaError: in training: ``meta.json`` is missing or not of our classes.
     """
 
     def __init__(self, folder: str = "pseudo_labels") -> None:
         self.folder = folder
+        self._known: Path | None = None  # the folder whose meta.json this process has read
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the pseudo-labels."""
@@ -43,6 +46,9 @@ class LoadPseudoLabels(BaseTransform):
             and not self._path(root, "labels", results, CAMERAS[0]).is_file()
         ):
             return results
+        if results["phase"] is not None and root != self._known:
+            read_meta(root)
+            self._known = root
         labels, confidences = [], []
         for camera in CAMERAS:
             label_path = self._path(root, "labels", results, camera)
