@@ -96,8 +96,9 @@ class Detector:
         with inference(self._device):
             found = self._model(**inputs, **text)
         inside = question.ids != UNLABELLED_2D
-        score, best = found.logits[..., : len(inside)][..., inside].float().sigmoid().max(-1)
-        ids = question.ids[inside][best]
+        # Of the logits: sigmoids of large ones are all the same 1.
+        logit, best = found.logits[..., : len(inside)][..., inside].float().max(-1)
+        score, ids = logit.sigmoid(), question.ids[inside][best]
         boxes = _corners(found.pred_boxes.float())
         return [
             self._kept(boxes[i] * boxes.new_tensor(size * 2), score[i], ids[i], size)

@@ -169,8 +169,11 @@ def save_oneformer(folder, seed=5):
 
 
 def _decided(model, classifier):
-    """Queries that are sure of a class each."""
-    torch.nn.init.normal_(classifier.weight, std=3.0)
+    """Queries that are sure of a class each, and of where it is."""
+    torch.nn.init.normal_(classifier.weight, std=0.5)
+    for name, parameter in model.named_parameters():
+        if "mask_embed" in name and parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.3)
     return model
 
 
@@ -187,3 +190,19 @@ def _blotchy(model):
         for parameter in mlp.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
     return model
+
+
+MAKERS = {
+    "detector": save_detector,
+    "sam": save_sam,
+    "sam2": save_sam2,
+    "segformer": save_segformer,
+    "mask2former": save_mask2former,
+    "oneformer": save_oneformer,
+}
+
+
+def save_all(folder):
+    """All of them, each in a folder of its name."""
+    for name, save in MAKERS.items():
+        save(folder / name)
