@@ -21,7 +21,7 @@ from minkocc.structures.taxonomy import NAMES_2D
 from tests.unit.pseudo_labels.tiny_models import LABELS
 
 CPU = torch.device("cpu")
-SIZES = [(160, 90), (100, 60)]
+SIZES = [(160, 90), (60, 60)]
 
 
 @pytest.fixture(scope="module")
