@@ -67,7 +67,7 @@ class PseudoLabelFolder:
 
     def remove_leftovers(self, images: Iterable[KeyframeImage]) -> None:
         """Delete what a killed run left half-written of these images, and of no others."""
-        own = {self.file(kind, image) for kind in _KINDS for image in images}
+        own = {self.file(kind, image) for image in images for kind in _KINDS}
         for folder in {path.parent for path in own}:
             for part in folder.glob(".*.part"):
                 name = part.name[1:].rpartition(".png.")[0]
