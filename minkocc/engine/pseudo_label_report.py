@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from minkocc.provenance import provenance
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.structures.files import atomic_write, write_json
 from minkocc.visualization.cameras import overlay
+from minkocc.visualization.contact_sheet import ORDER
 from minkocc.visualization.coverage_chart import draw_coverage
 from minkocc.visualization.sheet import Picture, sheet
 
@@ -26,8 +27,6 @@ MAX_IMAGES = 2000
 
 OVERLAYS = 3
 """Keyframes that are drawn, spread evenly."""
-
-_IN_A_ROW = 3
 
 
 def write_label_report(root: Path, selection: Selection, folder: PseudoLabelFolder) -> str:
@@ -77,15 +76,14 @@ def coverage_table(figures: Mapping[str, Mapping[str, Any]], title: str) -> str:
 
 
 def _draw(root: Path, keyframe: Keyframe, folder: PseudoLabelFolder) -> Path:
-    """The keyframe's images under their labels."""
-    pictures: list[Picture] = []
+    """The keyframe's images under their labels, as the cameras stand on the vehicle."""
+    pictures: dict[str, Picture] = {}
     for image in keyframe.images:
         view = np.asarray(read_image(root / image.record["filename"], image.record))
-        pictures.append((image.camera, overlay(view, folder.read(image)[0])))
-    rows: list[Sequence[Picture]] = [
-        pictures[i : i + _IN_A_ROW] for i in range(0, len(pictures), _IN_A_ROW)
-    ]
+        pictures[image.camera] = (image.camera, overlay(view, folder.read(image)[0]))
+    rows = [[pictures[camera] for camera in row if camera in pictures] for row in ORDER]
+    title = f"{keyframe.scene}  {keyframe.token}   (light blue: sky)"
     path = folder.path / "overlays" / f"{keyframe.token}.png"
     with atomic_write(path) as sink:
-        sheet(rows, f"{keyframe.scene}  {keyframe.token}").save(sink, format="PNG")
+        sheet([row for row in rows if row], title).save(sink, format="PNG")
     return path
