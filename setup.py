@@ -17,7 +17,7 @@ setup(
     install_requires=requirements("requirements.txt"),
     extras_require={
         "dev": requirements("requirements-dev.txt"),
-        "pseudo-labels": ["transformers>=5,<6"],
+        "pseudo-labels": requirements("requirements-pseudo-labels.txt"),
         # Not on the package index for current Pythons.
         "pytorch3d": ["pytorch3d @ git+https://github.com/facebookresearch/pytorch3d@v0.7.9"],
     },

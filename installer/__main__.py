@@ -22,7 +22,12 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".minkocc-installed"
 LOGS = VENV / "log"
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
-_REQUIREMENTS = ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt")
+_REQUIREMENTS = (
+    "requirements.txt",
+    "requirements-nodeps.txt",
+    "requirements-dev.txt",
+    "requirements-pseudo-labels.txt",
+)
 _INPUTS = (*_REQUIREMENTS, "pyproject.toml", "setup.py")
 _VENV_DISK_GB = 8.0  # a torch with CUDA libraries
 
@@ -61,6 +66,7 @@ def install(dev: bool = True) -> None:
     _pip(python, ["--no-deps", "-r", ROOT / "requirements-nodeps.txt"], "mmdet3d and kin")
     if dev:
         _pip(python, ["-r", ROOT / "requirements-dev.txt"], "test tools")
+        _pip(python, ["-r", ROOT / "requirements-pseudo-labels.txt"], "pseudo-label models")
     env = BuildEnvironment.of(python)
     # Forced: pip takes a wheel of the same version, built otherwise, for the same.
     for wheel, name in ((minkowski_wheel(env), "MinkowskiEngine"), (mmcv_wheel(env), "mmcv")):

@@ -29,6 +29,7 @@ KNOBS: tuple[str, ...] = (
     "seed",
     "data_root",
     "cache_root",
+    "pseudo_labels",
     "image_pretrained",
     "sweeps",
     "weak_frames",
@@ -94,6 +95,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v is None or isinstance(v, str),
         "a folder's name, or None for that of the data",
     ),
+    "pseudo_labels": (lambda v: isinstance(v, str), "a folder's name"),
     "image_pretrained": (
         lambda v: v is None or isinstance(v, str),
         "torchvision://resnet50, a local checkpoint, or None",

@@ -94,6 +94,14 @@ def tiny_root(made_once):
     return made_once("tiny", lambda root: write_dataset(root, TINY, workers=1))
 
 
+@pytest.fixture(scope="session")
+def tiny_models(made_once):
+    """A folder of models of ``transformers`` with random weights, by the names of ``MAKERS``."""
+    from tests.unit.pseudo_labels.tiny_models import save_all
+
+    return made_once("models", save_all)
+
+
 @pytest.fixture
 def folders(made_once, tmp_path):
     """Labels and predictions of three frames, to be changed as a test likes."""

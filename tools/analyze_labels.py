@@ -19,7 +19,7 @@ def main() -> None:
     variants = VARIANTS if options.weak_options else {PAPER: VARIANTS[PAPER]}
     sections = measured(
         partial(pseudo_label_section, keyframes, options.folder, options.workers),
-        partial(weak_occupancy_section, keyframes, variants, options.workers),
+        partial(weak_occupancy_section, keyframes, options.folder, variants, options.workers),
     )
     print("\n\n".join(section.text for section in sections))
     written = write_sections(keyframes, sections, options.out)

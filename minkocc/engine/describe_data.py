@@ -40,8 +40,9 @@ from minkocc.datasets.transforms.loading import (
     LoadImages,
     read_lidar,
 )
-from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
 from minkocc.info_file import InfoError
+from minkocc.pseudo_label_meta import meta_path, model_names
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import Keyframe, contact_sheet
@@ -52,8 +53,6 @@ from minkocc.worker_pool import WorkerPool
 
 PROBE_PIXELS = 60_000
 """Pixels drawn for each side of the colour probe."""
-
-_PSEUDO_LABELS = "pseudo_labels"
 
 
 @dataclass(frozen=True)
@@ -230,10 +229,10 @@ def _semantics(
     root: Path, frame: dict[str, Any]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """Images ``(N, H, W, 3)`` and 2D ids ``(N, H, W)`` of a frame with pseudo-labels."""
-    if not (root / _PSEUDO_LABELS).is_dir():
+    if not (root / PSEUDO_LABELS).is_dir():
         return None
     results = LoadImages().transform({**frame, "data_root": root, "phase": None})
-    results = LoadPseudoLabels(_PSEUDO_LABELS).transform(results)
+    results = LoadPseudoLabels(PSEUDO_LABELS).transform(results)
     if "img_semantics" not in results:
         return None
     return np.stack([np.asarray(image) for image in results["imgs"]]), results["img_semantics"]
@@ -247,10 +246,10 @@ def _label_statistics(labelled: Sequence[_Figures]) -> dict[str, Any]:
 def _makers(root: Path) -> list[str]:
     """The models that made the pseudo-labels, as their ``meta.json`` says; none if it is silent."""
     try:
-        meta = json.loads((root / _PSEUDO_LABELS / "meta.json").read_text(encoding="utf-8"))
-        return [str(model) for model in meta["models"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        meta = json.loads(meta_path(root / PSEUDO_LABELS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return []
+    return model_names(meta) if isinstance(meta, dict) else []
 
 
 def _probe(figures: Sequence[_Figures], seed: int, makers: list[str]) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
 from minkocc.engine.launch import load_weights
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS, MODELS
@@ -51,6 +51,7 @@ def draw_frames(
     dataset = _dataset(cfg, infos)
     model = _model(cfg, checkpoint) if checkpoint else None
     count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
+    labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
     written = []
     for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
         item = dataset[int(index)]
@@ -58,7 +59,7 @@ def draw_frames(
         rows = [*_camera_rows(frame, item, infos.parent)]
         predicted = _predict(model, item) if model is not None else {}
         rows += list(_voxel_rows(item["data_samples"], predicted.get("voxels")))
-        rows += list(_rendered_rows(frame, item["data_samples"], infos.parent, predicted))
+        rows += list(_rendered_rows(frame, item["data_samples"], infos.parent, labels, predicted))
         path = out_dir / f"{frame['token']}.png"
         with atomic_write(path) as sink:
             sheet(rows, f"{frame['scene_name']}  {frame['token']}").save(sink, format="PNG")
@@ -142,12 +143,16 @@ def _voxel_rows(
 
 
 def _rendered_rows(
-    frame: dict[str, Any], sample: OccDataSample, root: Path, predicted: dict[str, Any]
+    frame: dict[str, Any],
+    sample: OccDataSample,
+    root: Path,
+    folder: str,
+    predicted: dict[str, Any],
 ) -> Iterator[list[Picture]]:
     """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
     pictures: list[Picture] = []
     found = {**frame, "data_root": root, "phase": None, "raw_size": sample.raw_size}
-    labels = LoadPseudoLabels().transform(found).get("img_semantics")
+    labels = LoadPseudoLabels(folder).transform(found).get("img_semantics")
     for view, camera in enumerate(CAMERAS):
         image = _raw_image(frame, camera, root)
         if labels is not None:

@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from minkocc.checkpoint_file import read_checkpoint
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS
 from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.evaluation.metrics import (
     DumpPredictions,
@@ -52,7 +53,8 @@ def measure_checkpoint(
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
     if render:
-        read_pseudo_labels(cfg.test_dataloader.dataset, cfg.model)
+        folder = cfg.get("pseudo_labels", PSEUDO_LABELS)
+        read_pseudo_labels(cfg.test_dataloader.dataset, cfg.model, folder)
     runner = build_runner(cfg, keep_config=False)
     model = unwrapped(runner.model)
     model.render_predictions = render
@@ -116,12 +118,13 @@ def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:
     return []
 
 
-def read_pseudo_labels(dataset: Config, model: Config) -> None:
+def read_pseudo_labels(dataset: Config, model: Config, folder: str = PSEUDO_LABELS) -> None:
     """Let the pipeline of a test set read the pseudo-labels, where there are any.
 
     Args:
         dataset: its settings.
         model: settings of the model that renders.
+        folder: of the pseudo-labels, relative to the data root, or absolute.
 
     Raises:
         UserError: it reads no images, whose pseudo-labels these are.
@@ -133,7 +136,7 @@ def read_pseudo_labels(dataset: Config, model: Config) -> None:
             "LoadImages"
         )
     stride = model.get("pulsar_head", {}).get("render_stride", 8)
-    wanted = {"LoadPseudoLabels": {}, "SampleLattice": {"render_stride": stride}}
+    wanted = {"LoadPseudoLabels": {"folder": folder}, "SampleLattice": {"render_stride": stride}}
     place = steps.index("LoadImages")
     for name, settings in wanted.items():
         if name in steps:

@@ -64,12 +64,13 @@ class _Job:
 
 
 def weak_occupancy_section(
-    keyframes: Keyframes, variants: Mapping[str, Variant], workers: int = 1
+    keyframes: Keyframes, folder: str, variants: Mapping[str, Variant], workers: int = 1
 ) -> Section:
     """The figures of the weak occupancy of a root.
 
     Args:
         keyframes: what is looked at; those without a dense label are named.
+        folder: of the pseudo-labels, whose sky some variants use, relative to the root.
         variants: by name.
         workers: processes; changes no figure.
 
@@ -87,7 +88,7 @@ def weak_occupancy_section(
         )
     total: dict[str, Counts] = dict.fromkeys(variants, np.zeros((len(RING_NAMES), 3, 3), np.int64))
     with WorkerPool(workers) as pool:
-        done = pool.run(partial(_count, keyframes.root, variants), jobs)
+        done = pool.run(partial(_count, keyframes.root, folder, variants), jobs)
         for counts in tqdm(done, total=len(jobs), desc="weak occupancy", unit="frame"):
             total = {name: total[name] + found for name, found in counts.items()}
     figures = {
@@ -104,7 +105,9 @@ def _job(frame: dict[str, Any], keyframes: Keyframes, variants: Mapping[str, Var
     return _Job(frame, {span: sweeps_around(frame, keyframes.frame_of, span) for span in spans})
 
 
-def _count(root: Path, variants: Mapping[str, Variant], job: _Job) -> dict[str, Counts]:
+def _count(
+    root: Path, folder: str, variants: Mapping[str, Variant], job: _Job
+) -> dict[str, Counts]:
     """One keyframe's voxels under every variant."""
     label = read_label(root / job.frame["occ_path"], ("semantics", "mask_camera"))
     mount = job.frame["lidar_points"]["lidar2ego"]
@@ -113,7 +116,7 @@ def _count(root: Path, variants: Mapping[str, Variant], job: _Job) -> dict[str, 
         sources = job.sources[variant.keyframes]
         weak = accumulate_sweeps(sources, root, mount, OCC3D_GRID, variant.rules)
         if variant.sky:
-            add_sky(weak, OCC3D_GRID, root, job.frame)
+            add_sky(weak, OCC3D_GRID, root / folder, job.frame)
         counts[name] = count_voxels(weak, label["voxel_semantics"], label["mask_camera"])
     return counts
 

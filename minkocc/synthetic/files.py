@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from minkocc.structures.files import atomic_write
-from minkocc.structures.taxonomy import PALETTE_2D
+from minkocc.structures.label_images import grey_png, palette_png
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -29,22 +29,16 @@ def write_npz(path: Path, **arrays: npt.NDArray[Any]) -> None:
 
 def write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write ``(H, W, 3)`` RGB."""
-    _write_image(path, Image.fromarray(image), "JPEG", quality=90)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=90)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_grey(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write ``(H, W)`` as an 8-bit grey PNG."""
-    _write_image(path, Image.fromarray(image), "PNG", compress_level=3)
+    write_bytes(path, grey_png(image))
 
 
 def write_palette(path: Path, ids: npt.NDArray[np.uint8]) -> None:
     """Write ``(H, W)`` 2D ids as an 8-bit palette PNG in the taxonomy's colours."""
-    image = Image.fromarray(ids)
-    image.putpalette(PALETTE_2D.tobytes())
-    _write_image(path, image, "PNG", compress_level=3)
-
-
-def _write_image(path: Path, image: Image.Image, kind: str, **options: int) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, palette_png(ids))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from minkocc.pseudo_label_meta import meta_path, meta_problem
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import CLASSES, NUM_CLASSES
 from minkocc.synthetic import agreement
@@ -156,14 +157,14 @@ def _splits_fault(path: Path, scenes: list[str]) -> str | None:
 
 
 def _meta_path(root: Path) -> Path:
-    return root / "pseudo_labels" / "meta.json"
+    return meta_path(root / "pseudo_labels")
 
 
 def _meta_fault(path: Path) -> str | None:
     meta = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(meta, dict) or not isinstance(meta.get("models"), list):
         return "does not say which models made the pseudo-labels"
-    return None
+    return meta_problem(meta)
 
 
 def _is_clean(root: Path) -> bool:

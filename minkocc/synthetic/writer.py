@@ -11,8 +11,9 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from minkocc.pseudo_label_meta import make_meta, write_meta
 from minkocc.structures.files import write_json
-from minkocc.structures.taxonomy import CAMERAS, CLASSES, SKY_2D, UNLABELLED_2D
+from minkocc.structures.taxonomy import NAMES_2D
 from minkocc.synthetic import tables
 from minkocc.synthetic.scene_writer import SceneSpec, SceneWriter
 from minkocc.worker_pool import WorkerPool
@@ -116,7 +117,7 @@ def write_dataset(
     names = [spec.name for spec in specs]
     train = settings.train_scenes
     write_json(out / "splits.json", {"train": names[:train], "val": names[train:]})
-    write_json(out / "pseudo_labels" / "meta.json", _meta(settings))
+    write_meta(out / "pseudo_labels", _meta(settings))
     return {"written": len(missing), "skipped": len(specs) - len(missing)}
 
 
@@ -218,13 +219,8 @@ def _write_tables(out: Path, specs: list[SceneSpec]) -> None:
 
 def _meta(settings: Settings) -> dict[str, Any]:
     """How the pseudo-labels came about."""
-    classes = {str(i + 1): name for i, name in enumerate(CLASSES)}
-    return {
-        "models": ["synthetic-clean" if settings.clean_pseudo_labels else "synthetic-degraded"],
-        "prompts": {},
-        "thresholds": {},
-        "class_map": {str(UNLABELLED_2D): "unlabelled", **classes, str(SKY_2D): "sky"},
-        "image_size": list(settings.image_size),
-        "cameras": list(CAMERAS),
-        "seed": settings.seed,
-    }
+    kind = "clean" if settings.clean_pseudo_labels else "degraded"
+    names = {name: name for name in NAMES_2D[1:]}
+    return make_meta(
+        "synthetic", [f"synthetic-{kind}"], names, settings.image_size, seed=settings.seed
+    )

@@ -51,7 +51,9 @@ def test_second_run_skips_and_a_lost_scene_is_written_again(tmp_path: Path) -> N
     small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
     assert write_dataset(root, small) == {"written": 1, "skipped": 0}
     before = tree(root)
+    (root / "pseudo_labels" / "meta.json").write_text("{}")  # of an earlier version
     assert write_dataset(root, small) == {"written": 0, "skipped": 1}
+    assert tree(root) == before
     (root / ".scenes" / "scene-0001.json").unlink()
     next((root / "samples" / "CAM_BACK").iterdir()).unlink()
     assert write_dataset(root, small) == {"written": 1, "skipped": 0}

@@ -92,6 +92,11 @@ DESTINATIONS = {
         "train_dataloader.dataset.data_root val_dataloader.dataset.data_root "
         "test_dataloader.dataset.data_root",
     ),
+    "pseudo_labels": (
+        "other/labels",
+        "train_dataloader.dataset.pipeline.3.folder "
+        "train_dataloader.dataset.pipeline.6.pseudo_labels",
+    ),
     "cache_root": ("some/cache", "train_dataloader.dataset.cache_root"),
     "image_pretrained": (
         "torchvision://resnet34",

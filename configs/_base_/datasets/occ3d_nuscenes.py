@@ -4,6 +4,7 @@ voxel_size = 0.4
 image_size = [256, 704]
 sweeps = 9
 cache_root = None
+pseudo_labels = "pseudo_labels"
 weak_frames = [8, 0]
 weak_min_hits = 1
 weak_see_through = None
@@ -12,6 +13,7 @@ weak_sky = False
 _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}")
 # What reads 2D labels: where all of it is off, none are needed.
 _readers = dict(
+    folder="${pseudo_labels}",
     shader_weight="${shader_weight}",
     tied_weight="${tied_weight}",
     warm_shader="${warm_shader}",
@@ -31,6 +33,7 @@ train_pipeline = [
         min_hits="${weak_min_hits}",
         see_through="${weak_see_through}",
         sky="${weak_sky}",
+        pseudo_labels="${pseudo_labels}",
     ),
     dict(type="AugmentScene", **_grid, flip=0.5, yaw=0.3925),
     dict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,31 @@ def camera_matrices(frame: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def read_image(path: Path, record: Mapping[str, Any]) -> Image.Image:
+    """An RGB image.
+
+    Args:
+        path: the file.
+        record: says its ``width`` and ``height``.
+
+    Raises:
+        InputError: the image is missing, truncated, or of another size.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except FileNotFoundError as error:
+        raise InputError(f"image {path} does not exist: check data_root") from error
+    except OSError as error:
+        raise InputError(f"image {path} cannot be read ({error}): fetch it again") from error
+    if image.size != (record["width"], record["height"]):
+        raise InputError(
+            f"image {path} is {image.size[0]}x{image.size[1]}, its info says "
+            f"{record['width']}x{record['height']}: create the infos again"
+        )
+    return image
+
+
 @TRANSFORMS.register_module()
 class LoadPoints(BaseTransform):
     """The current LiDAR sweep and earlier ones in the ego frame.
@@ -151,27 +176,11 @@ class LoadImages(BaseTransform):
         """Add the images and matrices."""
         views = [results["images"][camera] for camera in CAMERAS]
         root = Path(results["data_root"])
-        results["imgs"] = [self._image(root / view["img_path"], view) for view in views]
+        results["imgs"] = [read_image(root / view["img_path"], view) for view in views]
         results["raw_size"] = image_size(results)
         results["cam2img"], results["ego2cam"] = camera_matrices(results)
         results["img_aug"] = np.tile(np.eye(4), (len(views), 1, 1))
         return results
-
-    @staticmethod
-    def _image(path: Path, view: dict[str, Any]) -> Image.Image:
-        try:
-            with Image.open(path) as file:
-                image = file.convert("RGB")
-        except FileNotFoundError as error:
-            raise InputError(f"image {path} does not exist: check data_root") from error
-        except OSError as error:
-            raise InputError(f"image {path} cannot be read ({error}): fetch it again") from error
-        if image.size != (view["width"], view["height"]):
-            raise InputError(
-                f"image {path} is {image.size[0]}x{image.size[1]}, its info says "
-                f"{view['width']}x{view['height']}: create the infos again"
-            )
-        return image
 
 
 @TRANSFORMS.register_module()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.ops.point_sampling import project_points
+from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.phase import Phase
 from minkocc.structures.render_lattice import RenderLattice
@@ -31,7 +32,7 @@ class LoadPseudoLabels(BaseTransform):
     ``(N, H, W)``, 255 = 1.0. At test time frames without pseudo-labels pass through.
 
     Args:
-        folder: relative to the data root.
+        folder: relative to the data root, or absolute.
         shader_weight: of the shader path (as in ``PulsarHead``).
         tied_weight: of the tied path.
         warm_shader: whether the shader learns during the warm start.
@@ -39,6 +40,7 @@ class LoadPseudoLabels(BaseTransform):
 
     Raises:
         InputError: a file is missing in training, or of a wrong size or id.
+        PseudoLabelMetaError: in training: ``meta.json`` is missing or not of our classes.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class LoadPseudoLabels(BaseTransform):
             Phase.WEAK: bool(shader_weight or tied_weight or lift_weight),
             Phase.STRONG: bool(shader_weight or tied_weight),
         }
+        self._known: Path | None = None  # the folder whose meta.json this process has read
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the pseudo-labels."""
@@ -63,6 +66,9 @@ class LoadPseudoLabels(BaseTransform):
         there = label_path(root, "labels", CAMERAS[0], views[0]).is_file
         if not (there() if phase is None else self._used[phase]):
             return results
+        if phase is not None and root != self._known:
+            read_meta(root)
+            self._known = root
         for key, kind in (("img_semantics", "labels"), ("img_confidence", "confidence")):
             maps = [read_label_image(root, kind, *each) for each in zip(CAMERAS, views)]
             results[key] = np.stack(maps)

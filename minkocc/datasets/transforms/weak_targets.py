@@ -13,6 +13,7 @@ from mmcv.transforms import BaseTransform
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_label_image
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
+from minkocc.pseudo_label_meta import meta_path
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
 from minkocc.structures.taxonomy import CAMERAS
@@ -35,6 +36,7 @@ class LoadWeakOccupancy(BaseTransform):
         min_hits: as in ``WeakRules``.
         see_through: as in ``WeakRules``.
         sky: whether the rays of the pseudo-labels' sky pixels are free too.
+        pseudo_labels: their folder, relative to the data root, or absolute.
         cache: keep what is computed in ``weak_occupancy/`` under the dataset's ``cache_root``.
         always: also outside the weak phase (pictures).
 
@@ -51,12 +53,14 @@ class LoadWeakOccupancy(BaseTransform):
         min_hits: int = 1,
         see_through: float | None = None,
         sky: bool = False,
+        pseudo_labels: str = PSEUDO_LABELS,
         cache: bool = True,
         always: bool = False,
     ) -> None:
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
         self.rules = WeakRules(min_hits, see_through)
         self.sky = sky
+        self.pseudo_labels = pseudo_labels
         self.cache = cache
         self.always = always
 
@@ -90,7 +94,7 @@ class LoadWeakOccupancy(BaseTransform):
         if self.rules != EVERY_HIT:
             digest.update(repr(self.rules).encode())
         if self.sky:
-            digest.update(b"sky" + _meta(results))
+            digest.update(b"sky" + _meta(Path(results["data_root"]) / self.pseudo_labels))
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
         return Path(results["cache_root"]) / _CACHE / f"{self.grid.voxel_size:g}" / name
 
@@ -109,7 +113,7 @@ class LoadWeakOccupancy(BaseTransform):
         root, mount = Path(results["data_root"]), results["lidar_points"]["lidar2ego"]
         weak = accumulate_sweeps(sources, root, mount, self.grid, self.rules)
         if self.sky:
-            add_sky(weak, self.grid, root, results)
+            add_sky(weak, self.grid, root / self.pseudo_labels, results)
         return weak
 
     @staticmethod
@@ -124,13 +128,13 @@ class LoadWeakOccupancy(BaseTransform):
             ) from error
 
 
-def add_sky(weak: np.ndarray, grid: VoxelGrid, root: Path, frame: dict[str, Any]) -> None:
+def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, Any]) -> None:
     """What the sky pixels of a frame's pseudo-labels see is free where it was unknown, in place.
 
     Args:
         weak: ``(X, Y, Z)`` uint8.
         grid: of ``weak``.
-        root: the data root.
+        folder: of the pseudo-labels.
         frame: what an info file says of it.
 
     Raises:
@@ -138,14 +142,14 @@ def add_sky(weak: np.ndarray, grid: VoxelGrid, root: Path, frame: dict[str, Any]
     """
     for camera in CAMERAS:
         view = frame["images"][camera]
-        labels = read_label_image(root / PSEUDO_LABELS, "labels", camera, view)
+        labels = read_label_image(folder, "labels", camera, view)
         mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])
 
 
-def _meta(results: dict[str, Any]) -> bytes:
+def _meta(folder: Path) -> bytes:
     """What the pseudo-labels say of themselves: others have another sky."""
     try:
-        return (Path(results["data_root"]) / PSEUDO_LABELS / "meta.json").read_bytes()
+        return meta_path(folder).read_bytes()
     except FileNotFoundError:
         return b""
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from minkocc.datasets.transforms.pseudo_labels import (
     SampleLattice,
     lift_labels,
 )
+from minkocc.pseudo_label_meta import PseudoLabelMetaError
 from minkocc.structures.phase import Phase
 from tests.unit.datasets.linked_files import replace
 
@@ -56,7 +58,7 @@ def test_wrong_pseudo_label_is_named(frame, kind, array, words):
 def test_missing_pseudo_label_is_an_error_in_training_only(frame):
     shutil.rmtree(Path(frame["data_root"]) / "pseudo_labels")
     assert "img_semantics" not in load_pseudo(frame, phase=None)
-    with pytest.raises(InputError, match=r"does not exist.*generate_pseudo_labels"):
+    with pytest.raises(PseudoLabelMetaError, match=r"does not exist.*generate_pseudo_labels"):
         load_pseudo(frame)
 
 
@@ -80,10 +82,34 @@ def test_without_a_loss_that_reads_them_pseudo_labels_need_not_be_there(frame, w
     for phase in Phase:
         results = {**frame, "phase": phase, "raw_size": (108, 192)}
         if phase.value in read_in.split():
-            with pytest.raises(InputError, match="does not exist"):
+            with pytest.raises(PseudoLabelMetaError, match="does not exist"):
                 step(results)
         else:
             assert "img_semantics" not in step(results)
+
+
+def test_missing_file_is_named(frame):
+    path = pseudo_path(frame, "confidence")
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{path} does not exist.*generate_pseudo_labels"):
+        load_pseudo(frame)
+
+
+def test_labels_of_another_format_are_refused_in_training_only(frame):
+    path = Path(frame["data_root"]) / "pseudo_labels" / "meta.json"
+    before = json.loads(path.read_text())
+    replace(path).write_text(json.dumps({**before, "format": 2}))
+    assert "img_semantics" in load_pseudo(frame, phase=None)
+    with pytest.raises(PseudoLabelMetaError, match=r"has format 2, expected 1.*create_synthetic"):
+        load_pseudo(frame)
+
+
+def test_the_meta_file_is_read_once(frame):
+    step = LoadPseudoLabels()
+    results = {**frame, "phase": Phase.WEAK, "raw_size": (108, 192)}
+    step(dict(results))
+    (Path(frame["data_root"]) / "pseudo_labels" / "meta.json").unlink()
+    assert "img_semantics" in step(dict(results))
 
 
 def test_truncated_pseudo_label_is_named(frame):

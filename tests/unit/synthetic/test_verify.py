@@ -279,13 +279,16 @@ def test_splits_and_description(root: Path) -> None:
     meta.write_text("{}")
     assert "labels_in_images" not in verify_dataset(root)["figures"]
     problem(root, meta, "which models")
+    meta.write_text('{"models": ["synthetic-clean"]}')
+    problem(root, meta, "has format None, expected 1", "run the same command again")
     meta.unlink()
     problem(root, meta, "is missing", "run the same command again")
 
 
 def test_images_are_compared_with_true_labels_only(root: Path) -> None:
     meta = root / "pseudo_labels" / "meta.json"
-    meta.write_text('{"models": ["synthetic-degraded"]}')
+    content = json.loads(meta.read_text())
+    meta.write_text(json.dumps({**content, "models": ["synthetic-degraded"]}))
     report = verify_dataset(root)
     assert report["num_problems"] == 0
     assert not any(name.startswith("labels_in_images") for name in report["figures"])

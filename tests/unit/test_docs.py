@@ -1,0 +1,47 @@
+"""Commands and files that the pages show are ones that the tools take."""
+
+import importlib.util
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from minkocc.pseudo_labels.prompts import check_label, parse_prompts
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "pseudo_labels.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [
+    line
+    for _, block in BLOCKS
+    for line in block.replace("\\\n", " ").splitlines()
+    if "generate_pseudo_labels.py" in line
+]
+
+
+@pytest.mark.parametrize("number", range(len(COMMANDS)))
+def test_the_tool_takes_the_command(number, monkeypatch):
+    path = ROOT / "tools" / "generate_pseudo_labels.py"
+    spec = importlib.util.spec_from_file_location("generate_pseudo_labels", path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    words = shlex.split(COMMANDS[number])
+    start = words.index("tools/generate_pseudo_labels.py")
+    monkeypatch.setattr(sys, "argv", words[start:])
+    options = tool._parse()
+    assert options.version == "v1.0-trainval"
+    assert options.semantic or options.segmenter
+
+
+def test_the_files_are_ones_that_the_tool_reads():
+    class_map, prompts = (json.loads(text) for kind, text in BLOCKS if kind == "json")
+    for name in filter(None, class_map.values()):
+        check_label(name, "the page")
+    assert len(parse_prompts(prompts, "the page")) == 2
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) == 4

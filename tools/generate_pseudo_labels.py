@@ -1,0 +1,131 @@
+"""Make 2D pseudo-labels of a nuScenes root's keyframes with models of transformers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from minkocc.cli import add_debug, run_tool
+from minkocc.engine.generate_pseudo_labels import Job, Shard, generate_pseudo_labels
+from minkocc.pseudo_labels.class_maps import CLASS_MAPS
+from minkocc.pseudo_labels.prompts import read_prompts
+from minkocc.pseudo_labels.sources import Source, detection_source, semantic_source
+from minkocc.structures.errors import UserError
+from minkocc.structures.taxonomy import CAMERAS
+
+
+def main() -> None:
+    """Label the images, and say what the labels cover."""
+    options = _parse()
+    shard = Shard.parsed(options.shard) if options.shard else Shard.of_torchrun(os.environ)
+    job = Job(
+        options.root,
+        options.version,
+        options.folder,
+        # In one order, whatever that of the option: the batches depend on it.
+        [camera for camera in CAMERAS if camera in options.cameras],
+        options.scenes,
+        options.batch_size,
+        options.workers,
+        _device(options.device),
+        shard,
+        options.overwrite,
+        show_progress=bool(options.shard) or shard.index == 0,
+    )
+    source = _source(options)
+    for warning in source.warnings:
+        print(f"WARNING: {warning}", file=sys.stderr)
+    print(generate_pseudo_labels(job, source))
+
+
+def _source(options: argparse.Namespace) -> Source:
+    if options.semantic:
+        return semantic_source(options.semantic, options.class_map)
+    groups = read_prompts(options.prompts)
+    return detection_source(options.detector, options.segmenter, groups, options.threshold)
+
+
+def _device(name: str | None) -> torch.device:
+    """The named device; else this process's share of CUDA, or the CPU."""
+    if name is None:
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name}: expected cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; leave "
+            "--device out to take what there is"
+        )
+    return device
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
+    parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
+    models = parser.add_argument_group("models: folders or names on the hub")
+    models.add_argument("--detector", metavar="MODEL", help="Grounding-DINO")
+    models.add_argument("--segmenter", metavar="MODEL", help="SAM or SAM 2")
+    models.add_argument(
+        "--semantic", metavar="MODEL", help="a semantic segmentation model, instead of both"
+    )
+    models.add_argument(
+        "--class-map", metavar="MAP",
+        help=f"of --semantic: {', '.join(CLASS_MAPS)}, or a JSON file {{label: class}}",
+    )  # fmt: skip
+    models.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="of --detector: JSON, [{class: [noun, ...]}]"
+    )
+    models.add_argument(
+        "--threshold", type=float, default=0.25, help="of --detector: least score of a box"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("pseudo_labels"), metavar="DIR",
+        help="where to, relative to the root",
+    )  # fmt: skip
+    parser.add_argument("--scenes", nargs="+", metavar="NAME", help="these alone")
+    parser.add_argument(
+        "--cameras", nargs="+", choices=CAMERAS, default=CAMERAS, metavar="CAM",
+        help=f"of {', '.join(CAMERAS)}",
+    )  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=1, help="images at a time")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read images")
+    parser.add_argument("--device", help="default: CUDA where there is some")
+    parser.add_argument("--shard", metavar="I/N", help="0/N to N-1/N; default: as torchrun says")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="delete labels made with other settings"
+    )
+    add_debug(parser)
+    options = parser.parse_args()
+    _check(parser, options)
+    return options
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.semantic:
+        if options.detector or options.segmenter or options.prompts:
+            parser.error("--semantic stands alone, without --detector, --segmenter and --prompts")
+        if not options.class_map:
+            parser.error(f"--semantic needs --class-map: {', '.join(CLASS_MAPS)} or a JSON file")
+    elif not (options.detector and options.segmenter):
+        parser.error("name --detector and --segmenter, or --semantic and --class-map")
+    elif options.class_map:
+        parser.error("--class-map belongs to --semantic; --detector has --prompts")
+    if not 0.0 <= options.threshold < 1.0:
+        parser.error(f"--threshold {options.threshold}: expected 0 or more, and less than 1")
+    for name, least in (("batch_size", 1), ("workers", 0)):
+        if getattr(options, name) < least:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} {getattr(options, name)} is too small: use {least} or more")
+
+
+if __name__ == "__main__":
+    run_tool(main)
