@@ -2,7 +2,14 @@
 
 import shutil
 
+from minkocc.config import load_config
+from minkocc.engine.prepare_weak_occupancy import prepare_weak_occupancy
 from tests.e2e.job import CONFIG, expect_error, tool
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*.npz")}
+
 
 VERSION = ("--version", "v1.0-synthetic")
 
@@ -10,12 +17,16 @@ VERSION = ("--version", "v1.0-synthetic")
 def test_weak_occupancy_is_prepared_once(linked_root, tmp_path):
     cache = tmp_path / "cache"
     arguments = ("--root", linked_root, *VERSION, "--skip-infos", "--weak-occupancy", CONFIG)
-    for computed in (6, 0):
-        done = tool("create_data.py", *arguments, "--cfg-options", f"cache_root={cache}")
+    for computed, workers in ((6, 2), (0, 1)):
+        more = ("--workers", workers, "--cfg-options", f"cache_root={cache}")
+        done = tool("create_data.py", *arguments, *more)
         assert done.returncode == 0, done.stderr[-3000:]
         assert f"weak occupancy: 6 frames, {computed} computed now -> {cache}" in done.stdout
         assert "train:" not in done.stdout
-    assert len(list(cache.rglob("*.npz"))) == 6
+    # Two processes wrote what one writes.
+    other = {"data_root": str(linked_root), "cache_root": str(tmp_path / "other")}
+    assert prepare_weak_occupancy(load_config(CONFIG, other)) == (6, 6)
+    assert files(cache) == files(tmp_path / "other")
     assert not (linked_root / "weak_occupancy").exists()
 
 

@@ -1,10 +1,12 @@
 import json
+import os
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minkocc.datasets.label_audit import watch_truth
 from minkocc.datasets.label_budget import (
     LabelBudget,
     LabelBudgetError,
@@ -46,20 +48,24 @@ def test_one_of_ten():
 
 
 def test_label_outside_the_budget_is_refused_before_the_file_is_opened(tmp_path):
-    reader = LabelReader(tmp_path, LabelBudget(0.1, 0, frozenset({"in"})), tmp_path / "audit")
+    reader = LabelReader(tmp_path, LabelBudget(0.1, 0, frozenset({"in"})))
     frame = {"token": "abc", "scene_name": "out", "occ_path": "does/not/exist.npz"}
     with pytest.raises(LabelBudgetError, match=r"abc .*alpha_0\.1_seed_0"):
         reader.read(frame)
-    assert not (tmp_path / "audit").exists()
 
 
 def test_reads_are_audited_once_per_process(tmp_path):
     frame = write_label(tmp_path, "in", "abc")
-    reader = LabelReader(tmp_path, LabelBudget(0.1, 0, frozenset({"in"})), tmp_path / "audit")
-    reader.read(frame)
-    reader.read(frame)
+    reader = LabelReader(tmp_path, LabelBudget(0.1, 0, frozenset({"in"})))
+    watch_truth(tmp_path / "audit", 2)
+    try:
+        reader.read(frame)
+        reader.read(frame)
+    finally:
+        watch_truth(None)
     (log,) = (tmp_path / "audit").iterdir()
-    assert log.read_text() == "abc\n"
+    assert log.name == f"2-{os.getpid()}.txt"
+    assert log.read_text() == "dense abc\n"
 
 
 @pytest.mark.parametrize(

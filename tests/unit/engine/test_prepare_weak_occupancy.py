@@ -37,11 +37,6 @@ def test_what_is_prepared_is_what_training_computes(synthetic_root, prepared, tm
     assert len(files(prepared)) == 6
 
 
-def test_two_processes_write_the_same_bytes(synthetic_root, prepared, tmp_path):
-    assert prepare_weak_occupancy(recipe(synthetic_root, tmp_path), workers=2) == (6, 6)
-    assert files(tmp_path) == files(prepared)
-
-
 def test_what_is_there_stays(synthetic_root, prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "cache")
     first, *_ = sorted((tmp_path / "cache").rglob("*.npz"))
