@@ -178,7 +178,7 @@ def test_killed_and_resumed_gives_the_same_bytes(root, tiny_models, whole):
 
 def test_interrupted_and_resumed_gives_the_same_bytes(root, tiny_models, whole):
     words = one_scene(root, tiny_models)
-    process = ToolProcess("generate_pseudo_labels.py", *words, "--workers", 1)
+    process = ToolProcess("generate_pseudo_labels.py", *words)
     process.wait_for(lambda: len(labels(root)) > 2)
     process.kill(signal.SIGINT)
     done = process.wait()
