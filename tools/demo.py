@@ -102,6 +102,12 @@ def main() -> None:
     val_infos = Path(DATA, "minkocc_infos_val.pkl")
     infos = ("--root", DATA, "--version", "v1.0-synthetic")
     demo.step("create infos", lambda: demo.tool("create_data.py", *infos), val_infos)
+    weak = (*infos, "--skip-infos", "--weak-occupancy", CONFIG, "--workers", options.workers)
+    demo.step(
+        "prepare weak occupancy",
+        lambda: demo.tool("create_data.py", *weak),
+        Path(DATA, "weak_occupancy"),
+    )
     untrained = demo.step("measure untrained", lambda: demo.measure("untrained"))
     epochs = ("--cfg-options", f"max_epochs={EPOCHS}")
     cfg = load_config(CONFIG)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from minkocc.datasets.transforms.loading import read_sweep
 from minkocc.ops.ray_cast import mark_rays
-from minkocc.ops.see_through import sweep_counts
+from minkocc.ops.see_through import SweepCounts, sweep_counts
 from minkocc.structures.taxonomy import SKY_2D, WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -100,14 +100,45 @@ def _follow(
     return chain
 
 
-def accumulate_sweeps(
+@dataclass(frozen=True)
+class Accumulated:
+    """What the sweeps saw."""
+
+    weak: NDArray[np.uint8]
+    """``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, where every hit counts."""
+    counts: SweepCounts | None
+    """How often, if it was counted."""
+    present: NDArray[np.int64]
+    """``(M, 3)`` the voxels that the present sweep hits."""
+
+    def under(self, rules: WeakRules) -> NDArray[np.uint8]:
+        """The target, ``(X, Y, Z)`` uint8, without the hits that rules do not believe.
+
+        Raises:
+            ValueError: the rules need counts, and there are none.
+        """
+        weak = self.weak.copy()
+        if rules == EVERY_HIT:
+            return weak
+        if self.counts is None:
+            raise ValueError(f"{rules} needs counts: accumulate with count=True")
+        weak[(weak == WEAK_OCCUPIED) & (self.counts.returns < rules.min_hits)] = WEAK_UNKNOWN
+        if rules.see_through is not None:
+            enough = np.maximum(_FEWEST_PASSES, rules.see_through * self.counts.hits)
+            gone = (self.counts.hits > 0) & (self.counts.passes >= enough)
+            gone[tuple(self.present.T)] = False
+            weak[gone] = WEAK_FREE
+        return weak
+
+
+def accumulate(
     sources: Sequence[dict[str, Any]],
     data_root: Path,
     mount: NDArray[np.floating],
     grid: VoxelGrid,
-    rules: WeakRules = EVERY_HIT,
-) -> NDArray[np.uint8]:
-    """Occupancy as the sweeps saw it: hit voxels occupied, crossed ones free, the rest unknown.
+    count: bool,
+) -> Accumulated:
+    """What sweeps saw: hit voxels are occupied, crossed ones free, the rest unknown.
 
     Args:
         sources: ``lidar_path`` and ``lidar2ego`` (4x4, into the current ego frame) of each sweep,
@@ -115,42 +146,42 @@ def accumulate_sweeps(
         data_root: what the paths are relative to.
         mount: the sensor's ``lidar2ego`` on its own vehicle.
         grid: the grid to fill.
-        rules: which hits count.
-
-    Returns:
-        uint8 ``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown.
+        count: count too, which takes longer than all the rest.
 
     Raises:
         InputError: a sweep is missing, truncated or not finite.
     """
     weak = np.full(grid.shape, WEAK_UNKNOWN, np.uint8)
-    kept: list[NDArray[np.float32]] = []
-    for source in sources:
+    present, kept = np.zeros((0, 3), np.int64), []
+    for number, source in enumerate(sources):
         lidar2ego = source["lidar2ego"]
         ends = read_sweep(data_root / source["lidar_path"], lidar2ego, mount)[:, :3]
         mark_rays(grid, lidar2ego[None, :3, 3].astype(np.float32), ends, weak)
-        kept.append(ends)
-    if rules != EVERY_HIT:
-        origins = np.array([source["lidar2ego"][:3, 3] for source in sources], np.float32)
-        _doubt_hits(weak, grid, origins, kept, rules)
-    return weak
+        if number == 0:
+            present = _voxels(grid, ends)
+        if count:
+            kept.append(ends)
+    if not count:
+        return Accumulated(weak, None, present)
+    origins = np.array([source["lidar2ego"][:3, 3] for source in sources], np.float32)
+    return Accumulated(weak, sweep_counts(grid, origins, kept), present)
 
 
-def _doubt_hits(
-    weak: NDArray[np.uint8],
+def accumulate_sweeps(
+    sources: Sequence[dict[str, Any]],
+    data_root: Path,
+    mount: NDArray[np.floating],
     grid: VoxelGrid,
-    origins: NDArray[np.float32],
-    ends: list[NDArray[np.float32]],
-    rules: WeakRules,
-) -> None:
-    """Take hits away that the rules do not believe, in place."""
-    counts = sweep_counts(grid, origins, ends)
-    weak[(weak == WEAK_OCCUPIED) & (counts.returns < rules.min_hits)] = WEAK_UNKNOWN
-    if rules.see_through is not None:
-        enough = np.maximum(_FEWEST_PASSES, rules.see_through * counts.hits)
-        gone = (counts.hits > 0) & (counts.passes >= enough)
-        gone[tuple(_voxels(grid, ends[0]).T)] = False
-        weak[gone] = WEAK_FREE
+    rules: WeakRules = EVERY_HIT,
+) -> NDArray[np.uint8]:
+    """The target of a frame under rules, uint8 ``(X, Y, Z)``; arguments as of ``accumulate``."""
+    return accumulate(sources, data_root, mount, grid, rules != EVERY_HIT).under(rules)
+
+
+def _voxels(grid: VoxelGrid, points: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The voxels that hold points, ``(M, 3)``."""
+    index = grid.to_index(points.astype(np.float64))
+    return index[grid.contains(index)]
 
 
 def mark_sky(
@@ -179,9 +210,3 @@ def mark_sky(
     rays = pixels @ np.linalg.inv(cam2img).T @ cam2ego[:3, :3].T
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     mark_rays(grid, cam2ego[None, :3, 3], cam2ego[:3, 3] + _BEYOND * rays, weak)
-
-
-def _voxels(grid: VoxelGrid, points: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The voxels that hold points, ``(M, 3)``."""
-    index = grid.to_index(points.astype(np.float64))
-    return index[grid.contains(index)]

@@ -16,7 +16,7 @@ from minkocc.datasets.transforms.weak_targets import add_sky
 from minkocc.datasets.weak_occupancy import (
     EVERY_HIT,
     WeakRules,
-    accumulate_sweeps,
+    accumulate,
     sweeps_around,
 )
 from minkocc.engine.analyze_labels import Keyframes, NothingToMeasureError, Section
@@ -111,10 +111,14 @@ def _count(
     """One keyframe's voxels under every variant."""
     label = read_label(root / job.frame["occ_path"], ("semantics", "mask_camera"))
     mount = job.frame["lidar_points"]["lidar2ego"]
+    counted = {way.keyframes for way in variants.values() if way.rules != EVERY_HIT}
+    seen = {
+        span: accumulate(sources, root, mount, OCC3D_GRID, span in counted)
+        for span, sources in job.sources.items()
+    }
     counts = {}
     for name, variant in variants.items():
-        sources = job.sources[variant.keyframes]
-        weak = accumulate_sweeps(sources, root, mount, OCC3D_GRID, variant.rules)
+        weak = seen[variant.keyframes].under(variant.rules)
         if variant.sky:
             add_sky(weak, OCC3D_GRID, root / folder, job.frame)
         counts[name] = count_voxels(weak, label["voxel_semantics"], label["mask_camera"])
