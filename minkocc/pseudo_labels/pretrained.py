@@ -118,6 +118,8 @@ class Pretrained:
         part = getattr(library(self.option), class_name)
         if class_name.startswith("Auto"):
             options["trust_remote_code"] = False
+        if not Path(self.name).is_dir():
+            options["revision"] = self.config._commit_hash  # all parts of one state of the hub
         try:
             return part.from_pretrained(self.name, **options)
         except Exception as error:  # damaged files fail in many ways

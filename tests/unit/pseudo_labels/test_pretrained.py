@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from minkocc.pseudo_labels.pretrained import ModelError, find, fingerprint, library
 
 CPU = torch.device("cpu")
+COMMIT = "a" * 40
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +99,21 @@ def test_a_folder_is_known_by_its_content(model, tmp_path):
     assert look_up(model).describe() == {
         "role": "segmenter", "name": "sam", "type": "sam", "revision": before,
     }  # fmt: skip
+
+
+def test_a_name_on_the_hub_is_taken_at_one_commit(tiny_models, tmp_path, monkeypatch):
+    """From the cache, as after a download."""
+    import huggingface_hub
+
+    cached = tmp_path / "models--some--sam"
+    shutil.copytree(tiny_models / "sam", cached / "snapshots" / COMMIT)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    found = look_up("some/sam")
+    # The hub moves on.
+    (cached / "refs" / "main").write_text("b" * 40)
+    assert found.describe()["revision"] == COMMIT
+    assert found.describe()["name"] == "some/sam"
+    assert found.image_processor("SamImageProcessorPil").size == {"longest_edge": 64}
+    assert not found.load("SamModel", CPU).training
