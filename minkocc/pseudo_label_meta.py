@@ -53,7 +53,7 @@ def make_meta(
         "models": list(models),
         **more,
         "class_map": dict(class_map),
-        "ids": _IDS,
+        "ids": dict(_IDS),
         "cameras": list(cameras),
         "image_size": None if image_size is None else list(image_size),
     }

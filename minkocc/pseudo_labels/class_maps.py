@@ -91,9 +91,9 @@ def full_class_map(
     for name in class_map:
         if name not in labels:
             near = difflib.get_close_matches(name, labels, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ClassMapError(
-                f"{where}: the model has no label {name!r}{hint} It has {', '.join(labels)}"
+                f"{where}: the model has no label {name!r}{hint}, it has {', '.join(labels)}"
             )
     full = {label: class_map.get(label) for label in labels}
     if not any(full.values()):

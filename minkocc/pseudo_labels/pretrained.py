@@ -30,8 +30,8 @@ def library(option: str) -> Any:
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or it warns of every fork
     try:
-        import huggingface_hub
         import transformers
+        from huggingface_hub.utils import logging as hub_logging
     except ImportError as error:
         raise ModelError(
             f"{option} needs transformers, which is not installed ({error}): "
@@ -39,7 +39,7 @@ def library(option: str) -> Any:
         ) from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    huggingface_hub.utils.logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     return transformers
 
 
@@ -51,11 +51,13 @@ class Pretrained:
         option: of the command line that names it.
         name: a folder or a name on the hub.
         config: its configuration.
+        commit: of the hub; None for a folder.
     """
 
     option: str
     name: str
     config: Any
+    commit: str | None
 
     @property
     def kind(self) -> str:
@@ -70,7 +72,7 @@ class Pretrained:
             "role": self.option.lstrip("-"),
             "name": folder.resolve().name if local else self.name,
             "type": self.kind,
-            "revision": fingerprint(folder) if local else self.config._commit_hash,
+            "revision": fingerprint(folder) if local else self.commit,
         }
 
     def load(self, class_name: str, device: torch.device) -> Any:
@@ -118,6 +120,8 @@ class Pretrained:
         part = getattr(library(self.option), class_name)
         if class_name.startswith("Auto"):
             options["trust_remote_code"] = False
+        if self.commit is not None:
+            options["revision"] = self.commit
         try:
             return part.from_pretrained(self.name, **options)
         except Exception as error:  # damaged files fail in many ways
@@ -139,9 +143,12 @@ def find(option: str, name: str, kinds: Collection[str], wanted: str) -> Pretrai
     Raises:
         ModelError: there is no such model, it cannot be fetched, or it is of another kind.
     """
-    config_of = library(option).AutoConfig
+    transformers = library(option)
     try:
-        config = config_of.from_pretrained(name, trust_remote_code=False)
+        commit = _commit(transformers, name)
+        config = transformers.AutoConfig.from_pretrained(
+            name, revision=commit, trust_remote_code=False
+        )
     except Exception as error:  # no folder, no network, no such name, a damaged file, ...
         what = "this folder holds no model" if Path(name).is_dir() else "no such folder or hub name"
         raise ModelError(
@@ -153,7 +160,7 @@ def find(option: str, name: str, kinds: Collection[str], wanted: str) -> Pretrai
             f"{option} {name} is a model of type {config.model_type!r}, expected {wanted} "
             f"({', '.join(sorted(kinds))})"
         )
-    return Pretrained(option, name, config)
+    return Pretrained(option, name, config, commit)
 
 
 def fingerprint(folder: Path) -> str:
@@ -176,6 +183,15 @@ def inference(device: torch.device) -> Iterator[None]:
     half = device.type == "cuda"
     with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=half):
         yield
+
+
+def _commit(transformers: Any, name: str) -> str | None:
+    """The commit that the hub has now: all parts of a model are taken from it."""
+    if Path(name).is_dir():
+        return None
+    # The cache keeps every commit in a folder of its name.
+    path = Path(transformers.utils.cached_file(name, "config.json"))
+    return path.parent.name if path.parent.parent.name == "snapshots" else None
 
 
 def _what(class_name: str) -> str:

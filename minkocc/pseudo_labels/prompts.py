@@ -148,8 +148,8 @@ def check_label(name: Any, where: str) -> None:
     if name in LABELS:
         return
     near = difflib.get_close_matches(str(name), LABELS, n=1)
-    hint = f": did you mean {near[0]!r}?" if near else ""
-    raise PromptError(f"{where}: unknown class {name!r}{hint} Expected one of {', '.join(LABELS)}")
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise PromptError(f"{where}: unknown class {name!r}{hint}, expected one of {', '.join(LABELS)}")
 
 
 def _phrase(phrase: Any, where: str, seen: dict[str, str]) -> str:

@@ -100,7 +100,9 @@ class SemanticLabeller:
         return scores
 
 
-def load_semantic(found: Pretrained, ids: NDArray[np.int64], device: torch.device) -> Any:
+def load_semantic(
+    found: Pretrained, ids: NDArray[np.int64], device: torch.device
+) -> SemanticLabeller:
     """A labeller with its weights.
 
     Args:
@@ -113,7 +115,8 @@ def load_semantic(found: Pretrained, ids: NDArray[np.int64], device: torch.devic
     """
     if found.kind not in MASK_KINDS:
         model = found.load("AutoModelForSemanticSegmentation", device)
-        return SemanticLabeller(model, _plain(found.image_processor()), ids)
+        # Some would see the middle alone.
+        return SemanticLabeller(model, _plain(found.image_processor(do_center_crop=False)), ids)
     model = found.load("AutoModelForUniversalSegmentation", device)
     if found.kind != "oneformer":
         return SemanticLabeller(model, _plain(found.image_processor()), ids)

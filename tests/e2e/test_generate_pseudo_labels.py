@@ -221,9 +221,9 @@ def test_other_settings_are_refused_unless_they_replace(root, tiny_models):
 
 def offline():
     """As HF_HUB_OFFLINE would, which was read before the tool was forked."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    huggingface_hub.constants.HF_HUB_OFFLINE = True
+    constants.HF_HUB_OFFLINE = True
 
 
 @pytest.mark.parametrize(

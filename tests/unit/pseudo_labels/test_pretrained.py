@@ -6,18 +6,18 @@ import sys
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from minkocc.pseudo_labels.pretrained import ModelError, find, fingerprint, library
 
 CPU = torch.device("cpu")
+COMMIT = "a" * 40
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture
@@ -98,3 +98,20 @@ def test_a_folder_is_known_by_its_content(model, tmp_path):
     assert look_up(model).describe() == {
         "role": "segmenter", "name": "sam", "type": "sam", "revision": before,
     }  # fmt: skip
+
+
+def test_a_name_on_the_hub_is_taken_at_one_commit(tiny_models, tmp_path, monkeypatch):
+    """From the cache, as after a download."""
+    cached = tmp_path / "models--some--detector"
+    shutil.copytree(tiny_models / "detector", cached / "snapshots" / COMMIT)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    found = look_up("some/detector", ["grounding-dino"])
+    # The hub moves on.
+    (cached / "refs" / "main").write_text("b" * 40)
+    assert found.describe()["revision"] == COMMIT
+    assert found.describe()["name"] == "some/detector"
+    assert found.image_processor().size["shortest_edge"] == 64
+    assert found.tokenizer()("car.")["input_ids"][0] == 101
+    assert not found.load("AutoModelForZeroShotObjectDetection", CPU).training
