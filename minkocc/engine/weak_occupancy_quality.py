@@ -163,6 +163,7 @@ _COLUMNS = {
     "free_precision": "free precision",
     "free_recall": "free recall",
     "known": "known",
+    "unknown_free": "of the unknown, free",
 }
 
 

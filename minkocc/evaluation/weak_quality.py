@@ -78,6 +78,7 @@ def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | N
         "free_precision": _percent(free[0], table[:, 0].sum()),
         "free_recall": _percent(free[0], free.sum()),
         "known": _percent(table[:, :2].sum(), total),
+        "unknown_free": _percent(free[2], table[:, 2].sum()),
     }
 
 

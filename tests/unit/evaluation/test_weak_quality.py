@@ -36,7 +36,7 @@ def test_every_truth_and_value_is_counted_in_its_ring():
     assert figures["occupied_recall"] == pytest.approx(100 / 3, abs=0.01)
     assert (figures["static_recall"], figures["moving_recall"]) == (100.0, 0.0)
     assert (figures["free_precision"], figures["free_recall"]) == (50.0, 50.0)
-    assert figures["known"] == 80.0
+    assert (figures["known"], figures["unknown_free"]) == (80.0, 0.0)
     assert list(by_ring(counts)) == list(RING_NAMES)
     assert by_ring(counts)["10-20 m"]["known"] is None
 
@@ -46,6 +46,7 @@ def test_the_unknown_taken_for_free_is_wrong_where_something_is():
     semantics[:100] = ROAD
     counts = count_voxels(weak, semantics, mask)
     assert weak_figures(counts)["free_precision"] is None
+    assert weak_figures(counts)["unknown_free"] == 50.0
     taken = weak_figures(counts, unknown="free")
     assert (taken["free_precision"], taken["free_recall"], taken["known"]) == (50.0, 100.0, 100.0)
 
@@ -55,6 +56,7 @@ def test_a_perfect_target_is_perfect():
     semantics[::3] = CAR
     semantics[1::3] = ROAD
     figures = weak_figures(count_voxels((semantics < 17).astype(np.uint8), semantics, mask))
+    assert figures.pop("unknown_free") is None
     assert set(figures.values()) == {100.0}
 
 
