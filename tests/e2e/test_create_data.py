@@ -27,7 +27,7 @@ def test_weak_occupancy_is_prepared_once(linked_root, tmp_path):
     other = {"data_root": str(linked_root), "cache_root": str(tmp_path / "other")}
     assert prepare_weak_occupancy(load_config(CONFIG, other)) == (6, 6)
     assert files(cache) == files(tmp_path / "other")
-    assert not (linked_root / "weak_occupancy").exists()
+    assert not list((linked_root / "weak_occupancy").rglob("*.npz"))
 
 
 def test_missing_sweeps_are_counted_and_the_headline_is_the_default(linked_root):
