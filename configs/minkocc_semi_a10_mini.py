@@ -10,7 +10,7 @@ batch_size = 1
 max_epochs = 10
 num_workers = 1
 lr = 2e-3
-shader_weight = tied_weight = 2.0
+weight_2d = 4.0
 auto_scale_lr = dict(base_batch_size=1)
 
 model = dict(

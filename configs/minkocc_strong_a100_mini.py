@@ -4,5 +4,5 @@ _base_ = ["minkocc_semi_a10_mini.py"]
 alpha = 1.0
 # For the few iterations the dense labels, which are right, weigh more than the 2D ones.
 model = dict(lambda_1=2.0, lambda_2=2.5)
-shader_weight = tied_weight = 0.125
+weight_2d = 0.25
 default_hooks = dict(calibrate=dict(unseen_weight=0.15))

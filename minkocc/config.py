@@ -40,6 +40,7 @@ KNOBS: tuple[str, ...] = (
     "outside",
     "unknown",
     "unknown_weight",
+    "weight_2d",
     "shader_weight",
     "tied_weight",
     "warm_shader",
@@ -105,7 +106,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "weak_min_hits": (lambda v: _whole(v, 1), "a whole number of returns from 1"),
     "weak_see_through": (
         lambda v: v is None or (_number(v) and v > 0),
-        "a number of times above 0, e.g. 3, or None to keep every hit",
+        "a number of times above 0, e.g. 4, or None to keep every hit",
     ),
     "weak_sky": (lambda v: isinstance(v, bool), "True or False"),
     "train_mask": (lambda v: v in ("camera", None), "'camera' or None"),
@@ -117,7 +118,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     **{
         name: (lambda v: _number(v) and v >= 0, "a weight from 0, which leaves it out")
-        for name in ("shader_weight", "tied_weight", "lift_weight")
+        for name in ("weight_2d", "shader_weight", "tied_weight", "lift_weight")
     },
     "warm_shader": (lambda v: isinstance(v, bool), "True or False"),
     "render_stride": (lambda v: _whole(v, 1), "a whole number of raw pixels from 1"),

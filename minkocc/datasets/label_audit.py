@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.label_budget import LabelBudget
+from minkocc.datasets.label_budget import LabelBudget, LabelError
 from minkocc.structures.files import write_json
 
 _TABLES = {
@@ -108,6 +108,9 @@ def merge_audit(
         What was written. ``read`` are dense labels of training frames, ``read_outside_budget``
         those that were not allowed, ``evaluation_labels`` those of other frames, which validation
         reads, and ``boxes`` and ``lidarseg`` the files of these.
+
+    Raises:
+        LabelError: a log is damaged.
     """
     opened: dict[str, set[str]] = {kind: set() for kind in _KEYS}
     if path.is_file():
@@ -117,6 +120,12 @@ def merge_audit(
     for log in sorted(folder.glob("*.txt")):
         for line in log.read_text(encoding="utf-8").splitlines():
             kind, _, name = line.partition(" ")
+            if kind not in opened or not name:
+                raise LabelError(
+                    f"audit log {log} holds the line {line!r}, expected one of "
+                    f"{', '.join(opened)} and a name: it is damaged or of an older version; begin "
+                    "the run in a new work dir, or delete the log and lose what it says"
+                )
             opened[kind].add(name)
     read = sorted(opened["dense"] & scene_of.keys())
     content = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
+_COUNTED = ("camera", "all")
 _LABEL_KEYS = ("semantics", "mask_camera", "mask_lidar")
 
 
@@ -164,12 +166,15 @@ def class_counts(
     if not members:
         return np.zeros(NUM_CLASSES)
     path = cache_root / "label_budget" / f"{budget.name}.json"
-    tokens = sorted(frame["token"] for frame in members)
-    stored = _stored_counts(path, tokens)
+    identity = {
+        "tokens": sorted(frame["token"] for frame in members),
+        "files": _fingerprint(reader.data_root, members),
+    }
+    stored = _stored_counts(path, identity)
     if stored is None:
         stored = _count(reader, members)
         content = {"alpha": budget.alpha, "seed": budget.seed, "scenes": sorted(budget.scenes)}
-        _keep(path, {**content, "tokens": tokens, "class_counts": stored})
+        _keep(path, {**content, **identity, "class_counts": stored})
     return np.asarray(stored["camera" if train_mask == "camera" else "all"])
 
 
@@ -183,15 +188,31 @@ def _keep(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def _stored_counts(path: Path, tokens: list[str]) -> dict[str, list[float]] | None:
-    if not path.is_file():
+def _fingerprint(root: Path, frames: Sequence[dict[str, Any]]) -> str:
+    """Of the label files' sizes and times: others are counted anew."""
+    digest = hashlib.sha256()
+    for path in sorted(str(frame["occ_path"]) for frame in frames):
+        file = root / path
+        stat = file.stat() if file.is_file() else None
+        digest.update(f"{path} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
+
+
+def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float]] | None:
+    """Counts of the same labels; None where there are none, or the file is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        counts = {name: list(map(float, content["class_counts"][name])) for name in _COUNTED}
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return dict(content["class_counts"]) if content.get("tokens") == tokens else None
+    if any(content.get(key) != value for key, value in identity.items()):
+        return None
+    whole = all(len(row) == NUM_CLASSES and np.isfinite(row).all() for row in counts.values())
+    return counts if whole else None
 
 
 def _count(reader: LabelReader, frames: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    totals = {"camera": np.zeros(FREE + 1), "all": np.zeros(FREE + 1)}
+    totals = {name: np.zeros(FREE + 1) for name in _COUNTED}
     for frame in tqdm(frames, desc="class counts of the labelled frames", unit="frame"):
         label = reader.read(frame)
         semantics = label["voxel_semantics"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,8 +36,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         alpha: share of the scenes whose dense labels may be read; None outside training.
         seed: draws the label budget and the augmentations.
         weak_frames: keyframes ``(past, future)`` that the weak occupancy is accumulated over.
-        cache_root: where weak occupancy and class counts are kept once they are computed; None
-            keeps them in ``data_root``.
+        cache_root: where weak occupancy and class counts are kept once they are computed, in a
+            folder for each data root; None keeps them in ``data_root``.
         test_mode: evaluation data: dense labels are read when present, without a budget.
         indices: keep only the first so many frames, or those listed.
     """
@@ -59,7 +60,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         self.seed = seed
         past, future = weak_frames
         self.weak_frames = (past, future)
-        self.cache_root = str(data_root if cache_root is None else cache_root)
+        kept = data_root if cache_root is None else _own_folder(cache_root, data_root)
+        self.cache_root = str(kept)
         super().__init__(
             ann_file=ann_file,
             data_root=str(data_root),
@@ -93,7 +95,8 @@ class Occ3DNuScenesDataset(BaseDataset):
             )
         self._metainfo: dict[str, Any] = {**self.metainfo, **content["metainfo"]}
         # Before `indices` cuts: a subset has the budget of the set it is cut from.
-        self._all_scenes = [frame["scene_name"] for frame in content["data_list"]]
+        self.scene_of = {frame["token"]: frame["scene_name"] for frame in content["data_list"]}
+        """The scene of every frame of the info file, by token."""
         return list(content["data_list"])
 
     def frames(self) -> list[dict]:
@@ -153,7 +156,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         if self.test_mode:
             return None
         return LabelBudget.of(
-            self._all_scenes, 0.0 if self.alpha is None else self.alpha, self.seed
+            self.scene_of.values(), 0.0 if self.alpha is None else self.alpha, self.seed
         )
 
     def _weak_sources(self, index: int) -> list[dict[str, Any]]:
@@ -163,3 +166,9 @@ class Occ3DNuScenesDataset(BaseDataset):
     def _frame_of(self, token: str) -> dict[str, Any] | None:
         index = self._index_of.get(token)
         return None if index is None else self.get_data_info(index)
+
+
+def _own_folder(cache_root: str, data_root: str) -> Path:
+    """What is computed of one data root is not for another, though their tokens be the same."""
+    root = Path(data_root).resolve()
+    return Path(cache_root) / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"

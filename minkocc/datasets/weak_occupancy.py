@@ -46,10 +46,13 @@ class WeakRules:
     def __post_init__(self) -> None:
         if self.min_hits < 1:
             raise ValueError(f"min_hits {self.min_hits} is not positive: 1 keeps every hit")
-        if self.see_through is not None and not self.see_through > 0:
+        if self.see_through is None:
+            return
+        if not self.see_through > 0:
             raise ValueError(
                 f"see_through {self.see_through} is not positive: use None to keep every hit"
             )
+        object.__setattr__(self, "see_through", float(self.see_through))  # 4 is 4.0
 
 
 EVERY_HIT = WeakRules()

@@ -75,6 +75,10 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
         "type": "LoadWeakOccupancy",
         "point_cloud_range": OCC3D_GRID.point_cloud_range,
         "voxel_size": OCC3D_GRID.voxel_size,
+        "min_hits": cfg.get("weak_min_hits", 1),
+        "see_through": cfg.get("weak_see_through"),
+        "sky": cfg.get("weak_sky", False),
+        "pseudo_labels": cfg.get("pseudo_labels", PSEUDO_LABELS),
         "cache": False,
         "always": True,
     }

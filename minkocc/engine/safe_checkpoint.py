@@ -20,7 +20,7 @@ from minkocc.structures.files import atomic_write
 
 _BACKEND = "minkocc_atomic"
 # Where the data lies and who loads it changes nothing; pretrained weights are in the checkpoint.
-_FREE_KNOBS = ("data_root", "cache_root", "pseudo_labels", "num_workers", "image_pretrained")
+_FREE_KNOBS = ("data_root", "cache_root", "num_workers", "image_pretrained")
 
 
 class CheckpointError(UserError, OSError):

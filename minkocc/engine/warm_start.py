@@ -155,9 +155,8 @@ class WarmStartHook(Hook):
         barrier()
         if is_main_process():
             dataset = _dataset(runner)
-            scene_of = {frame["token"]: frame["scene_name"] for frame in dataset.frames()}
             path = Path(runner.work_dir) / "label_audit.json"
-            merge_audit(self._audit_dir(runner), path, dataset.label_budget, scene_of)
+            merge_audit(self._audit_dir(runner), path, dataset.label_budget, dataset.scene_of)
 
 
 def _dataset(runner: Any) -> Any:

@@ -54,10 +54,10 @@ class PulsarHead(BaseModule):
         eps: background term.
         depth_range: near and far end of the normalised depth, metres.
         max_hits: nearest spheres that a pixel blends.
-        shader_weight: the shader path's share of L_2D.ce, which lambda_1 of Eq. 6 weighs. The
-            paper's term is one: shares that sum to 1 keep its weight; of a path of share 0
-            nothing is rendered or read.
-        tied_weight: the tied path's share.
+        weight_2d: of L_2D.ce, beside lambda_1 of Eq. 6; 1 in the paper, 0 turns it off.
+        shader_weight: of the shader path. The paper's term is one: what counts is the ratio of the
+            two, and of a path of weight 0 nothing is rendered or read.
+        tied_weight: of the tied path.
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
@@ -76,6 +76,7 @@ class PulsarHead(BaseModule):
         eps: float = 1e-6,
         depth_range: tuple[float, float] = (1.0, 60.0),
         max_hits: int = 8,
+        weight_2d: float = 1.0,
         shader_weight: float = 0.5,
         tied_weight: float = 0.5,
         warm_shader: bool = True,
@@ -96,6 +97,7 @@ class PulsarHead(BaseModule):
             max_depth=depth_range[1],
             max_hits=max_hits,
         )
+        self.weight_2d = weight_2d
         self.shader_weight = shader_weight
         self.tied_weight = tied_weight
         self.warm_shader = warm_shader
@@ -147,11 +149,18 @@ class PulsarHead(BaseModule):
         )
         return list(out.features.split([v.shape[1] for v in values], dim=1)), out.coverage
 
+    def shares(self) -> tuple[float, float]:
+        """What shader path and tied path weigh; together ``weight_2d``, or nothing."""
+        total = self.shader_weight + self.tied_weight
+        if not total:
+            return 0.0, 0.0
+        shader = self.weight_2d * self.shader_weight / total
+        return shader, self.weight_2d * self.tied_weight / total
+
     def learns(self, phase: Phase) -> bool:
         """Whether a phase has a 2D term: without one nothing is rendered."""
-        if phase is Phase.WARM:
-            return bool(self.shader_weight and self.warm_shader)
-        return bool(self.shader_weight or self.tied_weight)
+        shader, tied = self.shares()
+        return bool(shader and self.warm_shader) if phase is Phase.WARM else bool(shader or tied)
 
     def predict(self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample) -> None:
         """Add the rendered 2D semantics to a sample.
@@ -175,37 +184,39 @@ class PulsarHead(BaseModule):
         sample: OccDataSample,
         ramp: float,
     ) -> dict[str, Tensor]:
-        """Eq. 5 on both paths, weighted by their shares and the switch's ``ramp``.
+        """Eq. 5 on both paths, weighted by ``shares`` and the switch's ``ramp``.
 
-        Of a path of share 0 nothing is rendered, and its loss is not there.
+        Of a path of weight 0 nothing is rendered, and its loss is not there.
         """
-        values = [feats] * bool(self.shader_weight) + [probs] * bool(self.tied_weight)
+        shader, tied = self.shares()
+        values = [feats] * bool(shader) + [probs] * bool(tied)
         if not values:
             return {}
         images, coverage = self._project(feats, values, centres, sample)
         labels, confidence = self._targets(sample)
         losses = {}
-        if self.shader_weight:
+        if shader:
             log_probs = self.shader(images[0]).float().log_softmax(1)
             cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
-            losses["loss_2d_ce_shader"] = ramp * self.shader_weight * cost
-        if self.tied_weight:
+            losses["loss_2d_ce_shader"] = ramp * shader * cost
+        if tied:
             covered = confidence * (coverage.detach() > self.min_coverage)
             log_probs = (_normalised(images[-1], coverage).float() + _LOG_FLOOR).log()
             cost = soft_cross_entropy_2d(log_probs, labels, covered, self.beta)
-            losses["loss_2d_ce_tied"] = ramp * self.tied_weight * cost
+            losses["loss_2d_ce_tied"] = ramp * tied * cost
         return losses
 
     def warm_loss(self, feats: Tensor, centres: Tensor, sample: OccDataSample) -> dict[str, Tensor]:
         """The shader's own loss on detached renders: nothing but the shader learns from it."""
-        if not self.shader_weight:
+        shader, _ = self.shares()
+        if not shader:
             return {}
         with torch.no_grad():
             (rendered,), _ = self._project(feats, [feats], centres, sample)
         labels, confidence = self._targets(sample)
         log_probs = self.shader(rendered).float().log_softmax(1)
         cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
-        return {"loss_warm_shader": self.shader_weight * cost}
+        return {"loss_warm_shader": shader * cost}
 
     def _targets(self, sample: OccDataSample) -> tuple[Tensor, Tensor]:
         """Pseudo-labels and confidence in [0, 1] at the lattice, each ``(N, h, w)``."""

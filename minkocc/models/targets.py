@@ -9,6 +9,7 @@ from torch import Tensor
 from minkocc.structures.taxonomy import (
     DROPPED,
     FREE,
+    IGNORED,
     WEAK_DROPPED,
     WEAK_FREE,
     WEAK_IGNORED,
@@ -36,10 +37,10 @@ def dense_occupancy(semantics: Tensor, mask_camera: Tensor, outside: str) -> Ten
     # Filled in place: where() on plain numbers would make an int64 volume, eight times as large.
     target = torch.full_like(semantics, WEAK_FREE, dtype=torch.uint8)
     target.masked_fill_(semantics < FREE, WEAK_OCCUPIED)
+    target.masked_fill_(semantics == DROPPED, WEAK_DROPPED)
     if outside != "label":
         target.masked_fill_(~mask_camera, WEAK_FREE if outside == "free" else WEAK_IGNORED)
-    target.masked_fill_(semantics > FREE, WEAK_IGNORED)
-    return target.masked_fill_(semantics == DROPPED, WEAK_DROPPED)
+    return target.masked_fill_(semantics == IGNORED, WEAK_IGNORED)
 
 
 def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:

@@ -25,8 +25,7 @@ OWN = {
     "minkocc_strong_a100_mini": {
         "model.lambda_1": 2.0,
         "model.lambda_2": 2.5,
-        "shader_weight": 0.125,
-        "tied_weight": 0.125,
+        "weight_2d": 0.25,
         "default_hooks.calibrate.unseen_weight": 0.15,
     },
 }
@@ -120,6 +119,10 @@ DESTINATIONS = {
     "outside": ("free", "model.outside test_evaluator.training.outside"),
     "unknown": ("ignore", "model.unknown test_evaluator.training.unknown"),
     "unknown_weight": (0.7, "model.unknown_weight test_evaluator.training.unknown_weight"),
+    "weight_2d": (
+        0.6,
+        "model.pulsar_head.weight_2d train_dataloader.dataset.pipeline.3.weight_2d",
+    ),
     "shader_weight": (
         0.2,
         "model.pulsar_head.shader_weight train_dataloader.dataset.pipeline.3.shader_weight",

@@ -14,6 +14,7 @@ _grid = dict(point_cloud_range="${point_cloud_range}", voxel_size="${voxel_size}
 # What reads 2D labels: where all of it is off, none are needed.
 _readers = dict(
     folder="${pseudo_labels}",
+    weight_2d="${weight_2d}",
     shader_weight="${shader_weight}",
     tied_weight="${tied_weight}",
     warm_shader="${warm_shader}",

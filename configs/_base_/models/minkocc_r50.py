@@ -40,6 +40,7 @@ model = dict(
         channels=32,
         voxel_size="${voxel_size}",
         render_stride="${render_stride}",
+        weight_2d="${weight_2d}",
         shader_weight="${shader_weight}",
         tied_weight="${tied_weight}",
         warm_shader="${warm_shader}",

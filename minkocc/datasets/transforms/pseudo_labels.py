@@ -33,8 +33,9 @@ class LoadPseudoLabels(BaseTransform):
 
     Args:
         folder: relative to the data root, or absolute.
-        shader_weight: of the shader path (as in ``PulsarHead``).
-        tied_weight: of the tied path.
+        weight_2d: of the rendered 2D term (as in ``PulsarHead``).
+        shader_weight: of its shader path.
+        tied_weight: of its tied path.
         warm_shader: whether the shader learns during the warm start.
         lift_weight: of the lifted labels (as in ``MinkOcc``).
 
@@ -46,6 +47,7 @@ class LoadPseudoLabels(BaseTransform):
     def __init__(
         self,
         folder: str = PSEUDO_LABELS,
+        weight_2d: float = 1.0,
         shader_weight: float = 0.5,
         tied_weight: float = 0.5,
         warm_shader: bool = True,
@@ -53,9 +55,9 @@ class LoadPseudoLabels(BaseTransform):
     ) -> None:
         self.folder = folder
         self._used = {
-            Phase.WARM: bool(shader_weight and warm_shader),
-            Phase.WEAK: bool(shader_weight or tied_weight or lift_weight),
-            Phase.STRONG: bool(shader_weight or tied_weight),
+            Phase.WARM: bool(weight_2d and shader_weight and warm_shader),
+            Phase.WEAK: bool(weight_2d and (shader_weight or tied_weight)) or bool(lift_weight),
+            Phase.STRONG: bool(weight_2d and (shader_weight or tied_weight)),
         }
         self._known: Path | None = None  # the folder whose meta.json this process has read
 

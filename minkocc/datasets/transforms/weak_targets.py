@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_label_image
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
-from minkocc.pseudo_label_meta import meta_path
+from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
 from minkocc.structures.taxonomy import CAMERAS
@@ -94,7 +95,7 @@ class LoadWeakOccupancy(BaseTransform):
         if self.rules != EVERY_HIT:
             digest.update(repr(self.rules).encode())
         if self.sky:
-            digest.update(b"sky" + _meta(Path(results["data_root"]) / self.pseudo_labels))
+            digest.update(b"sky" + self._sky_identity(results))
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
         return Path(results["cache_root"]) / _CACHE / f"{self.grid.voxel_size:g}" / name
 
@@ -115,6 +116,13 @@ class LoadWeakOccupancy(BaseTransform):
         if self.sky:
             add_sky(weak, self.grid, root / self.pseudo_labels, results)
         return weak
+
+    def _sky_identity(self, results: dict[str, Any]) -> bytes:
+        """What the pseudo-labels say of themselves, and the cameras."""
+        meta = read_meta(Path(results["data_root"]) / self.pseudo_labels)
+        views = [results["images"][camera] for camera in CAMERAS]
+        matrices = [np.round(view[key], 6) for view in views for key in ("cam2img", "ego2cam")]
+        return json.dumps(meta, sort_keys=True).encode() + b"".join(m.tobytes() for m in matrices)
 
     @staticmethod
     def _keep(path: Path, weak: np.ndarray) -> None:
@@ -138,20 +146,14 @@ def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, An
         frame: what an info file says of it.
 
     Raises:
+        PseudoLabelMetaError: the folder does not say that its classes are ours.
         InputError: a pseudo-label is missing or cannot be used.
     """
+    read_meta(folder)
     for camera in CAMERAS:
         view = frame["images"][camera]
         labels = read_label_image(folder, "labels", camera, view)
         mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])
-
-
-def _meta(folder: Path) -> bytes:
-    """What the pseudo-labels say of themselves: others have another sky."""
-    try:
-        return meta_path(folder).read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def _read(path: Path, grid: VoxelGrid) -> np.ndarray:

@@ -73,6 +73,8 @@ OFF = {"shader_weight": 0.0, "tied_weight": 0.0}
         ({"shader_weight": 0.0}, "weak strong"),
         ({"tied_weight": 0.0}, "warm weak strong"),
         (OFF, ""),
+        ({"weight_2d": 0.0}, ""),
+        ({"weight_2d": 0.0, "lift_weight": 0.5}, "weak"),
         ({**OFF, "lift_weight": 0.5}, "weak"),
     ],
 )

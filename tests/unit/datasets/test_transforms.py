@@ -24,7 +24,9 @@ from minkocc.datasets.transforms.loading import (
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
+from minkocc.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
 from minkocc.structures.phase import Phase
+from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import VoxelGrid
 from tests.unit.datasets.linked_files import replace
 
@@ -546,22 +548,41 @@ def test_corrupt_cache_is_named(tmp_path):
         step(dict(results))
 
 
+def with_sky(results, **meta):
+    """The results of a frame whose root has pseudo-labels."""
+    write_meta(
+        Path(results["data_root"]) / "pseudo_labels", make_meta("test", [], {}, None, **meta)
+    )
+    view = {"cam2img": np.eye(3), "ego2cam": np.eye(4)}
+    return {**results, "images": {camera: dict(view) for camera in CAMERAS}}
+
+
 @pytest.mark.parametrize("rules", [{"min_hits": 2}, {"see_through": 4.0}, {"sky": True}])
 def test_other_rules_keep_other_files(tmp_path, rules):
-    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    results = with_sky(weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])]))
     plain, other = LoadWeakOccupancy(RANGE, 0.4), LoadWeakOccupancy(RANGE, 0.4, **rules)
     sources = results["weak_sources"]()
     assert plain.path(results, sources) != other.path(results, sources)
 
 
-def test_other_pseudo_labels_have_another_sky(tmp_path):
+def test_equal_rules_keep_one_file(tmp_path):
     results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
-    step, paths = LoadWeakOccupancy(RANGE, 0.4, sky=True), set()
-    (tmp_path / "pseudo_labels").mkdir()
-    for text in (None, "{}", "[]"):
-        if text is not None:
-            (tmp_path / "pseudo_labels" / "meta.json").write_text(text)
-        paths.add(step.path(results, results["weak_sources"]()))
+    paths = {
+        LoadWeakOccupancy(RANGE, 0.4, see_through=ratio).path(results, results["weak_sources"]())
+        for ratio in (4, 4.0)
+    }
+    assert len(paths) == 1
+
+
+def test_other_pseudo_labels_or_cameras_have_another_sky(tmp_path):
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    step, sources = LoadWeakOccupancy(RANGE, 0.4, sky=True), results["weak_sources"]()
+    with pytest.raises(PseudoLabelMetaError, match="does not exist"):
+        step.path(results, sources)
+    paths = {step.path(with_sky(results, prompts=prompts), sources) for prompts in ("a", "b")}
+    turned = with_sky(results, prompts="b")
+    turned["images"]["CAM_BACK"]["cam2img"] = 2 * np.eye(3)
+    paths.add(step.path(turned, sources))
     assert len(paths) == 3
 
 

@@ -6,13 +6,13 @@ import pytest
 from minkocc.datasets.label_budget import LabelBudget
 from minkocc.engine.warm_start import WarmStartHook
 
-FRAMES = [{"token": f"t{i}", "scene_name": f"s{i // 2}"} for i in range(6)]
+SCENE_OF = {f"t{i}": f"s{i // 2}" for i in range(6)}
 
 
 @pytest.fixture
 def runner(tmp_path):
     budget = LabelBudget(0.3, 0, frozenset({"s0"}))
-    dataset = SimpleNamespace(label_budget=budget, frames=lambda: FRAMES)
+    dataset = SimpleNamespace(label_budget=budget, scene_of=SCENE_OF)
     loader = SimpleNamespace(dataset=dataset)
     return SimpleNamespace(work_dir=str(tmp_path), train_dataloader=loader)
 

@@ -78,19 +78,22 @@ def test_lambdas_scale_their_terms(phase):
 
 
 def test_both_paths_together_weigh_what_the_paper_says():
-    both, shader = build().eval(), build().eval()
-    shader.pulsar_head.shader_weight, shader.pulsar_head.tied_weight = 1.0, 0.0
-    batch = make_batch(Phase.WEAK)
-    torch.testing.assert_close(
-        2 * losses_of(both, batch)["loss_2d_ce_shader"],
-        losses_of(shader, batch)["loss_2d_ce_shader"],
-    )
+    model, batch = build().eval(), make_batch(Phase.WEAK)
+    weights = {}
+    for shader, tied in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (3.0, 1.0)):
+        model.pulsar_head.shader_weight, model.pulsar_head.tied_weight = shader, tied
+        weights[shader, tied] = losses_of(model, batch)
+    alone = weights[1.0, 0.0]["loss_2d_ce_shader"], weights[0.0, 1.0]["loss_2d_ce_tied"]
+    for (shader, tied), share in (((0.5, 0.5), 0.5), ((3.0, 1.0), 0.75)):
+        got = weights[shader, tied]
+        torch.testing.assert_close(got["loss_2d_ce_shader"], share * alone[0])
+        torch.testing.assert_close(got["loss_2d_ce_tied"], (1 - share) * alone[1])
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_without_2d_weights_no_phase_needs_a_pseudo_label(phase):
     model = build().train()
-    model.pulsar_head.shader_weight = model.pulsar_head.tied_weight = 0.0
+    model.pulsar_head.weight_2d = 0.0
     batch = make_batch(phase)
     for key in ("img_semantics", "img_confidence"):
         delattr(batch["data_samples"][0], key)

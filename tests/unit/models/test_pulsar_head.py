@@ -189,7 +189,7 @@ def test_tied_path_teaches_the_voxels_their_pixels_class(head):
         losses["loss_2d_ce_tied"].backward()
         optimizer.step()
         costs.append(losses["loss_2d_ce_tied"].item())
-    assert costs[0] == pytest.approx(0.5 * math.log(17), rel=1e-3)
+    assert costs[0] == pytest.approx(math.log(17), rel=1e-3)
     assert costs[-1] < 0.3 * costs[0]
     # Voxels of another column than the border's that some pixel saw.
     seen = (logits.detach().abs().sum(1) > 0) & (centres[:, 1].abs() > 2 * VOXEL)
@@ -206,7 +206,7 @@ def test_only_labelled_and_covered_pixels_count(head):
     labels = torch.full((64, 80), 5, dtype=torch.uint8)
     # The wall spans 20 of the 64x80 pixels around the centre; the corners see nothing.
     cost = head.loss(feats, probs, centres, make_sample(labels), 1.0)["loss_2d_ce_tied"]
-    assert cost.item() == pytest.approx(0.5 * math.log(17), rel=1e-3)
+    assert cost.item() == pytest.approx(math.log(17), rel=1e-3)
     for nothing in (0, 18):
         sample = make_sample(torch.full_like(labels, nothing))
         assert head.loss(feats, probs, centres, sample, 1.0)["loss_2d_ce_tied"] == 0
@@ -233,6 +233,7 @@ def test_weights_and_ramp_scale_the_terms(head):
         ({"shader_weight": 0.0}, ["loss_2d_ce_tied"]),
         ({"tied_weight": 0.0}, ["loss_2d_ce_shader"]),
         ({"shader_weight": 0.0, "tied_weight": 0.0}, []),
+        ({"weight_2d": 0.0}, []),
     ],
 )
 def test_nothing_is_computed_of_a_path_without_weight(monkeypatch, off, left):

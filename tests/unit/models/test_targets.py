@@ -11,8 +11,8 @@ def test_dense_occupancy_inside_and_outside_the_mask():
     mask = torch.tensor([True] * 4 + [False] * 4)
     expected = {
         "label": [1, 0, 254, 253, 1, 0, 254, 253],
-        "free": [1, 0, 254, 253, 0, 0, 254, 253],
-        "ignore": [1, 0, 254, 253, 254, 254, 254, 253],
+        "free": [1, 0, 254, 253, 0, 0, 254, 0],
+        "ignore": [1, 0, 254, 253, 254, 254, 254, 254],
     }
     for outside, values in expected.items():
         target = dense_occupancy(semantics, mask, outside)
