@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 
 __version__ = "0.1.0"
@@ -19,8 +20,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 class _SpareTransformers(MetaPathFinder):
     """Hides ``transformers`` from mmengine and mmdet, which do without where it is not installed.
 
-    They import it for an optimiser and for language models that nothing here uses, and every tool
-    would start 2.5 seconds later.
+    They import it for an optimiser and for language models that no recipe of ours uses, and every
+    tool would start 2.5 seconds later.
     """
 
     def find_spec(
@@ -43,4 +44,6 @@ def _importer() -> str:
     return ""
 
 
-sys.meta_path.insert(0, _SpareTransformers())
+# In our own tools alone: whoever imports this package may use mmdet's language models.
+if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools":
+    sys.meta_path.insert(0, _SpareTransformers())

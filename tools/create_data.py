@@ -30,10 +30,8 @@ def main() -> None:
         _create_infos(options)
     if cfg is not None:
         done = prepare_weak_occupancy(cfg, options.workers)
-        place = cfg.cache_root or options.root
         print(
-            f"weak occupancy: {done.frames} frames, {done.computed} computed now -> "
-            f"{place}/weak_occupancy"
+            f"weak occupancy: {done.frames} frames, {done.computed} computed now -> {done.folder}"
         )
 
 

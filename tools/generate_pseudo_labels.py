@@ -52,17 +52,20 @@ def _source(options: argparse.Namespace) -> Source:
 def _device(name: str | None) -> torch.device:
     """The named device; else this process's share of CUDA, or the CPU."""
     if name is None:
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"--device {name}: expected cpu, cuda or cuda:1") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    if device.index >= torch.cuda.device_count():
         raise UserError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; leave "
-            "--device out to take what there is"
+            f"--device {name}, process {device.index} of this machine: it has "
+            f"{torch.cuda.device_count()} CUDA devices; start no more processes than that, or use "
+            "--device cpu"
         )
     return device
 

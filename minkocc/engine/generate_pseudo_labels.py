@@ -19,6 +19,7 @@ from minkocc.engine.pseudo_label_folder import PseudoLabelFolder
 from minkocc.engine.pseudo_label_images import Batch, Selection, select_images
 from minkocc.engine.pseudo_label_report import write_label_report
 from minkocc.pseudo_label_meta import make_meta
+from minkocc.pseudo_labels.pretrained import precision, versions
 from minkocc.pseudo_labels.sources import Labeller, Source
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import CAMERAS
@@ -115,7 +116,7 @@ def generate_pseudo_labels(job: Job, source: Source) -> str:
     folder = PseudoLabelFolder(job.root / job.folder)
     meta = make_meta(
         source.kind, source.models, source.class_map, selection.image_size, job.cameras,
-        **source.settings,
+        **source.settings, computed=_computed(job),
     )  # fmt: skip
     own = selection.batches(job.batch_size)[job.shard.index :: job.shard.count]
     labeller = None
@@ -131,6 +132,11 @@ def generate_pseudo_labels(job: Job, source: Source) -> str:
     if labeller is not None:
         _label(job, labeller, folder, _pending(own, done), done)
     return _told(job, selection, folder, own, done)
+
+
+def _computed(job: Job) -> dict[str, Any]:
+    """What decides the last bits: a folder that is finished otherwise would be of two kinds."""
+    return {"precision": precision(job.device), "batch_size": job.batch_size, **versions()}
 
 
 def _pending(batches: list[Batch], done: set[tuple[str, str]]) -> list[Batch]:

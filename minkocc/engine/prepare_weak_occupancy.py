@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from minkocc.config import ConfigError
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.datasets.transforms.weak_targets import WEAK_OCCUPANCY, LoadWeakOccupancy
 from minkocc.registry import DATASETS
 from minkocc.worker_pool import WorkerPool
 
@@ -25,6 +26,8 @@ class Prepared(NamedTuple):
     frames: int
     computed: int
     """Of these, the ones that were not kept yet."""
+    folder: Path
+    """Where they are."""
 
 
 def prepare_weak_occupancy(cfg: Config, workers: int = 1) -> Prepared:
@@ -42,11 +45,12 @@ def prepare_weak_occupancy(cfg: Config, workers: int = 1) -> Prepared:
         UserError: a file is damaged, or a target cannot be kept.
     """
     settings = pickle.dumps(cfg.train_dataloader.dataset.to_dict())
-    frames = len(_training_set(settings)[0])
+    dataset, _ = _training_set(settings)
+    frames = len(dataset)
     with WorkerPool(workers) as pool:
         done = pool.run(partial(_prepare, settings), range(frames), _CHUNK)
         with tqdm(done, total=frames, desc="weak occupancy", unit="frame") as computed:
-            return Prepared(frames, sum(computed))
+            return Prepared(frames, sum(computed), Path(dataset.cache_root, WEAK_OCCUPANCY))
 
 
 def _prepare(settings: bytes, index: int) -> bool:

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from minkocc.datasets.transforms.loading import InputError
+from minkocc.datasets.transforms.pseudo_labels import label_path, read_label_image
 from minkocc.engine.pseudo_label_images import KeyframeImage
 from minkocc.pseudo_label_meta import PseudoLabelMetaError, meta_path, write_meta
 from minkocc.structures.files import atomic_write
@@ -39,8 +38,7 @@ class PseudoLabelFolder:
 
     def file(self, kind: str, image: KeyframeImage) -> Path:
         """Where an image's ``labels`` or ``confidence`` are."""
-        camera, stem = image.key
-        return self.path / kind / camera / f"{stem}.png"
+        return label_path(self.path, kind, image.camera, image.record["filename"])
 
     def finished(self, cameras: Iterable[str]) -> set[tuple[str, str]]:
         """The keys of the images of which both files are there."""
@@ -63,7 +61,11 @@ class PseudoLabelFolder:
         Raises:
             InputError: a file is damaged.
         """
-        return self._array("labels", image), self._array("confidence", image)
+        size = (image.record["height"], image.record["width"])
+        labels, confidence = (
+            read_label_image(self.file(kind, image), kind, size) for kind in _KINDS
+        )
+        return labels, confidence
 
     def remove_leftovers(self, images: Iterable[KeyframeImage]) -> None:
         """Delete what a killed run left half-written of these images, and of no others."""
@@ -127,22 +129,6 @@ class PseudoLabelFolder:
             return set()
         names = (path.name for path in folder.iterdir())
         return {name[: -len(".png")] for name in names if name.endswith(".png")}
-
-    def _array(self, kind: str, image: KeyframeImage) -> UInt8:
-        path, size = self.file(kind, image), (image.record["height"], image.record["width"])
-        try:
-            with Image.open(path) as file:
-                array = np.asarray(file)
-        except (OSError, SyntaxError) as error:
-            raise InputError(
-                f"{path} cannot be read ({error}): delete it and run the same command again"
-            ) from error
-        if array.shape != size or array.dtype != np.uint8:
-            raise InputError(
-                f"{path} is {array.dtype} {array.shape}, expected uint8 {size} like its image: "
-                "delete it and run the same command again"
-            )
-        return array
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minkocc.datasets.label_budget import read_label
+from minkocc.datasets.transforms.pseudo_labels import label_path
 from minkocc.datasets.transforms.weak_targets import add_sky
 from minkocc.datasets.weak_occupancy import (
     EVERY_HIT,
@@ -23,6 +24,8 @@ from minkocc.engine.analyze_labels import Keyframes, NothingToMeasureError, Sect
 from minkocc.evaluation.label_charts import draw_rings
 from minkocc.evaluation.report import aligned
 from minkocc.evaluation.weak_quality import RING_NAMES, Counts, by_ring, count_voxels, weak_figures
+from minkocc.pseudo_label_meta import meta_path
+from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.worker_pool import WorkerPool
 
@@ -79,6 +82,8 @@ def weak_occupancy_section(
         UserError: a file is missing or damaged.
     """
     frames = [keyframe.frame for keyframe in keyframes]
+    left_out = _without_labels(keyframes.root / folder, frames, variants)
+    variants = {name: way for name, way in variants.items() if name not in left_out}
     jobs = [_job(frame, keyframes, variants) for frame in frames if frame["occ_path"]]
     if not jobs:
         raise NothingToMeasureError(
@@ -95,9 +100,24 @@ def weak_occupancy_section(
         "counted": COUNTED,
         "frames_counted": len(jobs),
         "frames_without_label": [frame["token"] for frame in frames if not frame["occ_path"]],
+        "left_out_without_pseudo_labels": left_out,
         "variants": {name: _figures(name, variants, total) for name in variants},
     }
     return Section(NAME, figures, _tables(figures), _charts(figures))
+
+
+def _without_labels(
+    folder: Path, frames: list[dict[str, Any]], variants: Mapping[str, Variant]
+) -> list[str]:
+    """The variants that need the sky of pseudo-labels which are not there."""
+    wanted = [
+        label_path(folder, "labels", camera, frame["images"][camera]["img_path"])
+        for frame in frames
+        for camera in CAMERAS
+    ]
+    if meta_path(folder).is_file() and all(path.is_file() for path in wanted):
+        return []
+    return [name for name, way in variants.items() if way.sky]
 
 
 def _job(frame: dict[str, Any], keyframes: Keyframes, variants: Mapping[str, Variant]) -> _Job:
@@ -177,6 +197,10 @@ def _tables(figures: Mapping[str, Any]) -> str:
         "Weak occupancy against dense labels",
         f"({figures['counted']})",
         f"{figures['frames_counted']} keyframes",
+        *(
+            f"left out, for want of pseudo-labels: {name}"
+            for name in figures["left_out_without_pseudo_labels"]
+        ),
         "",
         *aligned(rows),
     ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from minkocc.pseudo_labels.pretrained import inference
+from minkocc.pseudo_labels.pretrained import finite, inference
 from minkocc.pseudo_labels.prompts import PromptGroup, token_ids
 from minkocc.structures.taxonomy import UNLABELLED_2D
 
@@ -97,9 +97,10 @@ class Detector:
             found = self._model(**inputs, **text)
         inside = question.ids != UNLABELLED_2D
         # Of the logits: sigmoids of large ones are all the same 1.
-        logit, best = found.logits[..., : len(inside)][..., inside].float().max(-1)
+        logits = found.logits[..., : len(inside)][..., inside]
+        logit, best = finite(logits, "--detector").float().max(-1)
         score, ids = logit.sigmoid(), question.ids[inside][best]
-        boxes = _corners(found.pred_boxes.float())
+        boxes = _corners(finite(found.pred_boxes, "--detector").float())
         return [
             self._kept(boxes[i] * boxes.new_tensor(size * 2), score[i], ids[i], size)
             for i, size in enumerate(sizes)

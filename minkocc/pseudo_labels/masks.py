@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from minkocc.pseudo_labels.pretrained import Pretrained, inference
+from minkocc.pseudo_labels.pretrained import Pretrained, finite, inference
 
 SAM, SAM2 = ("sam",), ("sam2", "sam2_video")  # the hub's SAM 2 are saved as video models
 KINDS = (*SAM, *SAM2)
@@ -55,7 +55,8 @@ class Segmenter(ABC):
                 found = self._model(
                     image_embeddings=embedding, input_boxes=chunk[None], multimask_output=False
                 )
-            yield from self._full_size(found.pred_masks[0].float(), inputs, image)[:, 0]
+            low = finite(found.pred_masks[0], "--segmenter").float()
+            yield from self._full_size(low, inputs, image)[:, 0]
 
     @abstractmethod
     def _scale(self, inputs: Any, image: Image.Image) -> tuple[float, float]:

@@ -177,10 +177,35 @@ def fingerprint(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def versions() -> dict[str, str]:
+    """Of the library, for ``meta.json``."""
+    return {"transformers": str(library("--detector or --semantic").__version__)}
+
+
+def precision(device: torch.device) -> str:
+    """What ``inference`` computes in on a device, where that is safe."""
+    return "float16" if device.type == "cuda" else "float32"
+
+
+def finite(values: torch.Tensor, option: str) -> torch.Tensor:
+    """The values, which would otherwise become labels of nothing without a word.
+
+    Raises:
+        ModelError: one is not finite.
+    """
+    if not bool(values.isfinite().all()):
+        raise ModelError(
+            f"{option} gave values that are not finite, in {precision(values.device)}: its weights "
+            f"are damaged, or it needs more range than float16 has (then use --device cpu), see "
+            f"{_PAGE}"
+        )
+    return values
+
+
 @contextmanager
 def inference(device: torch.device) -> Iterator[None]:
     """No gradients; float16 on CUDA where it is safe, float32 elsewhere."""
-    half = device.type == "cuda"
+    half = precision(device) == "float16"
     with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=half):
         yield
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from minkocc.pseudo_labels.fusion import as_confidence
-from minkocc.pseudo_labels.pretrained import Pretrained, inference, library
+from minkocc.pseudo_labels.pretrained import Pretrained, finite, inference, library
 from minkocc.structures.taxonomy import NUM_IDS_2D, UNLABELLED_2D
 
 MASK_KINDS = ("mask2former", "maskformer", "oneformer")
@@ -60,6 +60,9 @@ class SemanticLabeller:
         inputs = self._process(list(images)).to(self._device)
         with inference(self._device):
             found = self._model(**inputs)
+        for name in ("logits", "class_queries_logits", "masks_queries_logits"):
+            if name in found:
+                finite(found[name], "--semantic")
         sizes = [(image.height, image.width) for image in images]
         if "masks_queries_logits" not in found:
             return [self._of_logits(one, size) for one, size in zip(found.logits.float(), sizes)]

@@ -45,3 +45,34 @@ def test_the_files_are_ones_that_the_tool_reads():
 
 def test_there_are_commands():
     assert len(COMMANDS) == 4
+
+
+PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")])
+SHARED = [ROOT / "minkocc" / name for name in ("recipe_options.py", "cli.py")]
+
+
+def tool_lines(page):
+    """The lines of a page's blocks that call a tool, as they are after the tool's name."""
+    text = page.read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        found = re.search(r"tools/(\w+\.py)(.*)", line)
+        if found and re.search(r"(python|torchrun)\b.*tools/", line):
+            yield found[1], found[2].partition("#")[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_tool_and_option_that_a_page_shows_is_there(page):
+    for name, rest in tool_lines(page):
+        tool = ROOT / "tools" / name
+        assert tool.is_file(), name
+        source = "".join(path.read_text() for path in (tool, *SHARED))
+        # As a whole, as what is put behind the dashes, or in parts: --reference-{name}.
+        words = {word.replace("_", "-").strip("-") for word in re.findall(r'"([\w-]+)"', source)}
+        starts = re.findall(r'f"--(\w+-)\{', source)
+        words |= {start + word for start in starts for word in words}
+        shown = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", rest))
+        assert shown <= words, (name, shown - words)
+
+
+def test_pages_show_tools():
+    assert sum(len(list(tool_lines(page))) for page in PAGES) > 30

@@ -41,7 +41,7 @@ class LoadPseudoLabels(BaseTransform):
 
     Raises:
         InputError: a file is missing in training, or of a wrong size or id.
-        PseudoLabelMetaError: in training: ``meta.json`` is missing or not of our classes.
+        PseudoLabelMetaError: ``meta.json`` is missing or not of our classes.
     """
 
     def __init__(
@@ -65,36 +65,40 @@ class LoadPseudoLabels(BaseTransform):
         """Add the pseudo-labels."""
         root, phase = Path(results["data_root"]) / self.folder, results["phase"]
         views = [results["images"][camera] for camera in CAMERAS]
-        there = label_path(root, "labels", CAMERAS[0], views[0]).is_file
+        there = label_path(root, "labels", CAMERAS[0], views[0]["img_path"]).is_file
         if not (there() if phase is None else self._used[phase]):
             return results
-        if phase is not None and root != self._known:
+        if root != self._known:
             read_meta(root)
             self._known = root
         for key, kind in (("img_semantics", "labels"), ("img_confidence", "confidence")):
-            maps = [read_label_image(root, kind, *each) for each in zip(CAMERAS, views)]
+            maps = [read_view(root, kind, *each) for each in zip(CAMERAS, views)]
             results[key] = np.stack(maps)
         return results
 
 
-def label_path(root: Path, kind: str, camera: str, view: dict[str, Any]) -> Path:
+def label_path(root: Path, kind: str, camera: str, image: str) -> Path:
     """The file of an image's ``"labels"`` or ``"confidence"`` under a pseudo-label folder."""
-    return root / kind / camera / f"{Path(view['img_path']).stem}.png"
+    return root / kind / camera / f"{Path(image).stem}.png"
 
 
-def read_label_image(root: Path, kind: str, camera: str, view: dict[str, Any]) -> NDArray[np.uint8]:
+def read_view(root: Path, kind: str, camera: str, view: dict[str, Any]) -> NDArray[np.uint8]:
+    """What ``read_label_image`` reads, of an image as the info file has it."""
+    path = label_path(root, kind, camera, view["img_path"])
+    return read_label_image(path, kind, (view["height"], view["width"]))
+
+
+def read_label_image(path: Path, kind: str, size: tuple[int, int]) -> NDArray[np.uint8]:
     """2D ids (``"labels"``) or ``"confidence"`` of an image, ``(H, W)``.
 
     Args:
-        root: the pseudo-label folder.
+        path: the file.
         kind: one of the two.
-        camera: of the image.
-        view: what the info file says of the image.
+        size: ``(H, W)`` of the image.
 
     Raises:
         InputError: the file is missing, cannot be read, or is of a wrong size or id.
     """
-    path, size = label_path(root, kind, camera, view), (view["height"], view["width"])
     try:
         with Image.open(path) as file:
             array = np.array(file)
@@ -102,8 +106,11 @@ def read_label_image(root: Path, kind: str, camera: str, view: dict[str, Any]) -
         raise InputError(
             f"pseudo-label {path} does not exist: create it with tools/generate_pseudo_labels.py"
         ) from error
-    except OSError as error:
-        raise InputError(f"pseudo-label {path} cannot be read ({error})") from error
+    except (OSError, SyntaxError) as error:  # Pillow's word for a broken chunk
+        raise InputError(
+            f"pseudo-label {path} cannot be read ({error}): delete it and run "
+            "tools/generate_pseudo_labels.py again"
+        ) from error
     if array.shape != size or array.dtype != np.uint8:
         raise InputError(
             f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 {size} like its "

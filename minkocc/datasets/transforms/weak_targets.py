@@ -12,7 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.loading import InputError
-from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_label_image
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_view
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
@@ -21,7 +21,8 @@ from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "1"
-_CACHE = "weak_occupancy"
+WEAK_OCCUPANCY = "weak_occupancy"
+"""The folder of kept targets under a cache root."""
 
 
 @TRANSFORMS.register_module()
@@ -97,7 +98,7 @@ class LoadWeakOccupancy(BaseTransform):
         if self.sky:
             digest.update(b"sky" + self._sky_identity(results))
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
-        return Path(results["cache_root"]) / _CACHE / f"{self.grid.voxel_size:g}" / name
+        return Path(results["cache_root"]) / WEAK_OCCUPANCY / f"{self.grid.voxel_size:g}" / name
 
     def _load(self, results: dict[str, Any]) -> np.ndarray:
         sources = results["weak_sources"]()
@@ -152,7 +153,7 @@ def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, An
     read_meta(folder)
     for camera in CAMERAS:
         view = frame["images"][camera]
-        labels = read_label_image(folder, "labels", camera, view)
+        labels = read_view(folder, "labels", camera, view)
         mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])
 
 

@@ -113,3 +113,18 @@ def test_class_counts_that_cannot_be_kept_name_the_knob(tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(LabelError, match=r"cannot be kept in .*set cache_root to a folder"):
         class_counts(reader, frames, "camera", tmp_path / "cache")
+
+
+def test_counts_of_other_labels_or_of_a_damaged_file_are_made_anew(tmp_path):
+    frames = [write_label(tmp_path, "in", "a", np.full(SHAPE, 17, np.uint8))]
+    reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
+    assert class_counts(reader, frames, None, tmp_path)[4] == 0
+    write_label(tmp_path, "in", "a", np.full(SHAPE, 4, np.uint8))
+    assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
+    (path,) = (tmp_path / "label_budget").iterdir()
+    whole = json.loads(path.read_text())
+    counts = {**whole["class_counts"], "all": [1.0] * 16}
+    for damaged in ("", "[]", json.dumps({**whole, "class_counts": counts})):
+        path.write_text(damaged)
+        assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
+        assert json.loads(path.read_text()) == whole

@@ -1,6 +1,7 @@
 import os
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,17 @@ def test_a_process_that_loads_frames_keeps_the_audit_too(synthetic_root, tmp_pat
     (log,) = (tmp_path / "audit").iterdir()
     assert log.name.startswith("3-")
     assert log.name != f"3-{os.getpid()}.txt"
+
+
+def test_two_data_roots_share_no_cache(synthetic_root, linked_root, tmp_path):
+    first, second = (make(root, cache_root=str(tmp_path)) for root in (synthetic_root, linked_root))
+    assert first.cache_root != second.cache_root
+    assert Path(first.cache_root).parent == Path(second.cache_root).parent == tmp_path
+    assert make(synthetic_root).cache_root == str(synthetic_root)
+
+
+def test_a_subset_knows_the_scene_of_every_frame(synthetic_root):
+    assert len(make(synthetic_root, indices=1).scene_of) == 6
 
 
 def test_whatever_opens_ground_truth_is_noted(synthetic_root, tmp_path, no_watch):

@@ -97,12 +97,22 @@ def test_missing_file_is_named(frame):
         load_pseudo(frame)
 
 
-def test_labels_of_another_format_are_refused_in_training_only(frame):
+@pytest.mark.parametrize("phase", [Phase.WEAK, None])
+def test_labels_of_another_format_are_refused(frame, phase):
     path = Path(frame["data_root"]) / "pseudo_labels" / "meta.json"
     before = json.loads(path.read_text())
     replace(path).write_text(json.dumps({**before, "format": 2}))
-    assert "img_semantics" in load_pseudo(frame, phase=None)
     with pytest.raises(PseudoLabelMetaError, match=r"has format 2, expected 1.*create_synthetic"):
+        load_pseudo(frame, phase)
+
+
+def test_a_png_with_a_broken_chunk_is_named(frame):
+    path = replace(pseudo_path(frame, "labels"))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"IDAT") + 40
+    content[place:] = bytes(len(content) - place)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{path} cannot be read"):
         load_pseudo(frame)
 
 

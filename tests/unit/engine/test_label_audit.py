@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from minkocc.datasets.label_budget import LabelBudget
+from minkocc.datasets.label_budget import LabelBudget, LabelError
 from minkocc.engine.warm_start import WarmStartHook
 
 SCENE_OF = {f"t{i}": f"s{i // 2}" for i in range(6)}
@@ -53,3 +53,12 @@ def test_a_new_run_does_not_inherit_the_reads_of_the_folders_former_one(runner, 
     audit(runner, tmp_path)
     WarmStartHook(0.3)._forget_former_run(runner)
     assert audit(runner, tmp_path)["read"] == []
+
+
+@pytest.mark.parametrize("line", ["t0", "dense", "dense ", "something t0"])
+def test_a_damaged_log_is_named(runner, tmp_path, line):
+    logs = tmp_path / "label_audit"
+    logs.mkdir()
+    (logs / "0-11.txt").write_text(f"dense t1\n{line}\n")
+    with pytest.raises(LabelError, match=r"0-11\.txt holds the line .* expected one of dense"):
+        audit(runner, tmp_path)

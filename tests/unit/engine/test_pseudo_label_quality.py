@@ -9,6 +9,7 @@ from minkocc.engine.analyze_labels import Keyframe
 from minkocc.engine.pseudo_label_quality import count_keyframe
 from minkocc.engine.pseudo_label_tables import pseudo_label_tables
 from minkocc.evaluation.pseudo_label_accuracy import accuracy_figures, no_pairs
+from minkocc.pseudo_label_meta import make_meta, write_meta
 from minkocc.structures.taxonomy import CAMERAS, class_id
 
 HEIGHT, WIDTH, FOCAL = 40, 60, 50.0
@@ -42,6 +43,7 @@ def keyframe(tmp_path):
                 path = tmp_path / "pseudo_labels" / kind / camera / "image.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(array.astype(np.uint8)).save(path)
+        write_meta(tmp_path / "pseudo_labels", make_meta("test", [], {}, None))
         lidar2ego = np.eye(4)
         lidar2ego[2, 3] = LIDAR_HEIGHT
         image = {

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from minkocc.ops.ray_cast import ray_hits_and_passes
+from minkocc.ops.see_through import sweep_counts
 from minkocc.ops.sparse import get_backend, voxel_set
 from minkocc.ops.voxelize import dynamic_voxelize
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -93,3 +95,18 @@ def pattern(coords, channels):
     """Output weights that depend on the place alone, not on the order of the rows."""
     phase = former.keys_of(coords)[:, None] % 9973 + torch.arange(channels)
     return torch.sin(phase.float())
+
+
+def test_see_through_leaves_a_real_map_alone():
+    """Ten sweeps of half a second: what stands still is hit in each, and rays cross most of it."""
+    cloud = np.fromfile(CLOUD, np.float16).reshape(-1, 5).astype(np.float64)
+    lags = np.unique(cloud[:, 4])
+    sweeps = [cloud[cloud[:, 4] == lag, :3] + (0, 0, LIDAR_HEIGHT) for lag in lags]
+    grid = VoxelGrid(RANGE, 0.4)
+    origins = np.tile([0.0, 0.0, LIDAR_HEIGHT], (len(sweeps), 1))
+    counts = sweep_counts(grid, origins, sweeps)
+    _, crossed = ray_hits_and_passes(grid, origins[:1], np.concatenate(sweeps))
+    hit = counts.hits > 0
+    assert (hit & (crossed > 0)).sum() > 0.85 * hit.sum()
+    gone = hit & (counts.passes >= np.maximum(3, 4 * counts.hits))
+    assert gone.sum() <= 0.02 * hit.sum()

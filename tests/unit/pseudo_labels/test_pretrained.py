@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from minkocc.pseudo_labels.pretrained import ModelError, find, fingerprint, library
+from minkocc.pseudo_labels.pretrained import ModelError, find, fingerprint, finite, library
 
 CPU = torch.device("cpu")
 COMMIT = "a" * 40
@@ -115,3 +115,13 @@ def test_a_name_on_the_hub_is_taken_at_one_commit(tiny_models, tmp_path, monkeyp
     assert found.image_processor().size["shortest_edge"] == 64
     assert found.tokenizer()("car.")["input_ids"][0] == 101
     assert not found.load("AutoModelForZeroShotObjectDetection", CPU).training
+
+
+def test_values_that_are_not_finite_become_no_label():
+    values = torch.tensor([1.0, 2.0])
+    assert finite(values, "--detector") is values
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(
+            ModelError, match="--detector gave values that are not finite, in float32"
+        ):
+            finite(torch.tensor([1.0, bad]), "--detector")
