@@ -44,6 +44,12 @@ def _importer() -> str:
     return ""
 
 
+def spare_transformers() -> None:
+    """Let mmengine and mmdet, where they are not imported yet, do without ``transformers``."""
+    if not any(isinstance(finder, _SpareTransformers) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _SpareTransformers())
+
+
 # In our own tools alone: whoever imports this package may use mmdet's language models.
 if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools":
-    sys.meta_path.insert(0, _SpareTransformers())
+    spare_transformers()

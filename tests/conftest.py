@@ -8,6 +8,10 @@ import shutil
 # bit-exact with one thread only. The tools that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from minkocc import spare_transformers
+
+spare_transformers()  # 2.5 seconds in every test process
+
 import pytest
 from filelock import FileLock
 from hypothesis import settings
