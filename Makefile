@@ -14,9 +14,9 @@ demo: install
 test: install
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
-# What a change breaks first: no tool is run and nothing is trained for long.
+# What a change breaks first: no tool is run, no process started and nothing trained for long.
 quick: install
-	$(PYTEST) -q tests/golden tests/properties tests/unit
+	$(PYTEST) -q -m "not slow and not gpu and not processes" tests/golden tests/properties tests/unit
 
 lint: install
 	$(BIN)/ruff check .

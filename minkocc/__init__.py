@@ -44,12 +44,8 @@ def _importer() -> str:
     return ""
 
 
-def spare_transformers() -> None:
-    """Let mmengine and mmdet, where they are not imported yet, do without ``transformers``."""
-    if not any(isinstance(finder, _SpareTransformers) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _SpareTransformers())
-
-
-# In our own tools alone: whoever imports this package may use mmdet's language models.
-if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools":
-    spare_transformers()
+# In our own tools, and where it is asked for, as our tests do: who imports this package otherwise may
+# use mmdet's language models.
+_in_tools = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools"
+if _in_tools or os.environ.get("MINKOCC_SPARE_TRANSFORMERS"):
+    sys.meta_path.insert(0, _SpareTransformers())

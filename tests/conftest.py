@@ -7,10 +7,7 @@ import shutil
 # Two OpenMP teams on two cores spin against each other; and MinkowskiEngine's CPU convolution is
 # bit-exact with one thread only. The tools that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
-
-from minkocc import spare_transformers
-
-spare_transformers()  # 2.5 seconds in every test process
+os.environ["MINKOCC_SPARE_TRANSFORMERS"] = "1"  # 2.5 seconds in every process
 
 import pytest
 from filelock import FileLock

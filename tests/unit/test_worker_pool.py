@@ -96,6 +96,8 @@ if __name__ == "__main__":
         list(pool.run(note_and_sleep, [{folder!r}] * 2))
 """
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_its_parent(tmp_path, end):

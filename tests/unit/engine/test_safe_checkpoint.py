@@ -96,6 +96,7 @@ def train_rank(rank, folder):
     torch.save([before.seen, after.seen], folder / f"means_{rank}.pt")
 
 
+@pytest.mark.processes
 def test_amid_an_epoch_processes_and_checkpoint_have_the_mean_of_the_buffers(tmp_path):
     run_group(train_rank, 2, tmp_path)
     (before, after), (others, others_after) = (

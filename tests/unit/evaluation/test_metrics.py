@@ -245,6 +245,7 @@ def pruning_in_one(rank, folder):
     torch.save(own.summaries, f"{folder}/{rank}.pth")
 
 
+@pytest.mark.processes
 def test_pruning_is_gathered_and_counts_a_frame_once(tmp_path):
     run_group(pruning_in_one, 3, tmp_path)
     expected = [expected_pruning([0, 1, 2])]
@@ -293,6 +294,7 @@ def measure_shards(rank, folder):
     torch.save(found, f"{folder}/{rank}.pth")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_processes_give_exactly_the_figures_of_one(processes, alone, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -314,6 +316,7 @@ def label_in_one(rank, folder):
     torch.save(own.evaluate(size=2), f"{folder}/{rank}.pth")
 
 
+@pytest.mark.processes
 def test_a_process_without_any_label(tmp_path):
     run_group(label_in_one, 2, tmp_path)
     one = OccupancyMetric()
@@ -335,6 +338,7 @@ def fail_in_one(rank, folder):
         torch.save(str(error), f"{folder}/{rank}.pth")
 
 
+@pytest.mark.processes
 def test_an_error_in_one_process_is_told_in_all(tmp_path):
     run_group(fail_in_one, 2, tmp_path)
     for rank in range(2):

@@ -262,7 +262,7 @@ def test_instances_of_each_side_reach_the_protocol(folders, sides):
     assert (summary["pq@1"]["driveable_surface"] == 100.0) == ("pred" not in sides)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.processes)])
 def test_figures_are_the_protocols_own(folders, workers):
     listed = frames_of_origins(folders / "origins.json")
     frames = matched(folders, listed).frames
@@ -283,7 +283,7 @@ def test_a_missing_prediction_counts_as_free(folders):
     assert (summary["miou"], summary["geometric_iou"], summary["num_frames"]) == (0.0, 0.0, 3)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.processes)])
 def test_a_bad_file_is_found_before_rays_are_cast(folders, workers, monkeypatch):
     np.savez_compressed(folders / "pred" / "cc.npz", pred=GOOD[:3])
     listed = frames_of_origins(folders / "origins.json")

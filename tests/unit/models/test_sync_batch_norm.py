@@ -15,6 +15,8 @@ from minkocc.structures.phase import Phase
 from tests.forked import run_group
 from tests.unit.models.tiny_model import build, make_batch
 
+pytestmark = pytest.mark.processes
+
 CHANNELS = 4
 STEPS = 3
 

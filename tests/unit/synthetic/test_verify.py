@@ -80,6 +80,7 @@ def test_a_sound_root_has_no_problems(report: dict[str, Any]) -> None:
     json.dumps(report)
 
 
+@pytest.mark.processes
 def test_the_number_of_workers_changes_nothing(tiny_root: Path, report: dict[str, Any]) -> None:
     assert verify_dataset(tiny_root, workers=2) == report
     with pytest.raises(ValueError, match="workers 0"):
