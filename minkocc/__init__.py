@@ -44,8 +44,8 @@ def _importer() -> str:
     return ""
 
 
-# In our own tools, and where it is asked for, as our tests do: who imports this package otherwise may
-# use mmdet's language models.
+# In our own tools, and where it is asked for, as our tests do: who imports this package otherwise
+# may use mmdet's language models.
 _in_tools = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools"
 if _in_tools or os.environ.get("MINKOCC_SPARE_TRANSFORMERS"):
     sys.meta_path.insert(0, _SpareTransformers())

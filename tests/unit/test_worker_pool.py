@@ -12,6 +12,7 @@ from minkocc.structures.errors import UserError
 from minkocc.worker_pool import WorkerPool, available_cores
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.processes
 
 
 def square(number):
@@ -95,8 +96,6 @@ if __name__ == "__main__":
     with WorkerPool(2) as pool:
         list(pool.run(note_and_sleep, [{folder!r}] * 2))
 """
-
-pytestmark = pytest.mark.processes
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
