@@ -32,6 +32,15 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors")
 
 
+def refuse_less(parser: argparse.ArgumentParser, options: argparse.Namespace, **least: int) -> None:
+    """End with the parser's error where an option, by name, is less than it may be; None may be."""
+    for name, limit in least.items():
+        value = getattr(options, name)
+        if value is not None and value < limit:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} {value} is too small: use {limit} or more")
+
+
 _interrupted = threading.Event()
 
 

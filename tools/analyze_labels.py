@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.engine.analyze_labels import Keyframes, measured, write_sections
 from minkocc.engine.pseudo_label_quality import pseudo_label_section
 from minkocc.engine.weak_occupancy_quality import PAPER, VARIANTS, weak_occupancy_section
@@ -45,11 +45,7 @@ def _parse() -> argparse.Namespace:
     )
     add_debug(parser)
     options = parser.parse_args()
-    for name in ("max_frames", "workers"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} {value} is too small: use 1 or more")
+    refuse_less(parser, options, max_frames=1, workers=1)
     return options
 
 

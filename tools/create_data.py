@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.config import load_config
 from minkocc.datasets.infos import create_infos
 from minkocc.engine.prepare_weak_occupancy import prepare_weak_occupancy
@@ -57,8 +57,7 @@ def _parse() -> argparse.Namespace:
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_args()
-    if options.workers < 1:
-        parser.error(f"--workers {options.workers} is too small: use 1 or more")
+    refuse_less(parser, options, workers=1)
     if options.skip_infos and not options.weak_occupancy:
         parser.error("--skip-infos leaves nothing to do: add --weak-occupancy")
     if options.cfg_options and not options.weak_occupancy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.engine.data_tables import data_tables
 from minkocc.engine.describe_data import References, Root, reference_statistics
 from minkocc.provenance import provenance
@@ -55,11 +55,7 @@ def _parse() -> argparse.Namespace:
         )
     add_debug(parser)
     options = parser.parse_args()
-    for name, least in (("max_frames", 1), ("keyframes_on_sheet", 0), ("seed", 0), ("workers", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} {value} is too small: use {least} or more")
+    refuse_less(parser, options, max_frames=1, keyframes_on_sheet=0, seed=0, workers=1)
     return options
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.evaluation.prediction_folder import (
     FrameList,
     MatchedFrames,
@@ -87,8 +87,7 @@ def _parse() -> argparse.Namespace:
     )
     add_debug(parser)
     options = parser.parse_args()
-    if options.workers is not None and options.workers < 1:
-        parser.error(f"--workers {options.workers} is too small: use 1 or more")
+    refuse_less(parser, options, workers=1)
     if options.out and options.out.suffix != ".json":
         parser.error(f"--out {options.out}: expected a name that ends with .json")
     return options

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.engine.generate_pseudo_labels import Job, Shard, generate_pseudo_labels
 from minkocc.pseudo_labels.class_maps import CLASS_MAPS
 from minkocc.pseudo_labels.prompts import read_prompts
@@ -124,10 +124,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--class-map belongs to --semantic; --detector has --prompts")
     if not 0.0 <= options.threshold < 1.0:
         parser.error(f"--threshold {options.threshold}: expected 0 or more, and less than 1")
-    for name, least in (("batch_size", 1), ("workers", 0)):
-        if getattr(options, name) < least:
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} {getattr(options, name)} is too small: use {least} or more")
+    refuse_less(parser, options, batch_size=1, workers=0)
 
 
 if __name__ == "__main__":

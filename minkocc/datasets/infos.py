@@ -77,6 +77,27 @@ def open_root(root: Path, version: str) -> NuScenes:
         ) from error
 
 
+def open_keyframes(root: Path, version: str) -> tuple[NuScenes, list[tuple[str, dict[str, Any]]]]:
+    """The tables of a nuScenes root, and the scene's name and record of every keyframe in order.
+
+    Raises:
+        InfoError: there are no such tables, they are broken, or hold no keyframe.
+    """
+    nusc = open_root(root, version)
+    keyframes = [
+        (scene["name"], sample) for scene in nusc.scene for sample in scene_samples(nusc, scene)
+    ]
+    if not keyframes:
+        raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
+    return nusc, keyframes
+
+
+def spread_indices(total: int, count: int | None) -> list[int]:
+    """``count`` of ``range(total)``, each in the middle of its share; all where there are fewer."""
+    count = total if count is None else min(count, total)
+    return [(2 * i + 1) * total // (2 * count) for i in range(count)]
+
+
 def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:
     return {
         "train": [name for name in scenes if name not in val],

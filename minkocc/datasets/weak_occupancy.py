@@ -20,7 +20,6 @@ from minkocc.structures.voxel_grid import VoxelGrid
 _FEWEST_PASSES = 3
 """Sweeps that must have seen through a voxel before it is taken for free, however few hit it."""
 
-
 _SKY_STRIDE = 8
 _BEYOND = 1000.0
 """How far a ray of the sky goes, metres: out of any grid, so that it ends in no voxel of it."""
@@ -109,10 +108,10 @@ class Accumulated:
 
     weak: NDArray[np.uint8]
     """``(X, Y, Z)``: 0 free, 1 occupied, 255 unknown, where every hit counts."""
-    counts: SweepCounts | None
+    counts: SweepCounts | None = None
     """How often, if it was counted."""
-    present: NDArray[np.int64]
-    """``(M, 3)`` the voxels that the present sweep hits."""
+    present: NDArray[np.int64] | None = None
+    """``(M, 3)`` the voxels that the present sweep hits, if it was counted."""
 
     def under(self, rules: WeakRules) -> NDArray[np.uint8]:
         """The target, ``(X, Y, Z)`` uint8, without the hits that rules do not believe.
@@ -123,7 +122,7 @@ class Accumulated:
         weak = self.weak.copy()
         if rules == EVERY_HIT:
             return weak
-        if self.counts is None:
+        if self.counts is None or self.present is None:
             raise ValueError(f"{rules} needs counts: accumulate with count=True")
         weak[(weak == WEAK_OCCUPIED) & (self.counts.returns < rules.min_hits)] = WEAK_UNKNOWN
         if rules.see_through is not None:
@@ -155,19 +154,17 @@ def accumulate(
         InputError: a sweep is missing, truncated or not finite.
     """
     weak = np.full(grid.shape, WEAK_UNKNOWN, np.uint8)
-    present, kept = np.zeros((0, 3), np.int64), []
-    for number, source in enumerate(sources):
+    kept = []
+    for source in sources:
         lidar2ego = source["lidar2ego"]
         ends = read_sweep(data_root / source["lidar_path"], lidar2ego, mount)[:, :3]
         mark_rays(grid, lidar2ego[None, :3, 3].astype(np.float32), ends, weak)
-        if number == 0:
-            present = _voxels(grid, ends)
         if count:
             kept.append(ends)
     if not count:
-        return Accumulated(weak, None, present)
+        return Accumulated(weak)
     origins = np.array([source["lidar2ego"][:3, 3] for source in sources], np.float32)
-    return Accumulated(weak, sweep_counts(grid, origins, kept), present)
+    return Accumulated(weak, sweep_counts(grid, origins, kept), _voxels(grid, kept[0]))
 
 
 def accumulate_sweeps(

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.infos import open_root, sample_frame, scene_samples
+from minkocc.datasets.infos import open_keyframes, sample_frame, spread_indices
 from minkocc.datasets.lidarseg import Categories, lidarseg_files
-from minkocc.engine.describe_data import spread_indices
-from minkocc.info_file import InfoError
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
@@ -60,14 +58,7 @@ class Keyframes:
 
     def __init__(self, root: Path, version: str, max_frames: int | None = None) -> None:
         self.root, self.version = root, version
-        self._nusc = open_root(root, version)
-        samples = [
-            (scene["name"], sample)
-            for scene in self._nusc.scene
-            for sample in scene_samples(self._nusc, scene)
-        ]
-        if not samples:
-            raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
+        self._nusc, samples = open_keyframes(root, version)
         self.total = len(samples)
         self._chosen = [samples[i] for i in spread_indices(len(samples), max_frames)]
         self._lidarseg = lidarseg_files(self._nusc, root)

@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from minkocc.datasets.colour_probe import Pixels, colour_probe, draw_pixels, split_of_scenes
-from minkocc.datasets.infos import open_root, sample_frame, scene_samples
+from minkocc.datasets.infos import open_keyframes, sample_frame, spread_indices
 from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.lidarseg import point_classes
 from minkocc.datasets.statistics import (
@@ -41,7 +41,6 @@ from minkocc.datasets.transforms.loading import (
     read_lidar,
 )
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
-from minkocc.info_file import InfoError
 from minkocc.pseudo_label_meta import meta_path, model_names
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -89,14 +88,7 @@ class Root:
 
     def __init__(self, root: Path, version: str) -> None:
         self.path, self.version = root, version
-        self._nusc = open_root(root, version)
-        self._samples = [
-            (scene, sample)
-            for scene in self._nusc.scene
-            for sample in scene_samples(self._nusc, scene)
-        ]
-        if not self._samples:
-            raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
+        self._nusc, self._samples = open_keyframes(root, version)
 
     def statistics(
         self, max_frames: int | None = None, seed: int = 0, workers: int = 1
@@ -145,7 +137,7 @@ class Root:
 
     def _frame(self, index: int) -> dict[str, Any]:
         scene, sample = self._samples[index]
-        return sample_frame(self._nusc, sample, scene["name"], self.path)
+        return sample_frame(self._nusc, sample, scene, self.path)
 
     def _band(self, index: int) -> Keyframe:
         frame = self._frame(index)
@@ -169,12 +161,6 @@ class Root:
         return f"LiDAR sweep by {by}, forward up, frame 40 m", birds_eye_points(
             ego, colours, EGO_BOX
         )
-
-
-def spread_indices(total: int, count: int | None) -> list[int]:
-    """``count`` of ``range(total)``, each in the middle of its share; all where there are fewer."""
-    count = total if count is None else min(count, total)
-    return [(2 * i + 1) * total // (2 * count) for i in range(count)]
 
 
 def reference_statistics(references: References) -> dict[str, Any]:

@@ -71,14 +71,12 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
     """The test set of the recipe over another info file, with every target that exists."""
     settings = deepcopy(cfg.test_dataloader.dataset)
     place = 1 + [step.type for step in settings.pipeline].index("LoadImages")
+    trained = cfg.get("train_dataloader") or {"dataset": {"pipeline": []}}
+    steps = [s for s in trained["dataset"]["pipeline"] if s["type"] == "LoadWeakOccupancy"]
     weak = {
-        "type": "LoadWeakOccupancy",
+        **(steps[0] if steps else {"type": "LoadWeakOccupancy"}),  # the target that is trained on
         "point_cloud_range": OCC3D_GRID.point_cloud_range,
         "voxel_size": OCC3D_GRID.voxel_size,
-        "min_hits": cfg.get("weak_min_hits", 1),
-        "see_through": cfg.get("weak_see_through"),
-        "sky": cfg.get("weak_sky", False),
-        "pseudo_labels": cfg.get("pseudo_labels", PSEUDO_LABELS),
         "cache": False,
         "always": True,
     }

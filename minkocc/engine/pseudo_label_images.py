@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.infos import open_root, scene_samples
+from minkocc.datasets.infos import open_keyframes
 from minkocc.info_file import InfoError
 
 
@@ -93,7 +93,7 @@ def select_images(
         InfoError: the tables are missing or broken, a scene is not among them, or a keyframe lacks
             a camera.
     """
-    nusc = open_root(root, version)
+    nusc, samples = open_keyframes(root, version)
     names = [scene["name"] for scene in nusc.scene]
     for name in scenes or ():
         if name not in names:
@@ -102,13 +102,7 @@ def select_images(
             raise InfoError(
                 f"--scenes {name}: not among the {len(names)} of {root / version}{hint}"
             )
-    keyframes = [
-        _keyframe(nusc, scene["name"], sample, cameras)
-        for scene in nusc.scene
-        for sample in scene_samples(nusc, scene)
-    ]
-    if not keyframes:
-        raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
+    keyframes = [_keyframe(nusc, scene, sample, cameras) for scene, sample in samples]
     sizes = {
         (image.record["width"], image.record["height"]) for k in keyframes for image in k.images
     }

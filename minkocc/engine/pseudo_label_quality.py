@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ from minkocc.datasets.transforms.loading import (
     on_vehicle,
     read_lidar,
 )
-from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
+from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels, pixels_of
 from minkocc.engine.analyze_labels import Keyframe, Keyframes, NothingToMeasureError, Section
 from minkocc.engine.pseudo_label_tables import pseudo_label_tables
 from minkocc.evaluation.charts import ClassFigures, draw_confusion
@@ -32,7 +31,6 @@ from minkocc.evaluation.pseudo_label_accuracy import (
     no_pairs,
 )
 from minkocc.evaluation.visible_returns import visible_returns
-from minkocc.ops.point_sampling import project_points
 from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.worker_pool import WorkerPool
 
@@ -117,19 +115,11 @@ def count_keyframe(
     assert keyframe.lidarseg is not None
     points, classes = _returns(root, frame, keyframe.lidarseg, categories)
     cam2img, ego2cam = camera_matrices(frame)
-    uv, depth, valid = (
-        part.numpy()
-        for part in project_points(
-            torch.from_numpy(points), torch.from_numpy(cam2img @ ego2cam), size
-        )
-    )
-    view, point = valid.nonzero()
-    column, row = np.floor(uv[view, point]).astype(np.int64).T
+    view, point, row, column, depth = pixels_of(points, cam2img @ ego2cam, size)
     seen = np.zeros(len(view), np.bool_)
     for number, matrix in enumerate(cam2img):
         own = view == number
-        away = depth[number, point[own]]
-        seen[own] = visible_returns(row[own], column[own], away, size, matrix[0, 0])
+        seen[own] = visible_returns(row[own], column[own], depth[own], size, matrix[0, 0])
     pairs = Pairs(
         view,
         np.hypot(points[point, 0], points[point, 1]),

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from minkocc.datasets.infos import spread_indices
 from minkocc.datasets.transforms.loading import read_image
-from minkocc.engine.describe_data import spread_indices
 from minkocc.engine.pseudo_label_folder import PseudoLabelFolder
 from minkocc.engine.pseudo_label_images import Keyframe, Selection
+from minkocc.evaluation.coverage_chart import draw_coverage
 from minkocc.evaluation.report import aligned
 from minkocc.provenance import provenance
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.structures.files import atomic_write, write_json
 from minkocc.visualization.cameras import overlay
 from minkocc.visualization.contact_sheet import ORDER
-from minkocc.visualization.coverage_chart import draw_coverage
 from minkocc.visualization.sheet import Picture, sheet
 
 MAX_IMAGES = 2000

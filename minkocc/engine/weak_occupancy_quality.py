@@ -110,14 +110,15 @@ def _without_labels(
     folder: Path, frames: list[dict[str, Any]], variants: Mapping[str, Variant]
 ) -> list[str]:
     """The variants that need the sky of pseudo-labels which are not there."""
-    wanted = [
+    names = [name for name, way in variants.items() if way.sky]
+    wanted = (
         label_path(folder, "labels", camera, frame["images"][camera]["img_path"])
         for frame in frames
         for camera in CAMERAS
-    ]
-    if meta_path(folder).is_file() and all(path.is_file() for path in wanted):
+    )
+    if not names or (meta_path(folder).is_file() and all(path.is_file() for path in wanted)):
         return []
-    return [name for name, way in variants.items() if way.sky]
+    return names
 
 
 def _job(frame: dict[str, Any], keyframes: Keyframes, variants: Mapping[str, Variant]) -> _Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,17 @@ _RING_EDGES = (20.0, 40.0)
 _DTYPES = {"pred": np.uint8, "target": np.uint8, "mask": np.bool_, "rings": np.uint16}
 
 
-def ring_of_voxels(grid: VoxelGrid) -> NDArray[np.uint16]:
-    """The number of each voxel's ring in ``RINGS``, ``(X, Y, Z)``."""
+def ring_of_voxels(grid: VoxelGrid, edges: Sequence[float] = _RING_EDGES) -> NDArray[np.uint16]:
+    """The number of each voxel's ring, ``(X, Y, Z)``.
+
+    Args:
+        grid: of the voxels.
+        edges: between the rings, metres; by default those of ``RINGS``.
+    """
     x, y, _ = grid.shape
     columns = np.stack(np.meshgrid(np.arange(x), np.arange(y), [0], indexing="ij"), axis=-1)
     distance = np.linalg.norm(grid.to_centre(columns)[..., :2], axis=-1)
-    ring = np.searchsorted(_RING_EDGES, distance, side="right").astype(np.uint16)
+    ring = np.searchsorted(edges, distance, side="right").astype(np.uint16)
     return np.ascontiguousarray(np.broadcast_to(ring, grid.shape))
 
 

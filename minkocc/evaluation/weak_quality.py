@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minkocc.evaluation.voxel_iou import ring_of_voxels
 from minkocc.structures.taxonomy import (
     DYNAMIC_IDS,
     FREE,
@@ -19,8 +20,7 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 RING_NAMES = ("0-10 m", "10-20 m", "20-30 m", "over 30 m")
 """By the horizontal distance of a voxel's centre from the ego frame's origin."""
 
-_RING_EDGES = (10.0, 20.0, 30.0)
-
+_RING = ring_of_voxels(OCC3D_GRID, (10.0, 20.0, 30.0)).astype(np.int64)
 _VALUES = (WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN)
 
 Counts = NDArray[np.int64]
@@ -48,15 +48,8 @@ def count_voxels(
     value = np.select([weak == code for code in _VALUES], [0, 1, 2], -1)
     if (value[mask] < 0).any():
         raise ValueError(f"weak holds {np.setdiff1d(weak, _VALUES)}: expected {_VALUES}")
-    cell = (_ring_of_columns()[:, :, None] * 3 + truth) * 3 + value
+    cell = (_RING * 3 + truth) * 3 + value
     return np.bincount(cell[mask], minlength=len(RING_NAMES) * 9).reshape(-1, 3, 3)
-
-
-def _ring_of_columns() -> NDArray[np.int64]:
-    """The ring of every column of the grid, ``(200, 200)``."""
-    index = np.argwhere(np.ones((*OCC3D_GRID.shape[:2], 1), bool))
-    away = np.linalg.norm(OCC3D_GRID.to_centre(index)[:, :2], axis=1)
-    return np.searchsorted(_RING_EDGES, away, side="right").reshape(OCC3D_GRID.shape[:2])
 
 
 def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | None]:

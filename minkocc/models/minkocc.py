@@ -243,6 +243,7 @@ class MinkOcc(BaseModel):
         if not self.pulsar_head.learns(phase):
             return {}
         totals: dict[str, Tensor] = {}
+        share = self.lambda_1 / len(data_samples)
         parts = by_sample(voxels.coords, len(data_samples), voxels.feats.float(), logits.softmax(1))
         for sample, (coords, feats, probs) in zip(data_samples, parts):
             centres = self.grid.to_centre(coords)
@@ -252,7 +253,6 @@ class MinkOcc(BaseModel):
                 ramp = self.render_ramp
                 terms = self.pulsar_head.loss(feats, probs, centres, sample, ramp)
             for name, term in terms.items():
-                share = self.lambda_1 / len(data_samples)
                 totals[name] = totals.get(name, 0.0) + share * term
         return totals
 

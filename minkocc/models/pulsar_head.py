@@ -14,7 +14,7 @@ from minkocc.ops.exact_products import exact_products
 from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
-from minkocc.structures.phase import Phase
+from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import NUM_CLASSES
 
@@ -159,8 +159,9 @@ class PulsarHead(BaseModule):
 
     def learns(self, phase: Phase) -> bool:
         """Whether a phase has a 2D term: without one nothing is rendered."""
-        shader, tied = self.shares()
-        return bool(shader and self.warm_shader) if phase is Phase.WARM else bool(shader or tied)
+        return has_2d_term(
+            phase, self.weight_2d, self.shader_weight, self.tied_weight, self.warm_shader
+        )
 
     def predict(self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample) -> None:
         """Add the rendered 2D semantics to a sample.

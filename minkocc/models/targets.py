@@ -47,9 +47,9 @@ def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
     """The occupancy targets of the decoder levels, at strides 1, 2, 4, ...
 
     A coarse voxel is occupied if any child is; else in no loss if any child was dropped, which was
-    occupied; else free if at least half of its children inside
-    the grid are known free; else unknown if at least half of them are free or unknown; else
-    ignored. (A maximum over {0, 1, 255} would turn nearly all occupied cells into unknown.)
+    occupied; else free if at least half of its children inside the grid are known free; else
+    unknown if at least half of them are free or unknown; else ignored. (A maximum over
+    {0, 1, 255} would turn nearly all occupied cells into unknown.)
     Children are counted at stride 1, whatever the level.
 
     Args:

@@ -23,6 +23,23 @@ class Phase(str, enum.Enum):
         return self is not Phase.WEAK
 
 
+def has_2d_term(
+    phase: Phase, weight_2d: float, shader_weight: float, tied_weight: float, warm_shader: bool
+) -> bool:
+    """Whether a phase has a rendered 2D term: without one nothing is rendered, no label read.
+
+    Args:
+        phase: of the sample.
+        weight_2d: of the term.
+        shader_weight: of its shader path, the only one in the warm start.
+        tied_weight: of its tied path.
+        warm_shader: whether the shader learns during the warm start.
+    """
+    if phase is Phase.WARM:
+        return bool(weight_2d and shader_weight and warm_shader)
+    return bool(weight_2d and (shader_weight or tied_weight))
+
+
 class TrainIndex(NamedTuple):
     """What ``WarmStartSampler`` yields: a dataset index, and when and under which phase it is used.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from minkocc.datasets.transforms.loading import InputError
 from minkocc.ops.point_sampling import project_points
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.phase import Phase
+from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
 
@@ -55,10 +55,10 @@ class LoadPseudoLabels(BaseTransform):
     ) -> None:
         self.folder = folder
         self._used = {
-            Phase.WARM: bool(weight_2d and shader_weight and warm_shader),
-            Phase.WEAK: bool(weight_2d and (shader_weight or tied_weight)) or bool(lift_weight),
-            Phase.STRONG: bool(weight_2d and (shader_weight or tied_weight)),
+            phase: has_2d_term(phase, weight_2d, shader_weight, tied_weight, warm_shader)
+            for phase in Phase
         }
+        self._used[Phase.WEAK] |= bool(lift_weight)
         self._known: Path | None = None  # the folder whose meta.json this process has read
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -173,14 +173,41 @@ def lift_labels(
         Point index, Occ3D id and confidence, each ``(M,)``.
     """
     height, width = labels.shape[1:]
-    uv, _, valid = project_points(
-        torch.from_numpy(points.astype(np.float64)), torch.from_numpy(ego2img), (height, width)
+    at = pixels_of(points, ego2img, (height, width))
+    label = labels[at.view, at.row, at.column]
+    labelled = (label != UNLABELLED_2D) & (label <= NUM_CLASSES)
+    found = confidence[at.view, at.row, at.column]
+    return at.point[labelled], label[labelled] - 1, found[labelled]
+
+
+class PixelsOf(NamedTuple):
+    """The pairs of a point and a view that it falls into, each ``(M,)``."""
+
+    view: NDArray[np.int64]
+    point: NDArray[np.int64]
+    """Row of the points."""
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    depth: NDArray[np.float64]
+    """Metres along the optical axis."""
+
+
+def pixels_of(
+    points: NDArray[np.floating], ego2img: NDArray[np.floating], size: tuple[int, int]
+) -> PixelsOf:
+    """The pixel of every (point, view) pair that has one.
+
+    Args:
+        points: ``(P, 3)`` in the unaugmented ego frame, metres.
+        ego2img: ``(N, 4, 4)`` to raw pixels.
+        size: ``(height, width)`` of the images.
+    """
+    uv, depth, valid = project_points(
+        torch.from_numpy(points.astype(np.float64)), torch.from_numpy(ego2img), size
     )
     view, point = (index.numpy() for index in valid.nonzero(as_tuple=True))
     column, row = np.floor(uv.numpy()[view, point]).astype(np.int64).T
-    label = labels[view, row, column]
-    labelled = (label != UNLABELLED_2D) & (label <= NUM_CLASSES)
-    return point[labelled], label[labelled] - 1, confidence[view, row, column][labelled]
+    return PixelsOf(view, point, row, column, depth.numpy()[view, point])
 
 
 @TRANSFORMS.register_module()

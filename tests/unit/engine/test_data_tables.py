@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minkocc.datasets.infos import spread_indices
 from minkocc.datasets.statistics import (
     PUBLISHED_SHARES,
     CloudCounts,
@@ -13,7 +14,6 @@ from minkocc.datasets.statistics import (
     sweep_statistics,
 )
 from minkocc.engine.data_tables import data_tables
-from minkocc.engine.describe_data import spread_indices
 
 
 def labels(cars):

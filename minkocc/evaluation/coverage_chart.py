@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minkocc.structures.files import atomic_write
+from minkocc.evaluation.charts import save_figure
 from minkocc.structures.taxonomy import NAMES_2D, PALETTE_2D
 
 _NO_LABEL = (0.75, 0.75, 0.75)  # its own colour is the black of no colour
@@ -40,8 +40,7 @@ def draw_coverage(figures: Mapping[str, Mapping[str, Any]], title: str, path: Pa
     panels[0].invert_yaxis()
     panels[2].set_xlim(0.0, 1.12)
     figure.suptitle(title, fontsize=11)
-    with atomic_write(path) as sink:
-        figure.savefig(sink, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _bars(
