@@ -10,6 +10,7 @@ from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.engine.analyze_labels import Keyframes, measured, write_sections
 from minkocc.engine.pseudo_label_quality import pseudo_label_section
 from minkocc.engine.weak_occupancy_quality import PAPER, VARIANTS, weak_occupancy_section
+from minkocc.worker_pool import WorkerPool
 
 
 def main() -> None:
@@ -17,10 +18,11 @@ def main() -> None:
     options = _parse()
     keyframes = Keyframes(options.root, options.version, options.max_frames)
     variants = VARIANTS if options.weak_options else {PAPER: VARIANTS[PAPER]}
-    sections = measured(
-        partial(pseudo_label_section, keyframes, options.folder, options.workers),
-        partial(weak_occupancy_section, keyframes, options.folder, variants, options.workers),
-    )
+    with WorkerPool(options.workers) as pool:  # one for both: starting one takes seconds
+        sections = measured(
+            partial(pseudo_label_section, keyframes, options.folder, pool),
+            partial(weak_occupancy_section, keyframes, options.folder, variants, pool),
+        )
     print("\n\n".join(section.text for section in sections))
     written = write_sections(keyframes, sections, options.out)
     print(f"\nwritten: {', '.join(map(str, written))}")

@@ -45,13 +45,13 @@ COUNTED = (
 _BARS = {"labelled": "labelled", "accuracy": "accuracy of the labelled", "iou": "IoU"}
 
 
-def pseudo_label_section(keyframes: Keyframes, folder: str, workers: int = 1) -> Section:
+def pseudo_label_section(keyframes: Keyframes, folder: str, pool: WorkerPool) -> Section:
     """The figures of the pseudo-labels of a root.
 
     Args:
         keyframes: what is looked at; those without lidarseg or without pseudo-labels are named.
         folder: of the pseudo-labels, relative to the root.
-        workers: processes; changes no figure.
+        pool: of processes, which change no figure.
 
     Raises:
         NothingToMeasureError: no keyframe has both.
@@ -67,14 +67,13 @@ def pseudo_label_section(keyframes: Keyframes, folder: str, workers: int = 1) ->
         )
     count = partial(count_keyframe, keyframes.root, folder, keyframes.categories)
     total, unlabelled = no_pairs(), []
-    with WorkerPool(workers) as pool:
-        done = pool.run(count, jobs)
-        with tqdm(done, total=len(jobs), desc="pseudo-labels", unit="frame") as results:
-            for keyframe, counts in zip(jobs, results):
-                if counts is None:
-                    unlabelled.append(keyframe.frame["token"])
-                else:
-                    total += counts
+    done = pool.run(count, jobs)
+    with tqdm(done, total=len(jobs), desc="pseudo-labels", unit="frame") as results:
+        for keyframe, counts in zip(jobs, results):
+            if counts is None:
+                unlabelled.append(keyframe.frame["token"])
+            else:
+                total += counts
     if len(unlabelled) == len(jobs):
         raise NothingToMeasureError(
             f"{keyframes.root / folder} holds no pseudo-label for {_so_many(len(jobs))} with "

@@ -67,7 +67,7 @@ class _Job:
 
 
 def weak_occupancy_section(
-    keyframes: Keyframes, folder: str, variants: Mapping[str, Variant], workers: int = 1
+    keyframes: Keyframes, folder: str, variants: Mapping[str, Variant], pool: WorkerPool
 ) -> Section:
     """The figures of the weak occupancy of a root.
 
@@ -75,7 +75,7 @@ def weak_occupancy_section(
         keyframes: what is looked at; those without a dense label are named.
         folder: of the pseudo-labels, whose sky some variants use, relative to the root.
         variants: by name.
-        workers: processes; changes no figure.
+        pool: of processes, which change no figure.
 
     Raises:
         NothingToMeasureError: no keyframe has a dense label.
@@ -92,10 +92,9 @@ def weak_occupancy_section(
             "the root"
         )
     total: dict[str, Counts] = dict.fromkeys(variants, np.zeros((len(RING_NAMES), 3, 3), np.int64))
-    with WorkerPool(workers) as pool:
-        done = pool.run(partial(_count, keyframes.root, folder, variants), jobs)
-        for counts in tqdm(done, total=len(jobs), desc="weak occupancy", unit="frame"):
-            total = {name: total[name] + found for name, found in counts.items()}
+    done = pool.run(partial(_count, keyframes.root, folder, variants), jobs)
+    for counts in tqdm(done, total=len(jobs), desc="weak occupancy", unit="frame"):
+        total = {name: total[name] + found for name, found in counts.items()}
     figures = {
         "counted": COUNTED,
         "frames_counted": len(jobs),
