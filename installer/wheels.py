@@ -126,10 +126,22 @@ def _cblas_variables(source: Path, env: BuildEnvironment) -> dict[str, str]:
         encoding="utf-8",
     )
     defines = " ".join(f"-D{name}=scipy_{name}" for name in _BLAS_SYMBOLS)
+    blas = f"-I{include} {defines}"
     return {
-        "CFLAGS": f"{_CFLAGS} -I{include} {defines}",
+        "CFLAGS": " ".join([_CFLAGS, blas, *_thrust(env)]),
+        "NVCC_APPEND_FLAGS": blas,  # setuptools hands CFLAGS to the C++ compiler alone
         "LDFLAGS": f"-L{lib} -Wl,-rpath,'$ORIGIN/../scipy_openblas32/lib'",
     }
+
+
+def _thrust(env: BuildEnvironment) -> list[str]:
+    """Where CUDA 13 keeps Thrust: nvcc looks there by itself, the C++ compiler does not."""
+    if env.cuda == "cpu":
+        return []
+    nvcc = shutil.which("nvcc")
+    homes = [os.environ.get("CUDA_HOME"), nvcc and Path(nvcc).parent.parent]
+    folders = (Path(home) / "include" / "cccl" for home in homes if home)
+    return [f"-I{folder}" for folder in folders if folder.is_dir()][:1]
 
 
 def _unpacked_sdist(

@@ -105,3 +105,19 @@ def test_the_installer_needs_the_standard_library_alone():
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT
     )
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_both_compilers_find_blas_and_thrust(tmp_path, monkeypatch):
+    """nvcc reads no CFLAGS, and the C++ compiler does not know where CUDA 13 keeps Thrust."""
+    cuda, source = tmp_path / "cuda", tmp_path / "source"
+    (cuda / "include" / "cccl").mkdir(parents=True)
+    source.mkdir()
+    (source / "setup.py").write_text("libraries.append(BLAS)\n")
+    monkeypatch.setenv("CUDA_HOME", str(cuda))
+    found = wheels._cblas_variables(source, environment(cuda="13.0"))
+    for flags in (found["CFLAGS"], found["NVCC_APPEND_FLAGS"]):
+        assert "-Dcblas_sgemm=scipy_cblas_sgemm" in flags
+        assert "scipy_openblas32" in flags
+    thrust = f"-I{cuda / 'include' / 'cccl'}"
+    assert thrust in found["CFLAGS"]
+    assert thrust not in wheels._cblas_variables(source, environment())["CFLAGS"]

@@ -1,6 +1,7 @@
 """Where a GPU would make its host wait: counted on a CPU, each with its reason."""
 
 import sys
+import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -146,6 +147,43 @@ def test_a_training_iteration_waits_no_more_than_it_has_to(network, counting, ph
             terms = network(**data, mode="loss")
             sum(term for name, term in terms.items() if name.startswith("loss")).backward()
     check(places, TRAINING, budget=60)
+
+
+@contextmanager
+def waits_of_the_card():
+    """The source lines at which CUDA made the host wait, as torch reports them."""
+    lines = []
+    with warnings.catch_warnings(record=True) as reports:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield lines
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    lines += [
+        f"{report.filename}:{report.lineno}"
+        for report in reports
+        if "synchronizing CUDA operation" in str(report.message)
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("phase", [None, Phase.WEAK, Phase.STRONG])
+def test_a_card_waits_no_more_often_than_was_counted(network, phase):
+    """The count by operators beside what a card reports itself."""
+    network = network.cuda().train(phase is not None)
+    for _ in range(2):
+        data = batch(network, phase)
+        with waits_of_the_card() as lines:
+            if phase is None:
+                with torch.no_grad():
+                    network(**data, mode="predict")
+            else:
+                terms = network(**data, mode="loss")
+                sum(term for name, term in terms.items() if name.startswith("loss")).backward()
+    print(f"{phase}: {len(lines)} waits", *sorted(Counter(lines).items()), sep="\n")
+    expected = PREDICTION if phase is None else TRAINING
+    assert 0 < len(lines) <= sum(count for count, _ in expected.values())
 
 
 def test_the_count_sees_what_waits(counting):
