@@ -71,7 +71,7 @@ def _ranked(cell: Tensor, cells: int) -> tuple[Tensor, Tensor]:
         return keys, rank.masked_fill_(cell == cells, DROPPED)
     seen = cell.new_zeros(cells + 1, dtype=torch.bool)
     seen.index_fill_(0, cell, True)
-    seen[cells] = False
+    seen[cells:].zero_()
     keys = seen.nonzero().squeeze(1)
     table = cell.new_full((cells + 1,), DROPPED)
     table[keys] = torch.arange(len(keys), device=cell.device)
