@@ -7,6 +7,7 @@ weights at once, and so do its gradients. Nothing is scattered.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -158,7 +159,13 @@ def _gathered(feats: Tensor, gather: Gather) -> Iterator[tuple[slice, Tensor]]:
 
 def _padded(feats: Tensor) -> Tensor:
     """One more row, of zeros: that of the voxels that do not exist."""
-    return torch.cat([feats, feats.new_zeros(1, feats.shape[1])])
+    return torch.cat([feats, _zeros(feats.shape[1], feats.dtype, feats.device)])
+
+
+@lru_cache
+@torch.inference_mode(False)
+def _zeros(channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.zeros(1, channels, dtype=dtype, device=device)
 
 
 def _chunks(gather: Gather, feats: Tensor) -> Iterator[slice]:

@@ -26,7 +26,7 @@ _MARGIN = 3
 
 _KEY_LIMIT = 1 << 62
 
-_RUN = 1 << 16
+_RUN = {"cpu": 1 << 16, "cuda": 1 << 20}
 """Voxels whose neighbours are looked up at a time."""
 
 Triple = tuple[int, int, int]
@@ -53,6 +53,7 @@ class Box:
 
     @property
     def _weights(self) -> tuple[int, int, int, int]:
+        """What a sample, and a cell along each axis, add to a key."""
         x, y, z = (size + _MARGIN for size in self.size)
         return x * y * z, y * z, z, 1
 
@@ -70,24 +71,42 @@ class Box:
         """Keys ``(V,)`` int64 of the cells that hold ``(V, 4)`` stride-1 voxels."""
         _, wx, wy, _ = weights = self._weights
         shift = self._first - sum(low * w for low, w in zip(self.low, weights[1:]))
-        cells = coords[:, 1:].div(self.stride, rounding_mode="floor").long()
+        cells = coords[:, 1:]
+        if self.stride > 1:
+            cells = cells.div(self.stride, rounding_mode="floor")
+        cells = cells.long()
         keys = coords[:, 0].long().mul_(weights[0]).add_(cells[:, 2]).add_(shift)
         return keys.add_(cells[:, 0], alpha=wx).add_(cells[:, 1], alpha=wy)
 
     def to_coords(self, keys: Tensor) -> Tensor:
         """Stride-1 voxels ``(V, 4)`` int32 of the first corners of cells."""
+        # As few operators as will do: on a GPU each one's start costs more than its work.
         columns = []
         rest = keys - self._first
-        for weight, low, step in zip(self._weights, (0, *self.low), (1, *[self.stride] * 3)):
-            column = rest.div(weight, rounding_mode="floor")
-            rest = rest - column * weight
-            columns.append((column + low) * step)
+        for weight in self._weights[:3]:
+            columns.append(rest.div(weight, rounding_mode="floor"))
+            rest = rest.sub(columns[-1], alpha=weight)
+        columns.append(rest)
+        for axis, low in enumerate(self.low, start=1):
+            if low:
+                columns[axis] = columns[axis] + low
+            if self.stride > 1:
+                columns[axis] = columns[axis] * self.stride
         return torch.stack(columns, 1).int()
 
-    def step(self, offsets: Tensor) -> Tensor:
-        """What ``(K, 3)`` offsets in cells add to a key, ``(K,)``."""
-        _, wx, wy, _ = self._weights
-        return offsets[:, 0] * wx + offsets[:, 1] * wy + offsets[:, 2]
+    def steps(self, kernel_size: int, device: torch.device) -> Tensor:
+        """What each offset of a kernel, in cells, adds to a key, ``(K,)``."""
+        return _steps(self._weights[1:], kernel_size, device)
+
+    def steps_back(
+        self, kernel_size: int, factor: int, device: torch.device
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each remainder of a fine voxel, x slowest: its offsets, and what they add to a key.
+
+        ``u = factor * c + offset`` needs an offset of the same remainder, and then ``c`` lies
+        ``(remainder - offset) / factor`` of these cells from ``floor(u / factor)``.
+        """
+        return _steps_back(self._weights[1:], kernel_size, factor, device)
 
     def unique(self, *keys: Tensor) -> Tensor:
         """The different keys that lie in the box, ascending, of some of any shape."""
@@ -218,8 +237,8 @@ class Voxels:
     def generated(self, kernel_size: int, factor: int) -> Voxels:
         """The finer voxels that a generative kernel reaches, inside the bounds."""
         box = self.box.finer(factor, *kernel_ends(kernel_size))
-        step = box.step(_offsets_on(kernel_size, self.keys.device))
-        return Voxels(box, box.unique(box.to_keys(self.coords)[:, None] + step))
+        steps = box.steps(kernel_size, self.keys.device)
+        return Voxels(box, box.unique(box.to_keys(self.coords)[:, None] + steps))
 
     def joined(self, other: Voxels) -> tuple[Voxels, Tensor]:
         """The voxels of both, and the row, int64, of each of this one's and of the other's."""
@@ -287,12 +306,10 @@ class KernelMap:
         """What each coarse voxel reads of the fine ones: one gather of all offsets."""
         if self._to_coarse is None:
             coarse, fine = self.coarse, self.fine
-            offsets = _offsets_on(self.kernel_size, coarse.keys.device)
+            steps = fine.box.steps(self.kernel_size, coarse.keys.device)
             keys = coarse.keys if coarse is fine else fine.box.to_keys(coarse.coords)
-            inputs = _rows_around(fine.finder(), keys, fine.box.step(offsets))
-            self._to_coarse = [
-                Gather(torch.arange(len(offsets), device=offsets.device), inputs, None)
-            ]
+            inputs = _rows_around(fine.finder(), keys, steps)
+            self._to_coarse = [Gather(torch.arange(len(steps), device=steps.device), inputs, None)]
         return self._to_coarse
 
     def to_fine(self) -> list[Gather]:
@@ -308,13 +325,13 @@ class KernelMap:
 
     def _gathers_by_remainder(self) -> list[Gather]:
         coarse, fine = self.coarse, self.fine
-        steps = _steps_by_remainder(self.kernel_size, self.factor, coarse.keys.device)
+        steps = coarse.box.steps_back(self.kernel_size, self.factor, coarse.keys.device)
         parents = coarse.box.to_keys(fine.coords)
         find, gathers = coarse.finder(), []
-        for (offsets, step), rows in zip(steps, _rows_by_remainder(fine, self.factor)):
+        for (offsets, back), rows in zip(steps, _rows_by_remainder(fine, self.factor)):
             if len(offsets):
                 keys = parents if rows is None else parents[rows]
-                inputs = _rows_around(find, keys, coarse.box.step(step))
+                inputs = _rows_around(find, keys, back)
                 gathers.append(Gather(offsets, inputs, rows))
         return gathers
 
@@ -325,32 +342,29 @@ def _rows_around(find: Callable[[Tensor], Tensor], keys: Tensor, steps: Tensor) 
     In runs, because the keys of the neighbours take twice the memory of their rows.
     """
     rows = keys.new_empty((len(keys), len(steps)), dtype=torch.int32)
-    for start in range(0, len(keys), _RUN):
-        run = slice(start, start + _RUN)
+    length = _RUN["cpu" if keys.device.type == "cpu" else "cuda"]
+    for start in range(0, len(keys), length):
+        run = slice(start, start + length)
         rows[run] = find(keys[run, None] + steps)
     return rows
 
 
+# Kept, because the boxes of a bounded grid are the same in every frame.
 @lru_cache
-def _offsets_on(kernel_size: int, device: torch.device) -> Tensor:
-    return kernel_offsets(kernel_size).to(device)
+def _steps(weights: Triple, kernel_size: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(kernel_offsets(kernel_size).numpy() @ np.array(weights)).to(device)
 
 
 @lru_cache
-def _steps_by_remainder(
-    kernel_size: int, factor: int, device: torch.device
+def _steps_back(
+    weights: Triple, kernel_size: int, factor: int, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
-    """For each remainder of a fine voxel, x slowest: its offsets, and the cells to step back.
-
-    ``u = factor * c + offset`` needs an offset of the same remainder, and then ``c`` lies
-    ``(remainder - offset) / factor`` cells from ``floor(u / factor)``.
-    """
     offsets = kernel_offsets(kernel_size).numpy()
     out = []
     for remainder in product(range(factor), repeat=3):
         back = np.array(remainder) - offsets
         fits = np.flatnonzero((back % factor == 0).all(1))
-        steps = back[fits] // factor
+        steps = back[fits] // factor @ np.array(weights)
         out.append((torch.from_numpy(fits).to(device), torch.from_numpy(steps).to(device)))
     return out
 
