@@ -17,14 +17,14 @@ def test_finer_voxels_train_and_validate_in_bounded_memory(synthetic_root, tmp_p
     out = tmp_path / "cost.json"
     knobs = options(synthetic_root, **{"model.genunet.max_voxels": 1000})
     knobs = [pair for pair in knobs if not pair.startswith("max_epochs")]
-    done = tool("benchmark.py", *FINER, "--epochs", 1, "--frames", 3, "--out", out, *knobs)
+    done = tool("benchmark.py", *FINER, "--epochs", 1, "--frames", 2, "--out", out, *knobs)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(out.read_text())
     assert report.keys() >= {"commit", "machine", "command", "epochs", "recipes"}
     assert list(report["recipes"]) == [path.stem for path in FINER]
     for name, cost in report["recipes"].items():
         assert name in done.stdout
-        assert cost["iterations"] == 3
+        assert cost["iterations"] == 2
         assert set(cost["seconds_per_iteration"]) == {"warm", "weak"}
         assert all(seconds > 0 for seconds in cost["seconds_per_iteration"].values())
         assert cost["seconds_per_frame"] > 0
