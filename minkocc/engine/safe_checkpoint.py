@@ -13,6 +13,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 
+from minkocc.checkpoint_file import not_finite
 from minkocc.config import KNOBS
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
@@ -147,7 +148,19 @@ class SafeCheckpointHook(CheckpointHook):
         return [former for former in steps if former not in self.keep_ckpt_ids]
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Replace everything in ``message_hub`` by plain values, and note the run's settings."""
+        """Replace everything in ``message_hub`` by plain values, and note the run's settings.
+
+        Raises:
+            CheckpointError: weights, averages or the optimiser's state are not finite; nothing is
+                written, and no former checkpoint goes for it.
+        """
+        lost = not_finite(checkpoint)
+        if lost:
+            raise CheckpointError(
+                f"no checkpoint is written at iteration {checkpoint['meta'].get('iter')}: {lost}; "
+                "the checkpoints before it are whole. Lower lr, and go on from the last of them "
+                "with --resume"
+            )
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {
             "log_scalars": {

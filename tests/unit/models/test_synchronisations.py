@@ -5,11 +5,13 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from minkocc.engine.finite_steps import FiniteStepHook
 from minkocc.ops import row_sums
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -146,6 +148,23 @@ def test_a_training_iteration_waits_no_more_than_it_has_to(network, counting, ph
             terms = network(**data, mode="loss")
             sum(term for name, term in terms.items() if name.startswith("loss")).backward()
     check(places, TRAINING, budget=60)
+
+
+def test_a_checked_step_waits_once_for_loss_and_gradients_and_once_for_the_log(network, counting):
+    """mmengine alone waits once for each of the ten terms of its log."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-9)
+    hook = FiniteStepHook()
+    wrapper = SimpleNamespace(optimizer=optimizer, clip_grad_kwargs=None)
+    runner = SimpleNamespace(model=network, optim_wrapper=wrapper, iter=0, message_hub=None)
+    hook.before_train(runner)
+    data = batch(network.train(), Phase.STRONG)
+    hook.before_train_iter(runner, 0, data)
+    terms = network(**data, mode="loss")
+    sum(term for name, term in terms.items() if name.startswith("loss")).backward()
+    with counting() as places:
+        optimizer.step()
+        hook.after_train_iter(runner, 0, data, {"loss": torch.ones(())})
+    assert dict(places) == {"engine.finite_steps._on_host": 1}
 
 
 def test_the_count_sees_what_waits(counting):
