@@ -14,13 +14,15 @@ from mmengine.config import Config
 from mmengine.dist import init_dist, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
 from minkocc.engine.safe_checkpoint import run_settings
+from minkocc.engine.warm_start_sampler import WarmStartSampler
 from minkocc.engine.work_dir import RECIPE, claimed, last_checkpoint, remove_results
+from minkocc.registry import LOOPS
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write
 
@@ -151,6 +153,7 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
         UserError: another run is in the work dir; the checkpoint is missing, cannot be read safely,
             or, on resume, is of another model or another label budget, or says too little.
     """
+    _refuse_iteration_loop(cfg)
     _join_processes(cfg)
     text = recipe.pretty_text
     named = cfg.load_from
@@ -165,6 +168,24 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
             with atomic_write(Path(cfg.work_dir) / RECIPE) as sink:
                 sink.write(text.encode())
         runner.train()
+
+
+def _refuse_iteration_loop(cfg: Config) -> None:
+    """A loop of iterations, as mmengine has it, begins the sampler anew at every pass.
+
+    Raises:
+        ConfigError: the warm start would be repeated by it.
+    """
+    loop, sampler = cfg.get("train_cfg") or {}, cfg.get("train_dataloader", {}).get("sampler", {})
+    kind = loop.get("type") or ("IterBasedTrainLoop" if not loop.get("by_epoch", True) else None)
+    found = LOOPS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(found, type) or not issubclass(found, IterBasedTrainLoop):
+        return
+    if sampler.get("type") in ("WarmStartSampler", WarmStartSampler):
+        raise ConfigError(
+            f"train_cfg: {found.__name__} begins WarmStartSampler, and with it the warm start, "
+            "anew at every pass over the frames: use dict(type='ResumableTrainLoop', max_epochs=N)"
+        )
 
 
 def _to_resume(work_dir: str, start_anew: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ class WarmStartHook(Hook):
             of all processes, so that 1 and 8 of them mean the same.
         clip_window: samples around the switch within which gradients are clipped (paper
             Sec. V-B).
-        max_norm: gradient norm of the clipping; None never clips.
+        max_norm: gradient norm of the clipping; None clips no more than the recipe itself. A
+            recipe's own ``clip_grad`` is in force in every iteration: of two norms the smaller one
+            counts within the window, and one by value stays alone.
     """
 
     priority = "HIGH"
@@ -65,6 +68,7 @@ class WarmStartHook(Hook):
         self.ramp = ramp
         self.clip_window = clip_window
         self.max_norm = max_norm
+        self._own_clip: dict[str, Any] | None = None
 
     def before_train(self, runner: Any) -> None:
         """Hand progress and audit to sampler and dataset, and class counts to the model."""
@@ -75,9 +79,7 @@ class WarmStartHook(Hook):
         dataset.audit = (self._audit_dir(runner), get_rank())
         watch_truth(*dataset.audit)
         self._merge_audit(runner)
-        # mmengine sets these two only when the recipe's optimiser wrapper clips from the start.
-        runner.optim_wrapper.clip_func = torch.nn.utils.clip_grad_norm_
-        runner.optim_wrapper.grad_name = "grad_norm"
+        self._note_own_clipping(runner.optim_wrapper)
         if self.alpha > 0:
             counts = _on_main_first(lambda: dataset.class_counts(self.train_mask))
             head = unwrapped(runner.model).semantic_head
@@ -105,8 +107,8 @@ class WarmStartHook(Hook):
         at = (runner.iter, runner.max_iters, self.alpha)
         batch = sampler.batch_size * sampler.world_size
         unwrapped(runner.model).set_render_ramp(ramp_at(*at, self.ramp, batch))
-        clip = self.max_norm is not None and in_clip_window(*at, self.clip_window, batch)
-        runner.optim_wrapper.clip_grad_kwargs = {"max_norm": self.max_norm} if clip else None
+        within = in_clip_window(*at, self.clip_window, batch)
+        runner.optim_wrapper.clip_grad_kwargs = self._clipping(within)
         if self._switches(runner.iter, runner.max_iters):
             print_log(
                 f"phase switch at iteration {runner.iter}: dense labels are off, accumulated LiDAR "
@@ -122,13 +124,30 @@ class WarmStartHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Tell the log which terms this iteration had."""
-        clipped = ["grad_norm"] if runner.optim_wrapper.clip_grad_kwargs else []
+        wrapper = runner.optim_wrapper
+        clipped = [wrapper.grad_name] if wrapper.clip_grad_kwargs else []
         runner.message_hub.update_info("logged_terms", sorted(outputs or ()) + clipped)
 
     def after_train(self, runner: Any) -> None:
         """Merge the audit of all processes."""
         self._merge_audit(runner)
         watch_truth(None)
+
+    def _note_own_clipping(self, optim_wrapper: Any) -> None:
+        self._own_clip = optim_wrapper.clip_grad_kwargs
+        if not self._own_clip:  # mmengine sets these two only where the recipe itself clips
+            optim_wrapper.clip_func = torch.nn.utils.clip_grad_norm_
+            optim_wrapper.grad_name = "grad_norm"
+
+    def _clipping(self, within: bool) -> dict[str, Any] | None:
+        """What clips this iteration, within the window of the switch or outside of it."""
+        own = self._own_clip
+        if self.max_norm is None or not within or (own and "max_norm" not in own):
+            return own
+        return {
+            **(own or {}),
+            "max_norm": min(self.max_norm, (own or {}).get("max_norm", math.inf)),
+        }
 
     def _switches(self, iteration: int, max_iters: int) -> bool:
         now = phase_at(iteration, max_iters, self.alpha)

@@ -1,0 +1,113 @@
+"""What the warm start's hook leaves of a recipe's own settings, and which loops it refuses."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import IterBasedTrainLoop
+
+from minkocc.config import ConfigError, load_config
+from minkocc.engine import launch
+from minkocc.engine.train_loop import ResumableTrainLoop
+from minkocc.engine.warm_start import WarmStartHook
+from minkocc.structures.phase import Phase
+from tests.unit.test_configs import MINI
+
+ALPHA, ITERATIONS, WINDOW = 0.5, 20, 3
+INSIDE, OUTSIDE = 9, 2
+
+
+def runner_with(clip_grad):
+    """A runner before its first iteration, as the hook sees it."""
+    parameter = torch.nn.Parameter(torch.ones(2))
+    wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=0.1), clip_grad=clip_grad)
+    sampler = SimpleNamespace(batch_size=1, world_size=1, phase=lambda _: Phase.WARM)
+    return SimpleNamespace(
+        optim_wrapper=wrapper,
+        train_dataloader=SimpleNamespace(sampler=sampler),
+        message_hub=SimpleNamespace(update_info=lambda *_: None),
+        model=SimpleNamespace(set_render_ramp=lambda _: None),
+        max_iters=ITERATIONS,
+        iter=0,
+    )
+
+
+def clipping(clip_grad, iteration, max_norm=10.0):
+    """What is in force in an iteration: (function, arguments)."""
+    runner = runner_with(clip_grad)
+    hook = WarmStartHook(ALPHA, clip_window=WINDOW, max_norm=max_norm)
+    hook._note_own_clipping(runner.optim_wrapper)
+    runner.iter = iteration
+    hook.before_train_iter(runner, 0)
+    return runner.optim_wrapper.clip_func, runner.optim_wrapper.clip_grad_kwargs
+
+
+NORM, VALUE = torch.nn.utils.clip_grad_norm_, torch.nn.utils.clip_grad_value_
+
+
+@pytest.mark.parametrize(
+    ("own", "iteration", "function", "expected"),
+    [
+        (None, OUTSIDE, NORM, None),
+        (None, INSIDE, NORM, {"max_norm": 10.0}),
+        ({"max_norm": 35.0}, OUTSIDE, NORM, {"max_norm": 35.0}),
+        ({"max_norm": 35.0}, INSIDE, NORM, {"max_norm": 10.0}),
+        ({"max_norm": 1.0}, INSIDE, NORM, {"max_norm": 1.0}),
+        (
+            {"max_norm": 35.0, "norm_type": 1.0},
+            INSIDE,
+            NORM,
+            {"max_norm": 10.0, "norm_type": 1.0},
+        ),
+        ({"type": "value", "clip_value": 0.5}, OUTSIDE, VALUE, {"clip_value": 0.5}),
+        ({"type": "value", "clip_value": 0.5}, INSIDE, VALUE, {"clip_value": 0.5}),
+    ],
+)
+def test_a_recipes_own_clipping_stays(own, iteration, function, expected):
+    own = None if own is None else dict(own)
+    assert clipping(own, iteration) == (function, expected)
+
+
+def test_no_norm_of_the_hook_leaves_the_recipes():
+    for iteration in (INSIDE, OUTSIDE):
+        found = clipping({"max_norm": 2.0}, iteration, max_norm=None)
+        assert found == (NORM, {"max_norm": 2.0})
+
+
+@pytest.mark.parametrize(
+    "train_cfg",
+    [
+        {"type": "IterBasedTrainLoop", "max_iters": 12},
+        {"type": "mmengine.IterBasedTrainLoop", "max_iters": 12},
+        {"type": IterBasedTrainLoop, "max_iters": 12},
+        {"by_epoch": False, "max_iters": 12},
+    ],
+    ids=["ours", "mmengine's", "class", "by_epoch"],
+)
+def test_a_loop_of_iterations_is_refused(train_cfg):
+    """It began the sampler anew at every pass: 9 of 12 iterations were dense where 3 are due."""
+    init_default_scope("minkocc")
+    cfg = load_config(MINI)
+    cfg.train_cfg = train_cfg
+    with pytest.raises(ConfigError, match=r"IterBasedTrainLoop begins .*ResumableTrainLoop"):
+        launch.train(cfg, Config())
+
+
+@pytest.mark.parametrize(
+    "train_cfg",
+    [
+        {"type": "ResumableTrainLoop", "max_epochs": 2},
+        {"type": ResumableTrainLoop, "max_epochs": 2},
+        {"by_epoch": True, "max_epochs": 2},
+    ],
+)
+def test_a_loop_of_epochs_is_not(train_cfg):
+    cfg = load_config(MINI)
+    cfg.train_cfg = train_cfg
+    launch._refuse_iteration_loop(cfg)
+    cfg.train_dataloader.sampler = {"type": "InfiniteSampler"}
+    cfg.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": 12}
+    launch._refuse_iteration_loop(cfg)
