@@ -1,16 +1,19 @@
-"""The audit of a run: which files of ground truth its processes opened, whatever code did it."""
+"""The audit of a run: which files of ground truth its processes opened, whatever code did it.
+
+The labels of training frames outside the budget are not opened at all.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.label_budget import LabelBudget, LabelError
+from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError, LabelError
 from minkocc.structures.files import write_json
 
 _TABLES = {
@@ -50,12 +53,24 @@ class _Watch:
 
     folder: Path
     rank: int
+    closed: Set[str]
     _seen: set[tuple[int, str, str]] = field(default_factory=set)
 
     def note(self, path: Any) -> None:
-        """Write the file down, if it is one of ground truth."""
-        found = truth_of(path) if isinstance(path, str) else None
-        if found is None or (os.getpid(), *found) in self._seen:
+        """Write the file down, if it is one of ground truth.
+
+        Raises:
+            LabelBudgetError: it is a label outside the budget.
+        """
+        found = truth_of(os.fsdecode(path)) if isinstance(path, (str, bytes)) else None
+        if found is None:
+            return
+        if found[0] == "dense" and found[1] in self.closed:
+            raise LabelBudgetError(
+                f"the dense label of {found[1]}, a training frame outside the label budget, was "
+                "about to be opened: this run may not read it, whatever code asks for it"
+            )
+        if (os.getpid(), *found) in self._seen:
             return
         self._seen.add((os.getpid(), *found))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +82,7 @@ _watch: _Watch | None = None
 _installed = False
 
 
-def watch_truth(folder: Path | None, rank: int = 0) -> None:
+def watch_truth(folder: Path | None, rank: int = 0, closed: Set[str] = frozenset()) -> None:
     """Write down every file of ground truth that Python opens in this process from now on.
 
     Python itself reports what it opens (``sys.addaudithook``), so that no code path is left out;
@@ -76,13 +91,15 @@ def watch_truth(folder: Path | None, rank: int = 0) -> None:
     Args:
         folder: of the logs; None stops.
         rank: of the process in a distributed run.
+        closed: tokens of the frames whose dense labels cannot be opened: it raises
+            ``LabelBudgetError`` where it is tried.
     """
     global _watch, _installed
     if folder is None:
         _watch = None
         return
-    if _watch is None or (_watch.folder, _watch.rank) != (folder, rank):
-        _watch = _Watch(folder, rank)
+    if _watch is None or (_watch.folder, _watch.rank, _watch.closed) != (folder, rank, closed):
+        _watch = _Watch(folder, rank, closed)
     if not _installed:
         sys.addaudithook(_on_event)  # there is no way to take it away again
         _installed = True

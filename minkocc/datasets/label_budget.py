@@ -119,12 +119,15 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
 
     Raises:
         LabelError: missing, unreadable, or of a wrong shape, type or class.
+        LabelBudgetError: a run that may not read it is watched.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in keys}
     except FileNotFoundError as error:
         raise LabelError(f"label {path} does not exist: create the infos again") from error
+    except LabelBudgetError:  # of the audit, which stops what opens it
+        raise
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
     for key, array in arrays.items():

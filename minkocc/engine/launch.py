@@ -19,6 +19,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
+from minkocc.datasets.label_audit import watch_truth
 from minkocc.engine.safe_checkpoint import run_settings
 from minkocc.engine.warm_start_sampler import WarmStartSampler
 from minkocc.engine.work_dir import RECIPE, claimed, last_checkpoint, remove_results
@@ -167,7 +168,10 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
                 remove_results(cfg.work_dir)
             with atomic_write(Path(cfg.work_dir) / RECIPE) as sink:
                 sink.write(text.encode())
-        runner.train()
+        try:
+            runner.train()
+        finally:
+            watch_truth(None)  # a run that failed closes no label to what comes after it
 
 
 def _refuse_iteration_loop(cfg: Config) -> None:

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from minkocc.datasets.label_audit import merge_audit, watch_truth
+from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine.launch import unwrapped
 from minkocc.registry import HOOKS
 from minkocc.structures.phase import Phase, phase_at, switch_iteration
@@ -76,7 +77,7 @@ class WarmStartHook(Hook):
         sampler.max_iters = runner.max_iters
         if runner.iter == 0:
             self._forget_former_run(runner)
-        dataset.audit = (self._audit_dir(runner), get_rank())
+        dataset.audit = (self._audit_dir(runner), get_rank(), dataset.closed_labels())
         watch_truth(*dataset.audit)
         self._merge_audit(runner)
         self._note_own_clipping(runner.optim_wrapper)
@@ -91,6 +92,30 @@ class WarmStartHook(Hook):
             f"({labelled / len(dataset):.1%}) have dense labels; the switch is at iteration "
             f"{switch_iteration(runner.max_iters, self.alpha)} of {runner.max_iters}",
             logger="current",
+        )
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Keep the budget's scenes, by which a resumed run knows them whatever the infos say."""
+        checkpoint["meta"]["labelled_scenes"] = sorted(_dataset(runner).label_budget.scenes)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to go on with another label budget.
+
+        Raises:
+            LabelBudgetError: the infos give other scenes than the run has had so far.
+        """
+        former = checkpoint.get("meta", {}).get("labelled_scenes")
+        if former is None or not getattr(runner, "_resume", False):
+            return
+        scenes = _dataset(runner).label_budget.scenes
+        if scenes == set(former):
+            return
+        new, gone = sorted(scenes - set(former)), sorted(set(former) - scenes)
+        raise LabelBudgetError(
+            f"the run that is resumed has read dense labels of {len(former)} scenes, and these "
+            f"infos give it {len(scenes)}: new are {', '.join(new[:3]) or 'none'}, gone are "
+            f"{', '.join(gone[:3]) or 'none'}. Put the former infos back, or begin a new run from "
+            "these weights with --cfg-options load_from=PATH"
         )
 
     def before_train_epoch(self, runner: Any) -> None:

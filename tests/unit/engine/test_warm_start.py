@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import IterBasedTrainLoop
 
 from minkocc.config import ConfigError, load_config
+from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError
 from minkocc.engine import launch
 from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.warm_start import WarmStartHook
@@ -111,3 +112,42 @@ def test_a_loop_of_epochs_is_not(train_cfg):
     cfg.train_dataloader.sampler = {"type": "InfiniteSampler"}
     cfg.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": 12}
     launch._refuse_iteration_loop(cfg)
+
+
+def resumed(scenes, former, resume=True):
+    """A resumed runner whose infos give these scenes, and the meta of the checkpoint."""
+    budget = LabelBudget(0.5, 0, frozenset(scenes))
+    loader = SimpleNamespace(dataset=SimpleNamespace(label_budget=budget))
+    checkpoint = {"meta": {} if former is None else {"labelled_scenes": former}}
+    WarmStartHook(0.5).after_load_checkpoint(
+        SimpleNamespace(train_dataloader=loader, _resume=resume), checkpoint
+    )
+
+
+@pytest.mark.parametrize(
+    ("scenes", "former", "words"),
+    [
+        (["a", "c"], ["a", "b"], "of 2 scenes, .* give it 2: new are c, gone are b"),
+        (["a", "b", "c"], ["a", "b"], "give it 3: new are c, gone are none"),
+        (["a"], ["a", "b"], "give it 1: new are none, gone are b"),
+        ([], ["a"], "give it 0: new are none, gone are a"),
+        (["a"], [], "of 0 scenes, .* give it 1: new are a"),
+    ],
+)
+def test_a_resumed_run_keeps_the_scenes_of_its_budget(scenes, former, words):
+    with pytest.raises(LabelBudgetError, match=words):
+        resumed(scenes, former)
+    resumed(scenes, former, resume=False)  # a new run from these weights has its own budget
+
+
+@pytest.mark.parametrize("former", [["b", "a"], None], ids=["the same", "of an older version"])
+def test_the_same_scenes_go_on(former):
+    resumed(["a", "b"], former)
+
+
+def test_a_checkpoint_holds_the_scenes_of_the_budget():
+    budget = LabelBudget(0.5, 0, frozenset({"b", "a"}))
+    loader = SimpleNamespace(dataset=SimpleNamespace(label_budget=budget))
+    checkpoint = {"meta": {}}
+    WarmStartHook(0.5).before_save_checkpoint(SimpleNamespace(train_dataloader=loader), checkpoint)
+    assert checkpoint["meta"] == {"labelled_scenes": ["a", "b"]}

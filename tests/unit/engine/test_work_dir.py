@@ -221,6 +221,14 @@ def test_resuming_auto_goes_on_where_there_is_something(begin, tmp_path, monkeyp
         begin(resume=True, start_anew=True)
 
 
+def test_a_run_that_fails_closes_no_label_to_what_comes_after(begin, monkeypatch):
+    calls = []
+    monkeypatch.setattr(launch, "watch_truth", calls.append)
+    with pytest.raises(StopHereError):
+        begin()
+    assert calls == [None]
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
