@@ -20,7 +20,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
 from minkocc.datasets.label_audit import watch_truth
-from minkocc.engine.safe_checkpoint import run_settings
+from minkocc.engine.run_settings import check_grid, check_resumed
 from minkocc.engine.warm_start_sampler import WarmStartSampler
 from minkocc.engine.work_dir import RECIPE, claimed, last_checkpoint, remove_results
 from minkocc.registry import LOOPS
@@ -217,7 +217,7 @@ def _runner_with_checkpoint(cfg: Config) -> Runner:
     model = unwrapped(runner.model)
     if cfg.resume:
         check_weights(model, content, cfg.load_from)
-        _check_settings(cfg, content, cfg.load_from)
+        check_resumed(cfg, content, cfg.load_from)
     else:
         _check_overlap(model, content, cfg.load_from)
     return runner
@@ -242,27 +242,6 @@ def _check_state(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
             f"--resume: checkpoint {name} lacks {', '.join(lacks)}, so that no run can go on from "
             "it: resume from another one, or begin a new run from its weights with --cfg-options "
             "load_from=PATH"
-        )
-
-
-def _check_settings(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
-    """Refuse to change the label budget of a run half-way; warn of what else is not as it was."""
-    former = checkpoint.get("meta", {}).get("run", {})
-    now = run_settings(cfg)
-    for key, value in former.items():
-        if key not in now or now[key] == value:
-            continue
-        if key in ("alpha", "seed"):
-            raise UserError(
-                f"checkpoint {name} was trained with {key} {value}, the recipe says {now[key]}: "
-                f"the label budget would change half-way. Resume with {key}={value}, or begin a "
-                "new run from these weights with --cfg-options load_from=PATH"
-            )
-        print_log(
-            f"resumed with {key} {now[key]}, the checkpoint was trained with {value}: this is not "
-            "the run that was stopped",
-            logger="current",
-            level=logging.WARNING,
         )
 
 
@@ -298,8 +277,9 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
         name: the file's, for the message.
 
     Raises:
-        UserError: the checkpoint is of another model.
+        UserError: the checkpoint is of another model, or of another voxel grid.
     """
+    check_grid(model, checkpoint, name)
     state = checkpoint.get("state_dict", checkpoint)
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - state.keys())

@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dist import all_reduce_params, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 
 from minkocc.checkpoint_file import not_finite
-from minkocc.config import KNOBS
+from minkocc.engine.run_settings import run_settings
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write
 
 _BACKEND = "minkocc_atomic"
-# Where the data lies and who loads it changes nothing; pretrained weights are in the checkpoint.
-_FREE_KNOBS = ("data_root", "cache_root", "num_workers", "image_pretrained")
 
 
 class CheckpointError(UserError, OSError):
@@ -184,12 +181,6 @@ class SafeCheckpointHook(CheckpointHook):
                 name: HistoryBuffer(*(part.cpu().numpy() for part in parts))
                 for name, parts in hub["log_scalars"].items()
             }
-
-
-def run_settings(cfg: Config) -> dict[str, Any]:
-    """What has to stay the same for a resumed run to be the one that was stopped."""
-    knobs = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE_KNOBS}
-    return {**knobs, "processes": get_world_size()}
 
 
 def _is_plain(value: Any) -> bool:
