@@ -26,6 +26,8 @@ _TORCHVISION = {
         ("resnet101", "63fe2227"),
     )
 }
+_PARTS = ("state_dict", "ema_state_dict", "meta", "message_hub")
+"""What is a dict where a checkpoint has it."""
 
 
 def local_checkpoint(name: str | Path) -> Path:
@@ -91,6 +93,12 @@ def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UserError(f"{path} is not a checkpoint: check the path") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected a checkpoint's dict")
+    for part in _PARTS:
+        if not isinstance(content.get(part, {}), dict):
+            raise UserError(
+                f"{path} is not a checkpoint: its {part} is a {type(content[part]).__name__}, "
+                "expected a dict"
+            )
     lost = not_finite(content)
     if lost:
         raise UserError(

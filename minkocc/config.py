@@ -155,6 +155,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
     _check_knobs(knobs)
     resolved = _substitute(cfg.to_dict(), knobs)
     _refuse_nan(resolved)
+    _check_validation(resolved)
     _refuse_contradictions(resolved, knobs)
     for problem in component_problems(resolved):
         raise ConfigError(problem)
@@ -250,6 +251,21 @@ def _substitute_text(text: str, knobs: Mapping[str, Any]) -> Any:
     if whole:
         return value_of(whole[1])
     return _REFERENCE.sub(lambda found: str(value_of(found[1])), text)
+
+
+def _check_validation(resolved: Mapping[str, Any]) -> None:
+    """Found by mmengine at the end of the first epoch."""
+    loop = resolved.get("train_cfg") or {}
+    intervals = {"val_interval": loop.get("val_interval", 1)}
+    for number, entry in enumerate(loop.get("dynamic_intervals") or []):
+        interval = entry[1] if isinstance(entry, (list, tuple)) and len(entry) == 2 else entry
+        intervals[f"dynamic_intervals.{number}"] = interval
+    for name, value in intervals.items():
+        if not _whole(value, 1):
+            raise ConfigError(
+                f"train_cfg.{name} {value!r} is not a whole number of epochs from 1: validation "
+                "is left out with val_cfg=None"
+            )
 
 
 def _refuse_nan(resolved: Mapping[str, Any]) -> None:

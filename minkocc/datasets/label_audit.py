@@ -131,11 +131,11 @@ def merge_audit(
     """
     opened: dict[str, set[str]] = {kind: set() for kind in _KEYS}
     if path.is_file():
-        former = json.loads(path.read_text(encoding="utf-8"))
+        former = _former_audit(path)
         for kind, keys in _KEYS.items():
-            opened[kind].update(*(former.get(key, []) for key in keys))
+            opened[kind].update(*(former[key] for key in keys))
     for log in sorted(folder.glob("*.txt")):
-        for line in log.read_text(encoding="utf-8").splitlines():
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             kind, _, name = line.partition(" ")
             if kind not in opened or not name:
                 raise LabelError(
@@ -159,3 +159,19 @@ def merge_audit(
     }
     write_json(path, content)
     return content
+
+
+def _former_audit(path: Path) -> dict[str, list[str]]:
+    """What the earlier part of a run has opened."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        former = {key: content.get(key, []) for keys in _KEYS.values() for key in keys}
+        if all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in former.values()):
+            return former
+        problem = "it holds no lists of names"
+    except (ValueError, AttributeError, RecursionError) as error:
+        problem = str(error)
+    raise LabelError(
+        f"audit {path} is damaged ({problem}): what the run has read so far cannot be told. Put a "
+        "copy back, begin the run in a new work dir, or delete the file and lose what it says"
+    )

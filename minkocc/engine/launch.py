@@ -232,7 +232,7 @@ def _check_state(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
         for what, there in (
             ("the iteration it is of", all(isinstance(place, int) for place in places)),
             ("the log", "message_hub" in checkpoint),
-            ("the optimiser's state", "optimizer" in checkpoint),
+            ("the optimiser's state", "param_groups" in (checkpoint.get("optimizer") or ())),
             ("the schedule's", not cfg.get("param_scheduler") or "param_schedulers" in checkpoint),
         )
         if not there

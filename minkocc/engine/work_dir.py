@@ -41,7 +41,7 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     note = Path(work_dir) / _NOTE
     if not note.is_file():
         return None
-    named = Path(note.read_text(encoding="utf-8").strip())
+    named = Path(note.read_text(encoding="utf-8", errors="replace").strip())
     beside = note.parent / named.name  # the folder may have been copied or moved
     path = beside if beside.is_file() else named
     if not path.is_file():
@@ -121,7 +121,11 @@ def _refuse_another_run(work_dir: Path, recipe: str, begin_from: str | None, res
     if found:
         raise WorkDirError(f"{work_dir} holds a run already ({found[-1].name}): {remedies}")
     kept = work_dir / RECIPE
-    if not resume and kept.is_file() and _identity(kept.read_text("utf-8")) != _identity(recipe):
+    if (
+        not resume
+        and kept.is_file()
+        and _identity(kept.read_text("utf-8", "replace")) != _identity(recipe)
+    ):
         raise WorkDirError(
             f"{work_dir} holds a run of another recipe ({kept.name}), without a checkpoint: name "
             "another folder with --work-dir, or lose its logs with --overwrite"

@@ -75,3 +75,12 @@ def test_a_file_that_is_no_checkpoint_is_not_called_malicious(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="holds a list, expected a checkpoint"):
         read_checkpoint(tmp_path / "list.pth")
+
+
+@pytest.mark.parametrize("part", ["state_dict", "ema_state_dict", "meta", "message_hub"])
+@pytest.mark.parametrize("value", [3, [1], None, "x"], ids=str)
+def test_parts_that_are_no_dicts_are_named(tmp_path, part, value):
+    torch.save({"state_dict": {"a": torch.ones(1)}, part: value}, tmp_path / "odd.pth")
+    kind = type(value).__name__
+    with pytest.raises(UserError, match=rf"odd\.pth is not a checkpoint: its {part} is a {kind}"):
+        read_checkpoint(tmp_path / "odd.pth")

@@ -327,6 +327,21 @@ def test_impossible_knobs_are_refused(options, words):
 
 
 @pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"train_cfg.val_interval": 0}, "val_interval 0"),
+        ({"train_cfg.val_interval": -1}, "val_interval -1"),
+        ({"train_cfg.val_interval": 1.5}, r"val_interval 1\.5"),
+        ({"train_cfg.val_interval": None}, "val_interval None"),
+        ({"train_cfg.dynamic_intervals": [(2, 1), (5, 0)]}, r"dynamic_intervals\.1 0"),
+    ],
+)
+def test_validation_every_so_often_is_checked_before_an_epoch_is_trained(options, place):
+    with pytest.raises(ConfigError, match=rf"train_cfg\.{place} is not a whole number of epochs"):
+        load_config(MINI, options)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"model.genunet.max_voxel": 9}, "genunet: MinkGenUNet takes no 'max_voxel'.*'max_voxels'"),
