@@ -30,7 +30,23 @@ from minkocc.structures.files import atomic_write
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-class _LeavesNoConfig(Runner):
+class _Runner(Runner):
+    """Names the checkpoint whose optimiser's state does not fit."""
+
+    def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
+        try:
+            super().resume(filename, *arguments, **keywords)
+        except (KeyError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"--resume: the optimiser's or the schedule's state in {filename} does not fit the "
+                f"recipe ({error}): resume with the recipe of before, or begin a new run from "
+                "these weights with --cfg-options load_from=PATH"
+            ) from error
+
+
+class _LeavesNoConfig(_Runner):
     """Writes no config into the work dir, where that of the training run is kept."""
 
     def dump_config(self) -> None:
@@ -58,7 +74,7 @@ def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
     else:
         _fit_to_cpu(cfg)
     try:
-        return (Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
+        return (_Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
     except (ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise

@@ -22,9 +22,12 @@ _OF_THE_BEGINNING = frozenset({"image_pretrained"})
 
 
 def run_settings(cfg: Config) -> dict[str, Any]:
-    """The knobs that make a run what it is, for its checkpoints."""
-    knobs = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE}
-    return {**knobs, "processes": get_world_size()}
+    """What makes a run what it is, for its checkpoints: knobs, ``optimizer``, ``processes``."""
+    settings = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE}
+    optimizer = cfg.get("optim_wrapper", {}).get("optimizer", {}).get("type")
+    if isinstance(optimizer, str):
+        settings["optimizer"] = optimizer
+    return {**settings, "processes": get_world_size()}
 
 
 def trained_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,8 +41,12 @@ def differences(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[st
     """The knobs of which a checkpoint and a recipe say different things.
 
     Returns:
-        ``{knob: {"checkpoint": value, "recipe": value}}``, and ``processes`` likewise.
+        ``{knob: {"checkpoint": value, "recipe": value}}``.
     """
+    return {name: values for name, values in _changed(cfg, checkpoint).items() if name in KNOBS}
+
+
+def _changed(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     now = run_settings(cfg)
     return {
         name: {"checkpoint": value, "recipe": now[name]}
@@ -49,12 +56,12 @@ def differences(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[st
 
 
 def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None:
-    """Refuse to change the label budget of a run half-way; warn of what else is not as it was.
+    """Refuse to change budget or optimiser of a run half-way; warn of what else is not as it was.
 
     Raises:
-        UserError: the recipe has another ``alpha`` or ``seed``.
+        UserError: the recipe has another ``alpha``, ``seed`` or type of optimiser.
     """
-    for knob, values in differences(cfg, checkpoint).items():
+    for knob, values in _changed(cfg, checkpoint).items():
         if knob in _OF_THE_BEGINNING:
             continue
         former, now = values["checkpoint"], values["recipe"]
@@ -63,6 +70,12 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
                 f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
                 f"the label budget would change half-way. Resume with {knob}={former}, or begin a "
                 "new run from these weights with --cfg-options load_from=PATH"
+            )
+        if knob == "optimizer":
+            raise UserError(
+                f"checkpoint {name} holds the state of {former}, the recipe's optimiser is {now}, "
+                "which makes nothing of it. Resume with the former one, or begin a new run from "
+                "these weights with --cfg-options load_from=PATH"
             )
         _warn(
             f"resumed with {knob} {now}, the checkpoint was trained with {former}: this is not "
@@ -105,11 +118,10 @@ def reported_settings(cfg: Config, checkpoint: Mapping[str, Any] | None, name: s
     if not trained:
         _warn(f"checkpoint {name} says nothing of how it was trained: reported is the recipe")
     for knob, values in differences(cfg, checkpoint).items():
-        if knob != "processes":
-            _warn(
-                f"the recipe says {knob} {values['recipe']}, checkpoint {name} was trained with "
-                f"{values['checkpoint']}, which is what is reported"
-            )
+        _warn(
+            f"the recipe says {knob} {values['recipe']}, checkpoint {name} was trained with "
+            f"{values['checkpoint']}, which is what is reported"
+        )
     return Config({**{knob: cfg[knob] for knob in KNOBS if knob in cfg}, **trained})
 
 

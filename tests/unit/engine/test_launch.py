@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from minkocc.config import load_config
+from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine import launch
+from minkocc.structures.errors import UserError
 from tests.unit.test_configs import MINI
 
 
@@ -56,3 +59,29 @@ def test_without_a_card_nothing_is_pinned_and_amp_is_that_of_the_cpu():
 
 def test_buffers_are_not_sent_before_every_iteration():
     assert load_config(MINI).model_wrapper_cfg.broadcast_buffers is False
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("a parameter group that doesn't match the size"), "doesn't match the size"),
+        (KeyError("param_groups"), "param_groups"),
+    ],
+)
+def test_a_state_that_does_not_fit_names_the_checkpoint(monkeypatch, error, words):
+    def resume(self, filename):
+        raise error
+
+    monkeypatch.setattr(Runner, "resume", resume)
+    runner = launch._Runner.__new__(launch._Runner)
+    with pytest.raises(UserError, match=rf"state in c\.pth does not fit .*{words}.*load_from=PATH"):
+        runner.resume("c.pth")
+
+
+def test_what_else_is_wrong_with_it_stays(monkeypatch):
+    def resume(self, filename):
+        raise LabelBudgetError("other scenes")
+
+    monkeypatch.setattr(Runner, "resume", resume)
+    with pytest.raises(LabelBudgetError, match=r"^other scenes$"):
+        launch._Runner.__new__(launch._Runner).resume("c.pth")

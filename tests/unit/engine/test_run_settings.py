@@ -119,6 +119,14 @@ def test_a_run_does_not_go_on_with_another_budget(said, knob):
     assert said == []
 
 
+def test_a_run_does_not_go_on_with_another_optimiser(said):
+    cfg = load_config(MINI, {"optim_wrapper.optimizer.type": "AdamW"})
+    content = {"meta": trained()}
+    with pytest.raises(UserError, match=r"holds the state of Adam, .* optimiser is AdamW,"):
+        run_settings.check_resumed(cfg, content, "c.pth")
+    assert run_settings.differences(cfg, content) == {}  # and tests as any other
+
+
 @pytest.mark.parametrize("knob", ["lr", "sweeps", "train_mask"])
 def test_what_else_changes_on_resuming_is_named(said, knob):
     was, now = OTHER[knob]
