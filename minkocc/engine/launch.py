@@ -6,6 +6,8 @@ import ctypes
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mmengine.config import Config
 from mmengine.dist import init_dist, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from minkocc.checkpoint_file import read_checkpoint
@@ -30,8 +32,39 @@ from minkocc.structures.files import atomic_write
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
+@contextmanager
+def _building() -> Iterator[None]:
+    """What a component refuses is a mistake in the recipe.
+
+    Raises:
+        ConfigError: in the component's words.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, AssertionError) as error:  # mmengine checks values by assert
+        if isinstance(error, UserError):
+            raise
+        raise ConfigError(f"the recipe cannot be built: {error}") from error
+
+
 class _Runner(Runner):
-    """Names the checkpoint whose optimiser's state does not fit."""
+    """Says in one line what a recipe's parts refuse that are built when training begins."""
+
+    def build_train_loop(self, loop: Any) -> Any:
+        with _building():
+            return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Any) -> Any:
+        with _building():
+            return super().build_val_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        with _building():
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        with _building():
+            return super().build_param_scheduler(scheduler)
 
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
         try:
@@ -73,12 +106,8 @@ def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
         _fit_to_cuda(cfg)
     else:
         _fit_to_cpu(cfg)
-    try:
+    with _building():
         return (_Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
-    except (ValueError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise ConfigError(f"the recipe cannot be built: {error}") from error
 
 
 # What each launcher's processes find in their environment.
@@ -170,7 +199,7 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
         UserError: another run is in the work dir; the checkpoint is missing, cannot be read safely,
             or, on resume, is of another model or another label budget, or says too little.
     """
-    _refuse_iteration_loop(cfg)
+    _settle_loop(cfg)
     _join_processes(cfg)
     text = recipe.pretty_text
     named = cfg.load_from
@@ -190,18 +219,22 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
             watch_truth(None)  # a run that failed closes no label to what comes after it
 
 
-def _refuse_iteration_loop(cfg: Config) -> None:
-    """A loop of iterations, as mmengine has it, begins the sampler anew at every pass.
+def _settle_loop(cfg: Config) -> None:
+    """Train with the loop that is exact on resume where the recipe leaves it open.
 
     Raises:
-        ConfigError: the warm start would be repeated by it.
+        ConfigError: a loop of iterations, as mmengine has it, begins the sampler anew at every
+            pass over the frames.
     """
     loop, sampler = cfg.get("train_cfg") or {}, cfg.get("train_dataloader", {}).get("sampler", {})
-    kind = loop.get("type") or ("IterBasedTrainLoop" if not loop.get("by_epoch", True) else None)
-    found = LOOPS.get(kind) if isinstance(kind, str) else kind
-    if not isinstance(found, type) or not issubclass(found, IterBasedTrainLoop):
+    if sampler.get("type") not in ("WarmStartSampler", WarmStartSampler):
         return
-    if sampler.get("type") in ("WarmStartSampler", WarmStartSampler):
+    by_epoch = loop.pop("by_epoch", True)
+    kind = loop.setdefault("type", "ResumableTrainLoop" if by_epoch else "IterBasedTrainLoop")
+    found = LOOPS.get(kind) if isinstance(kind, str) else kind
+    if found is EpochBasedTrainLoop:
+        loop["type"] = "ResumableTrainLoop"
+    if isinstance(found, type) and issubclass(found, IterBasedTrainLoop):
         raise ConfigError(
             f"train_cfg: {found.__name__} begins WarmStartSampler, and with it the warm start, "
             "anew at every pass over the frames: use dict(type='ResumableTrainLoop', max_epochs=N)"

@@ -7,13 +7,14 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from minkocc.config import ConfigError, load_config
 from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError
 from minkocc.engine import launch
 from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.warm_start import WarmStartHook
+from minkocc.registry import LOOPS
 from minkocc.structures.phase import Phase
 from tests.unit.test_configs import MINI
 
@@ -103,15 +104,28 @@ def test_a_loop_of_iterations_is_refused(train_cfg):
         {"type": "ResumableTrainLoop", "max_epochs": 2},
         {"type": ResumableTrainLoop, "max_epochs": 2},
         {"by_epoch": True, "max_epochs": 2},
+        {"max_epochs": 2},
+        {"type": "EpochBasedTrainLoop", "max_epochs": 2},
+        {"type": "mmengine.EpochBasedTrainLoop", "max_epochs": 2},
+        {"type": EpochBasedTrainLoop, "max_epochs": 2},
     ],
 )
-def test_a_loop_of_epochs_is_not(train_cfg):
+def test_a_loop_of_epochs_is_the_one_that_resumes_exactly(train_cfg):
+    init_default_scope("minkocc")
     cfg = load_config(MINI)
     cfg.train_cfg = train_cfg
-    launch._refuse_iteration_loop(cfg)
+    launch._settle_loop(cfg)
+    kind = cfg.train_cfg.type
+    assert (LOOPS.get(kind) if isinstance(kind, str) else kind) is ResumableTrainLoop
+    assert set(cfg.train_cfg) == {"type", "max_epochs"}
+
+
+def test_loops_of_other_samplers_are_their_own():
+    cfg = load_config(MINI)
     cfg.train_dataloader.sampler = {"type": "InfiniteSampler"}
     cfg.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": 12}
-    launch._refuse_iteration_loop(cfg)
+    launch._settle_loop(cfg)
+    assert cfg.train_cfg == {"type": "IterBasedTrainLoop", "max_iters": 12}
 
 
 def resumed(scenes, former, resume=True):
