@@ -12,6 +12,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from minkocc.engine.launch import unwrapped
 from minkocc.registry import HOOKS
@@ -53,13 +54,16 @@ class FiniteStepHook(Hook):
         self._terms: dict[str, Tensor] = {}
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._looked = False
+        self._handles: list[RemovableHandle] = []
 
     def before_train(self, runner: Any) -> None:
         """Look where a loss leaves the model, and where the optimiser is about to step."""
         self._model, self._message_hub = unwrapped(runner.model), runner.message_hub
         self._optim_wrapper = runner.optim_wrapper
-        self._model.register_forward_hook(self._note_terms)
-        runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step)
+        self._handles = [
+            self._model.register_forward_hook(self._note_terms),
+            runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step),
+        ]
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: dict | None = None
@@ -88,6 +92,11 @@ class FiniteStepHook(Hook):
                 self._leave_out(problem)
         if outputs:
             _bring_to_host(outputs)
+
+    def after_train(self, runner: Any) -> None:
+        """Leave model and optimiser as they were."""
+        while self._handles:
+            self._handles.pop().remove()
 
     def _note_terms(self, model: nn.Module, arguments: Any, result: Any) -> None:
         if model.training and isinstance(result, Mapping):
