@@ -1,12 +1,13 @@
 """minkocc: label-efficient camera + LiDAR 3D semantic occupancy prediction."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 __version__ = "0.1.0"
 
@@ -44,8 +45,16 @@ def _importer() -> str:
     return ""
 
 
+def _end_while_starting(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C while a tool imports, some seconds in which nothing is written: no traceback."""
+    os.write(2, b"\ninterrupted\n")
+    os._exit(130)
+
+
 # In our own tools, and where it is asked for, as our tests do: who imports this package otherwise
 # may use mmdet's language models.
 _in_tools = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools"
 if _in_tools or os.environ.get("MINKOCC_SPARE_TRANSFORMERS"):
     sys.meta_path.insert(0, _SpareTransformers())
+if _in_tools and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end_while_starting)  # until ``run_tool`` takes over

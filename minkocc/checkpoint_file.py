@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ _TORCHVISION = {
         ("resnet101", "63fe2227"),
     )
 }
+_PARTS = ("state_dict", "ema_state_dict", "meta", "message_hub")
+"""What is a dict where a checkpoint has it."""
 
 
 def local_checkpoint(name: str | Path) -> Path:
@@ -69,7 +72,8 @@ def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, An
         map_location: where its tensors go.
 
     Raises:
-        UserError: it is missing, cannot be read, or is no checkpoint.
+        UserError: it is missing, cannot be read, is no checkpoint, or holds weights that are not
+            finite.
         UnsafeFileError: it holds more than tensors and plain values.
     """
     path = local_checkpoint(name)
@@ -89,7 +93,39 @@ def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UserError(f"{path} is not a checkpoint: check the path") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected a checkpoint's dict")
+    for part in _PARTS:
+        if not isinstance(content.get(part, {}), dict):
+            raise UserError(
+                f"{path} is not a checkpoint: its {part} is a {type(content[part]).__name__}, "
+                "expected a dict"
+            )
+    lost = not_finite(content)
+    if lost:
+        raise UserError(
+            f"checkpoint {path}: {lost}, so that no run can go on from it and no figure be made: "
+            "take the one before it"
+        )
     return content
+
+
+def not_finite(checkpoint: Mapping[str, Any]) -> str | None:
+    """Which weight or state of an optimiser holds NaN or infinity, in words; None if none does.
+
+    The log of training may: figures that are undefined, and losses of steps that were left out.
+    """
+    for name, tensor in _tensors(checkpoint, ""):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return f"{name} is not finite ({int((~tensor.isfinite()).sum())} of {tensor.numel()})"
+    return None
+
+
+def _tensors(node: Any, place: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(node, torch.Tensor):
+        yield place, node
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            if place or key not in ("message_hub", "meta"):
+                yield from _tensors(value, f"{place}.{key}" if place else str(key))
 
 
 def _load(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:

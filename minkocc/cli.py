@@ -7,12 +7,14 @@ import errno
 import gc
 import io
 import logging
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from minkocc.structures.errors import UserError
 
@@ -25,6 +27,8 @@ _REMEDIES = {
         "check the path and its permissions, or name a folder that can be written to",
     ),
 }
+# torch's words, which has no type for it.
+_LOST_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -87,22 +91,44 @@ def run_tool(main: Callable[[], None]) -> None:
     gc.freeze()  # the million objects that are imported stay: no collection looks through them
     try:
         with _remembering_interrupts():
-            main()
-    except UserError as error:
-        if debug:
-            raise
-        _say(f"error: {_one_line(error)}")
-        sys.exit(1)
-    except OSError as error:
-        if debug or error.errno not in _REMEDIES:
-            raise
-        _say(f"error: {error}: {_REMEDIES[error.errno]}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        _say("\ninterrupted")
-        sys.exit(130)
+            _end_in_a_line(main, debug)
     finally:
         gc.freeze()  # nor does the end of Python, which would take a second
+
+
+def _end_in_a_line(main: Callable[[], None], debug: bool) -> None:
+    try:
+        main()
+    except KeyboardInterrupt:
+        _end_interrupted()
+    except Exception as error:
+        if _interrupted.is_set() and not debug:
+            _end_interrupted()  # what was interrupted failed in its own way: a C++ writer, a worker
+        line = None if debug else _line_of(error)
+        if line is None:
+            raise
+        _say(f"error: {line}")
+        sys.exit(1)
+
+
+def _end_interrupted() -> NoReturn:
+    _say("\ninterrupted")
+    sys.exit(130)
+
+
+def _line_of(error: Exception) -> str | None:
+    """What the user can put right, in a line; None where it is ours to."""
+    if isinstance(error, UserError):
+        return _one_line(error)
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return f"{error}: {_REMEDIES[error.errno]}"
+    if isinstance(error, RuntimeError) and _LOST_WORKER.match(str(error)):
+        return (
+            f"{_one_line(error).rstrip('. ')}: a process that loads data was killed, most often "
+            "because memory ran out: use a smaller num_workers or batch_size, and go on from the "
+            "last checkpoint"
+        )
+    return None
 
 
 def _say(line: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +77,7 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _two_whole(value: Any, least: int) -> bool:
@@ -146,13 +147,15 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
 
     Raises:
         ConfigError: the file is missing, a key, ``type`` or keyword is unknown, a knob's value is
-            impossible, a reference has no knob, or a value contradicts a knob.
+            impossible, a value is NaN, a reference has no knob, or a value contradicts a knob.
     """
     cfg = recipe_of(path, cfg_options)
     _refuse_unknown_keys(cfg)
     knobs = {name: cfg[name] for name in KNOBS if name in cfg}
     _check_knobs(knobs)
     resolved = _substitute(cfg.to_dict(), knobs)
+    _refuse_nan(resolved)
+    _check_validation(resolved)
     _refuse_contradictions(resolved, knobs)
     for problem in component_problems(resolved):
         raise ConfigError(problem)
@@ -248,6 +251,37 @@ def _substitute_text(text: str, knobs: Mapping[str, Any]) -> Any:
     if whole:
         return value_of(whole[1])
     return _REFERENCE.sub(lambda found: str(value_of(found[1])), text)
+
+
+def _check_validation(resolved: Mapping[str, Any]) -> None:
+    """Found by mmengine at the end of the first epoch."""
+    loop = resolved.get("train_cfg") or {}
+    intervals = {"val_interval": loop.get("val_interval", 1)}
+    for number, entry in enumerate(loop.get("dynamic_intervals") or []):
+        interval = entry[1] if isinstance(entry, (list, tuple)) and len(entry) == 2 else entry
+        intervals[f"dynamic_intervals.{number}"] = interval
+    for name, value in intervals.items():
+        if not _whole(value, 1):
+            raise ConfigError(
+                f"train_cfg.{name} {value!r} is not a whole number of epochs from 1: validation "
+                "is left out with val_cfg=None"
+            )
+
+
+def _refuse_nan(resolved: Mapping[str, Any]) -> None:
+    """Infinity may be meant (a clipping that only measures); NaN never is."""
+    for place, value in _leaves(resolved, ""):
+        if isinstance(value, float) and math.isnan(value):
+            raise ConfigError(f"{place} = nan is no number: set a value, or leave the key out")
+
+
+def _leaves(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, (Mapping, list, tuple)):
+        parts = node.items() if isinstance(node, Mapping) else enumerate(node)
+        for key, value in parts:
+            yield from _leaves(value, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, node
 
 
 def _refuse_contradictions(resolved: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:

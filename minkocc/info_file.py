@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def read_infos(path: str | Path) -> dict[str, Any]:
 
     Raises:
         InfoError: the file is missing, damaged, of another version, or a frame lacks a key or has
-            a matrix of a wrong shape.
+            a matrix of a wrong shape, or a matrix or time that is not finite.
         UnsafeFileError: the file refers to code.
     """
     if not Path(path).is_file():
@@ -102,9 +103,17 @@ def _problems(
     missing = sorted(place + key for key in expected.keys() - node.keys())
     if missing:
         yield f"missing {', '.join(missing)}"
+    if "timestamp" in expected and not _is_time(node.get("timestamp", 0.0)):
+        yield f"{place}timestamp {node['timestamp']!r} is no time in seconds"
     for key, shape in expected.items():
         if shape is not None and key in node:
             yield from _matrix_problem(node[key], shape, f"{place}{key}")
+
+
+def _is_time(value: Any) -> bool:
+    """Lags between sweeps are an input of the network: one NaN spoils all of it."""
+    number = isinstance(value, (int, float, np.integer, np.floating))
+    return number and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _matrix_problem(value: Any, shape: tuple[int, int], place: str) -> Iterator[str]:

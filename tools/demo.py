@@ -118,7 +118,7 @@ def main() -> None:
     checkpoint = demo.work_dir / f"epoch_{EPOCHS}.pth"
     demo.step(
         "train",
-        lambda: demo.tool("train.py", CONFIG, "--work-dir", demo.work_dir, *epochs),
+        lambda: demo.tool("train.py", CONFIG, "--work-dir", demo.work_dir, "--overwrite", *epochs),
         checkpoint,
     )
     trained = demo.step("measure trained", lambda: demo.measure("trained", checkpoint))

@@ -3,7 +3,7 @@
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG GPUS [arguments of tools/train.py]
 # GPUS is the number over all machines, GPUS_PER_NODE (default 8, at most GPUS) of each.
 # CPUS_PER_GPU (default 5) and SRUN_ARGS go to srun; PORT (default 29500) is the rendezvous.
-# With --resume a requeued job goes on.
+# With --resume auto a job begins, and goes on where it is requeued.
 set -euo pipefail
 if [ $# -lt 4 ]; then
     sed -n '2,6s/^# \{0,1\}//p' "$0" >&2

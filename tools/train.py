@@ -17,8 +17,13 @@ def main() -> None:
     parser.add_argument(
         "--resume",
         nargs="?",
-        const="auto",
-        help="go on from the work dir's last checkpoint, or from the one named",
+        const="last",
+        metavar="auto | CHECKPOINT",
+        help="go on from the work dir's last checkpoint, or from the one named; auto: from the "
+        "last one if there is one, else from the start",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the run that the work dir holds"
     )
     parser.add_argument(
         "--amp",
@@ -41,8 +46,9 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     if options.resume:
         cfg.resume = True
-        cfg.load_from = None if options.resume == "auto" else options.resume
-    train(cfg, recipe_of(options.config, options.cfg_options))
+        cfg.load_from = None if options.resume in ("auto", "last") else options.resume
+    recipe = recipe_of(options.config, options.cfg_options)
+    train(cfg, recipe, overwrite=options.overwrite, start_anew=options.resume == "auto")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ model_wrapper_cfg = dict(
 )
 
 default_hooks = dict(
+    finite=dict(type="FiniteStepHook"),  # max_skips=N leaves out so many steps without finite loss
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),

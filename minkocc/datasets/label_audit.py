@@ -1,16 +1,19 @@
-"""The audit of a run: which files of ground truth its processes opened, whatever code did it."""
+"""The audit of a run: which files of ground truth its processes opened, whatever code did it.
+
+The labels of training frames outside the budget are not opened at all.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.label_budget import LabelBudget, LabelError
+from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError, LabelError
 from minkocc.structures.files import write_json
 
 _TABLES = {
@@ -50,12 +53,24 @@ class _Watch:
 
     folder: Path
     rank: int
+    closed: Set[str]
     _seen: set[tuple[int, str, str]] = field(default_factory=set)
 
     def note(self, path: Any) -> None:
-        """Write the file down, if it is one of ground truth."""
-        found = truth_of(path) if isinstance(path, str) else None
-        if found is None or (os.getpid(), *found) in self._seen:
+        """Write the file down, if it is one of ground truth.
+
+        Raises:
+            LabelBudgetError: it is a label outside the budget.
+        """
+        found = truth_of(os.fsdecode(path)) if isinstance(path, (str, bytes)) else None
+        if found is None:
+            return
+        if found[0] == "dense" and found[1] in self.closed:
+            raise LabelBudgetError(
+                f"the dense label of {found[1]}, a training frame outside the label budget, was "
+                "about to be opened: this run may not read it, whatever code asks for it"
+            )
+        if (os.getpid(), *found) in self._seen:
             return
         self._seen.add((os.getpid(), *found))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +82,7 @@ _watch: _Watch | None = None
 _installed = False
 
 
-def watch_truth(folder: Path | None, rank: int = 0) -> None:
+def watch_truth(folder: Path | None, rank: int = 0, closed: Set[str] = frozenset()) -> None:
     """Write down every file of ground truth that Python opens in this process from now on.
 
     Python itself reports what it opens (``sys.addaudithook``), so that no code path is left out;
@@ -76,13 +91,15 @@ def watch_truth(folder: Path | None, rank: int = 0) -> None:
     Args:
         folder: of the logs; None stops.
         rank: of the process in a distributed run.
+        closed: tokens of the frames whose dense labels cannot be opened: it raises
+            ``LabelBudgetError`` where it is tried.
     """
     global _watch, _installed
     if folder is None:
         _watch = None
         return
-    if _watch is None or (_watch.folder, _watch.rank) != (folder, rank):
-        _watch = _Watch(folder, rank)
+    if _watch is None or (_watch.folder, _watch.rank, _watch.closed) != (folder, rank, closed):
+        _watch = _Watch(folder, rank, closed)
     if not _installed:
         sys.addaudithook(_on_event)  # there is no way to take it away again
         _installed = True
@@ -114,11 +131,11 @@ def merge_audit(
     """
     opened: dict[str, set[str]] = {kind: set() for kind in _KEYS}
     if path.is_file():
-        former = json.loads(path.read_text(encoding="utf-8"))
+        former = _former_audit(path)
         for kind, keys in _KEYS.items():
-            opened[kind].update(*(former.get(key, []) for key in keys))
+            opened[kind].update(*(former[key] for key in keys))
     for log in sorted(folder.glob("*.txt")):
-        for line in log.read_text(encoding="utf-8").splitlines():
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             kind, _, name = line.partition(" ")
             if kind not in opened or not name:
                 raise LabelError(
@@ -142,3 +159,19 @@ def merge_audit(
     }
     write_json(path, content)
     return content
+
+
+def _former_audit(path: Path) -> dict[str, list[str]]:
+    """What the earlier part of a run has opened."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        former = {key: content.get(key, []) for keys in _KEYS.values() for key in keys}
+        if all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in former.values()):
+            return former
+        problem = "it holds no lists of names"
+    except (ValueError, AttributeError, RecursionError) as error:
+        problem = str(error)
+    raise LabelError(
+        f"audit {path} is damaged ({problem}): what the run has read so far cannot be told. Put a "
+        "copy back, begin the run in a new work dir, or delete the file and lose what it says"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from minkocc.structures.errors import UserError
@@ -117,12 +119,15 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
 
     Raises:
         LabelError: missing, unreadable, or of a wrong shape, type or class.
+        LabelBudgetError: a run that may not read it is watched.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in keys}
     except FileNotFoundError as error:
         raise LabelError(f"label {path} does not exist: create the infos again") from error
+    except LabelBudgetError:  # of the audit, which stops what opens it
+        raise
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
     for key, array in arrays.items():
@@ -203,12 +208,27 @@ def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         counts = {name: list(map(float, content["class_counts"][name])) for name in _COUNTED}
-    except (OSError, ValueError, KeyError, TypeError):
+        same = all(content[key] == value for key, value in identity.items())
+    except FileNotFoundError:
         return None
-    if any(content.get(key) != value for key, value in identity.items()):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        _warn_of_damage(path, f"{type(error).__name__}: {error}")
         return None
-    whole = all(len(row) == NUM_CLASSES and np.isfinite(row).all() for row in counts.values())
-    return counts if whole else None
+    if not same:
+        return None  # of other labels, which is no damage
+    for name, row in counts.items():
+        if len(row) != NUM_CLASSES or not all(0 <= n <= math.prod(OCC3D_GRID.shape) for n in row):
+            _warn_of_damage(path, f"{name}: no {NUM_CLASSES} numbers of voxels")
+            return None
+    return counts
+
+
+def _warn_of_damage(path: Path, damage: str) -> None:
+    print_log(
+        f"class counts {path} are damaged ({damage}): the labels are counted anew",
+        logger="current",
+        level=logging.WARNING,
+    )
 
 
 def _count(reader: LabelReader, frames: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

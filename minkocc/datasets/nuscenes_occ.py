@@ -79,8 +79,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         self.scene_names = [frame["scene_name"] for frame in frames]
         self.label_budget = self._budget()
         self.label_reader = LabelReader(Path(self.data_root), self.label_budget)
-        self.audit: tuple[Path, int] | None = None
-        """Folder and rank of the run's audit, which the processes that load frames keep too."""
+        self.audit: tuple[Path, int, frozenset[str]] | None = None
+        """The run's audit, ``watch_truth``'s arguments: processes that load frames keep it too."""
 
     def load_data_list(self) -> list[dict]:
         """Frames of the info file, read without running code from it.
@@ -107,6 +107,13 @@ class Occ3DNuScenesDataset(BaseDataset):
         """Frames inside the label budget (none without one)."""
         scenes = self.label_budget.scenes if self.label_budget else frozenset()
         return [i for i, name in enumerate(self.scene_names) if name in scenes]
+
+    def closed_labels(self) -> frozenset[str]:
+        """Tokens of the frames outside the label budget (none without one)."""
+        if self.label_budget is None:
+            return frozenset()
+        scenes = self.label_budget.scenes
+        return frozenset(token for token, scene in self.scene_of.items() if scene not in scenes)
 
     def class_counts(self, train_mask: str | None) -> np.ndarray:
         """Mean voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4)."""

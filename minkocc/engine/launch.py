@@ -4,27 +4,82 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import init_dist, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.utils.dl_utils import set_multi_processing
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
-from minkocc.engine.safe_checkpoint import run_settings
+from minkocc.datasets.label_audit import watch_truth
+from minkocc.engine.run_settings import check_grid, check_resumed
+from minkocc.engine.warm_start_sampler import WarmStartSampler
+from minkocc.engine.work_dir import RECIPE, claimed, last_checkpoint, remove_results
+from minkocc.registry import LOOPS
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-class _LeavesNoConfig(Runner):
+@contextmanager
+def _building() -> Iterator[None]:
+    """What a component refuses is a mistake in the recipe.
+
+    Raises:
+        ConfigError: in the component's words.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, AssertionError) as error:  # mmengine checks values by assert
+        if isinstance(error, UserError):
+            raise
+        raise ConfigError(f"the recipe cannot be built: {error}") from error
+
+
+class _Runner(Runner):
+    """Says in one line what a recipe's parts refuse that are built when training begins."""
+
+    def build_train_loop(self, loop: Any) -> Any:
+        with _building():
+            return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Any) -> Any:
+        with _building():
+            return super().build_val_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        with _building():
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        with _building():
+            return super().build_param_scheduler(scheduler)
+
+    def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
+        try:
+            super().resume(filename, *arguments, **keywords)
+        except (KeyError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"--resume: the optimiser's or the schedule's state in {filename} does not fit the "
+                f"recipe ({error}): resume with the recipe of before, or begin a new run from "
+                "these weights with --cfg-options load_from=PATH"
+            ) from error
+
+
+class _LeavesNoConfig(_Runner):
     """Writes no config into the work dir, where that of the training run is kept."""
 
     def dump_config(self) -> None:
@@ -42,6 +97,7 @@ def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
         ConfigError: a component refuses a value of the recipe.
     """
     warnings.filterwarnings("ignore", message=".*pkg_resources.*")
+    _join_processes(cfg)
     if cfg.get("val_cfg") is None:  # no validation: mmengine wants all three to say so
         cfg.val_dataloader = cfg.val_evaluator = None
     for loader in _dataloaders(cfg):
@@ -50,12 +106,38 @@ def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
         _fit_to_cuda(cfg)
     else:
         _fit_to_cpu(cfg)
-    try:
-        return (Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
-    except (ValueError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise ConfigError(f"the recipe cannot be built: {error}") from error
+    with _building():
+        return (_Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
+
+
+# What each launcher's processes find in their environment.
+_LAUNCHED = {
+    "pytorch": ("RANK", "tools/dist_train.sh CONFIG GPUS"),
+    "slurm": ("SLURM_PROCID", "srun"),
+    "mpi": ("OMPI_COMM_WORLD_LOCAL_RANK", "mpirun"),
+}
+
+
+def _join_processes(cfg: Config) -> None:
+    """Make the group of the run's processes, before one of them writes anything.
+
+    Raises:
+        ConfigError: the launcher that was named did not start this process.
+    """
+    launcher = cfg.get("launcher", "none")
+    if launcher == "none" or torch.distributed.is_initialized():
+        return
+    variable, starter = _LAUNCHED[launcher]
+    if variable not in os.environ:
+        raise ConfigError(
+            f"--launcher {launcher}: {variable} is not set, so that no {launcher} launcher started "
+            f"this process: start it with {starter}, or leave --launcher out"
+        )
+    if torch.cuda.is_available():
+        set_multi_processing(**cfg.env_cfg.get("mp_cfg", {}), distributed=True)
+        init_dist(launcher, **cfg.env_cfg.get("dist_cfg", {}))
+    elif launcher == "pytorch":
+        torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
 
 
 def _dataloaders(cfg: Config) -> list[Any]:
@@ -87,8 +169,6 @@ def _fit_to_cpu(cfg: Config) -> None:
             cfg.optim_wrapper.pop(option, None)
     cfg.env_cfg.dist_cfg.backend = "gloo"
     cfg.model_wrapper_cfg.device_ids = None  # mmengine names a CUDA device by default
-    if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")  # mmengine's own start sets a CUDA device
 
 
 def _keep_freed_memory() -> None:
@@ -103,7 +183,7 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
-def train(cfg: Config, recipe: Config) -> None:
+def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool = False) -> None:
     """Train a recipe, from the start or from a checkpoint.
 
     The work dir keeps the resolved config (mmengine's) and ``recipe.py``, the recipe with its
@@ -112,52 +192,105 @@ def train(cfg: Config, recipe: Config) -> None:
     Args:
         cfg: the resolved recipe with ``work_dir``; ``resume`` and ``load_from`` say whence.
         recipe: what ``recipe_of`` gave.
+        overwrite: a run that is in the work dir goes for this one.
+        start_anew: where there is no checkpoint to resume, begin from the start.
 
     Raises:
-        UserError: the checkpoint is missing, cannot be read safely, or, on resume, is of another
-            model or another label budget.
+        UserError: another run is in the work dir; the checkpoint is missing, cannot be read safely,
+            or, on resume, is of another model or another label budget, or says too little.
     """
-    if cfg.resume and cfg.load_from is None:
-        cfg.load_from = last_checkpoint(cfg.work_dir)
-    runner = _runner_with_checkpoint(cfg) if cfg.load_from else build_runner(cfg)
-    if is_main_process():
-        with atomic_write(Path(cfg.work_dir) / "recipe.py") as sink:
-            sink.write(recipe.pretty_text.encode())
-    runner.train()
+    _settle_loop(cfg)
+    _join_processes(cfg)
+    text = recipe.pretty_text
+    named = cfg.load_from
+    with claimed(cfg.work_dir, text, named, bool(cfg.resume), overwrite):
+        if cfg.resume and named is None:
+            cfg.load_from = _to_resume(cfg.work_dir, start_anew)
+            cfg.resume = cfg.load_from is not None
+        runner = _runner_with_checkpoint(cfg) if cfg.load_from else build_runner(cfg)
+        if is_main_process():
+            if overwrite and (named or not cfg.resume):
+                remove_results(cfg.work_dir)
+            with atomic_write(Path(cfg.work_dir) / RECIPE) as sink:
+                sink.write(text.encode())
+        try:
+            runner.train()
+        finally:
+            watch_truth(None)  # a run that failed closes no label to what comes after it
+
+
+def _settle_loop(cfg: Config) -> None:
+    """Train with the loop that is exact on resume where the recipe leaves it open.
+
+    Raises:
+        ConfigError: a loop of iterations, as mmengine has it, begins the sampler anew at every
+            pass over the frames.
+    """
+    loop, sampler = cfg.get("train_cfg") or {}, cfg.get("train_dataloader", {}).get("sampler", {})
+    if sampler.get("type") not in ("WarmStartSampler", WarmStartSampler):
+        return
+    by_epoch = loop.pop("by_epoch", True)
+    kind = loop.setdefault("type", "ResumableTrainLoop" if by_epoch else "IterBasedTrainLoop")
+    found = LOOPS.get(kind) if isinstance(kind, str) else kind
+    if found is EpochBasedTrainLoop:
+        loop["type"] = "ResumableTrainLoop"
+    if isinstance(found, type) and issubclass(found, IterBasedTrainLoop):
+        raise ConfigError(
+            f"train_cfg: {found.__name__} begins WarmStartSampler, and with it the warm start, "
+            "anew at every pass over the frames: use dict(type='ResumableTrainLoop', max_epochs=N)"
+        )
+
+
+def _to_resume(work_dir: str, start_anew: bool) -> str | None:
+    """The work dir's last checkpoint.
+
+    Raises:
+        UserError: there is none, and it was not said that the run may begin anew.
+    """
+    path = last_checkpoint(work_dir)
+    if path is None and not start_anew:
+        raise UserError(
+            f"--resume: {work_dir} has no checkpoint to go on from: leave --resume out to begin "
+            "from the start, or say --resume auto to do so wherever there is none"
+        )
+    return path
 
 
 def _runner_with_checkpoint(cfg: Config) -> Runner:
     """A runner that its checkpoint fits; what was read for that is not kept while it trains."""
     # Before anything is built: a wrong file should not cost the start of the workers.
     content = read_checkpoint(cfg.load_from)
+    if cfg.resume:
+        _check_state(cfg, content, cfg.load_from)
     runner = build_runner(cfg)
     model = unwrapped(runner.model)
     if cfg.resume:
         check_weights(model, content, cfg.load_from)
-        _check_settings(cfg, content, cfg.load_from)
+        check_resumed(cfg, content, cfg.load_from)
     else:
         _check_overlap(model, content, cfg.load_from)
     return runner
 
 
-def _check_settings(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
-    """Refuse to change the label budget of a run half-way; warn of what else is not as it was."""
-    former = checkpoint.get("meta", {}).get("run", {})
-    now = run_settings(cfg)
-    for key, value in former.items():
-        if key not in now or now[key] == value:
-            continue
-        if key in ("alpha", "seed"):
-            raise UserError(
-                f"checkpoint {name} was trained with {key} {value}, the recipe says {now[key]}: "
-                f"the label budget would change half-way. Resume with {key}={value}, or begin a "
-                "new run from these weights with --cfg-options load_from=PATH"
-            )
-        print_log(
-            f"resumed with {key} {now[key]}, the checkpoint was trained with {value}: this is not "
-            "the run that was stopped",
-            logger="current",
-            level=logging.WARNING,
+def _check_state(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
+    """Refuse to resume from what says too little of the run, which would begin half of it anew."""
+    meta = checkpoint.get("meta")
+    places = [meta.get(key) if isinstance(meta, dict) else None for key in ("iter", "epoch")]
+    lacks = [
+        what
+        for what, there in (
+            ("the iteration it is of", all(isinstance(place, int) for place in places)),
+            ("the log", "message_hub" in checkpoint),
+            ("the optimiser's state", "param_groups" in (checkpoint.get("optimizer") or ())),
+            ("the schedule's", not cfg.get("param_scheduler") or "param_schedulers" in checkpoint),
+        )
+        if not there
+    ]
+    if lacks:
+        raise UserError(
+            f"--resume: checkpoint {name} lacks {', '.join(lacks)}, so that no run can go on from "
+            "it: resume from another one, or begin a new run from its weights with --cfg-options "
+            "load_from=PATH"
         )
 
 
@@ -179,25 +312,6 @@ def _check_overlap(model: torch.nn.Module, checkpoint: dict[str, Any], name: str
         )
 
 
-def last_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint that a work dir's run wrote last, None when it wrote none.
-
-    Raises:
-        UserError: it is noted, and is not there.
-    """
-    note = Path(work_dir) / "last_checkpoint"
-    if not note.is_file():
-        return None
-    named = Path(note.read_text(encoding="utf-8").strip())
-    beside = note.parent / named.name  # the folder may have been copied or moved
-    path = beside if beside.is_file() else named
-    if not path.is_file():
-        raise UserError(
-            f"{note} names {named}, which does not exist: name a checkpoint with --resume PATH"
-        )
-    return str(path)
-
-
 def unwrapped(model: torch.nn.Module) -> Any:
     """The model itself, out of its distributed wrapper."""
     return model.module if is_model_wrapper(model) else model
@@ -212,8 +326,9 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
         name: the file's, for the message.
 
     Raises:
-        UserError: the checkpoint is of another model.
+        UserError: the checkpoint is of another model, or of another voxel grid.
     """
+    check_grid(model, checkpoint, name)
     state = checkpoint.get("state_dict", checkpoint)
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - state.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS
 from minkocc.engine.launch import build_runner, load_weights, unwrapped
+from minkocc.engine.run_settings import differences, reported_settings
 from minkocc.evaluation.metrics import (
     DumpPredictions,
     FrameMetric,
@@ -23,6 +25,12 @@ from minkocc.evaluation.metrics import (
 from minkocc.evaluation.report import write_report
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
+
+_REPORTED = (
+    "seed", "alpha", "voxel_size", "train_mask", "outside", "unknown", "unknown_weight",
+    "image_pretrained",
+)  # fmt: skip
+"""Of the settings a checkpoint was trained under, what stands beside its figures."""
 
 
 def measure_checkpoint(
@@ -47,8 +55,9 @@ def measure_checkpoint(
         The summary of every protocol.
 
     Raises:
-        UserError: no frame has a label to be measured against, or with ``render`` no pseudo-label;
-            with ``sweep`` the model records no decoder levels.
+        UserError: the checkpoint is of another model or voxel grid; no frame has a label to be
+            measured against, or with ``render`` no pseudo-label; with ``sweep`` the model records
+            no decoder levels.
     """
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
@@ -68,6 +77,8 @@ def measure_checkpoint(
     added += record_pruning(model, sweep)
     if dump is not None:
         added.append(DumpPredictions(dump))
+    settings = reported_settings(cfg, content, str(checkpoint))
+    tell_training(runner.test_evaluator.metrics, settings)
     summaries = _test(runner, added)
     if render and not rendered.summaries:
         raise UserError(
@@ -83,18 +94,20 @@ def measure_checkpoint(
         context = {
             "config": cfg.filename,
             "checkpoint": checkpoint,
-            "seed": cfg.seed,
-            "alpha": cfg.alpha,
-            "voxel_size": cfg.voxel_size,
-            "train_mask": cfg.train_mask,
-            "outside": cfg.outside,
-            "unknown": cfg.unknown,
-            "unknown_weight": cfg.unknown_weight,
-            "image_pretrained": cfg.image_pretrained,
+            **{name: settings[name] for name in _REPORTED},
+            "recipe_differs": differences(cfg, content) if content is not None else {},
             **provenance(),
         }
         write_report(out, summaries, context)
     return summaries
+
+
+def tell_training(metrics: Iterable[Any], settings: Mapping[str, Any]) -> None:
+    """What metrics print of training with every figure is what the weights were trained under."""
+    for metric in metrics:
+        told = getattr(metric, "training", None)
+        if isinstance(told, dict):
+            told.update({name: settings[name] for name in told if name in settings})
 
 
 def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dist import all_reduce_params, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 
-from minkocc.config import KNOBS
+from minkocc.checkpoint_file import not_finite
+from minkocc.config import ConfigError
+from minkocc.engine.run_settings import run_settings
+from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write
 
 _BACKEND = "minkocc_atomic"
-# Where the data lies and who loads it changes nothing; pretrained weights are in the checkpoint.
-_FREE_KNOBS = ("data_root", "cache_root", "num_workers", "image_pretrained")
 
 
 class CheckpointError(UserError, OSError):
@@ -105,11 +106,35 @@ class SafeCheckpointHook(CheckpointHook):
         )
 
     def before_train(self, runner: Any) -> None:
-        """Also remove what a killed run had begun to write."""
+        """Also remove what a killed run had begun to write.
+
+        Raises:
+            ConfigError: ``save_best`` names what no validation will report.
+        """
+        self._check_save_best(runner)
         super().before_train(runner)
         if is_main_process():
             for part in Path(self.out_dir).glob(".*.pth.*.part"):
                 part.unlink(missing_ok=True)
+
+    def _check_save_best(self, runner: Any) -> None:
+        wanted = set(self.save_best or ()) - {"auto"}
+        if self.save_best and runner.val_loop is None:
+            raise ConfigError(
+                f"save_best {', '.join(self.save_best)}: the recipe has no validation that reports "
+                "it: leave save_best out, or set val_cfg, val_dataloader and val_evaluator"
+            )
+        metrics = runner.val_loop.evaluator.metrics if wanted else []
+        if not wanted or not all(isinstance(metric, OccupancyMetric) for metric in metrics):
+            return  # what metrics of others report shows when they do
+        known = [name for metric in metrics for name in metric.names()]
+        for name in sorted(wanted - set(known)):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(
+                f"save_best {name!r} is none of what validation reports: {hint}It reports "
+                f"{', '.join(known)}"
+            )
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         outdated = self._keep(runner, step) if self.max_keep_ckpts > 0 else []
@@ -147,7 +172,19 @@ class SafeCheckpointHook(CheckpointHook):
         return [former for former in steps if former not in self.keep_ckpt_ids]
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Replace everything in ``message_hub`` by plain values, and note the run's settings."""
+        """Replace everything in ``message_hub`` by plain values, and note the run's settings.
+
+        Raises:
+            CheckpointError: weights, averages or the optimiser's state are not finite; nothing is
+                written, and no former checkpoint goes for it.
+        """
+        lost = not_finite(checkpoint)
+        if lost:
+            raise CheckpointError(
+                f"no checkpoint is written at iteration {checkpoint['meta'].get('iter')}: {lost}; "
+                "the checkpoints before it are whole. Lower lr, and go on from the last of them "
+                "with --resume"
+            )
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {
             "log_scalars": {
@@ -169,14 +206,8 @@ class SafeCheckpointHook(CheckpointHook):
         if isinstance(hub, dict):
             hub["log_scalars"] = {
                 name: HistoryBuffer(*(part.cpu().numpy() for part in parts))
-                for name, parts in hub["log_scalars"].items()
+                for name, parts in hub.get("log_scalars", {}).items()
             }
-
-
-def run_settings(cfg: Config) -> dict[str, Any]:
-    """What has to stay the same for a resumed run to be the one that was stopped."""
-    knobs = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE_KNOBS}
-    return {**knobs, "processes": get_world_size()}
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
 from minkocc.cli import raise_if_interrupted
 from minkocc.registry import LOOPS
+from minkocc.structures.errors import UserError
 
 
 # Also under mmengine's name, as recipes for mmdet3d write it.
@@ -18,6 +21,26 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     still names that epoch, which would then be run twice. ``WarmStartHook`` makes the sampler go
     on from the same iteration.
     """
+
+    def run(self) -> torch.nn.Module:
+        """Train what is left of the run.
+
+        Raises:
+            UserError: the checkpoint is of a longer run.
+        """
+        if self._iter > self._max_iters:
+            raise UserError(
+                f"the checkpoint is of iteration {self._iter}, and this recipe ends at "
+                f"{self._max_iters} ({self._max_epochs} epochs of {len(self.dataloader)}): resume "
+                "from an earlier one, or set a larger max_epochs"
+            )
+        if self._iter == self._max_iters:
+            print_log(
+                f"nothing is left to train: the run ended at iteration {self._iter} of "
+                f"{self._max_iters}",
+                logger="current",
+            )
+        return super().run()
 
     def run_epoch(self) -> None:
         """What is left of one epoch: perhaps only its end, with schedulers and validation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from minkocc.datasets.label_audit import merge_audit, watch_truth
+from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine.launch import unwrapped
 from minkocc.registry import HOOKS
 from minkocc.structures.phase import Phase, phase_at, switch_iteration
@@ -47,7 +49,9 @@ class WarmStartHook(Hook):
             of all processes, so that 1 and 8 of them mean the same.
         clip_window: samples around the switch within which gradients are clipped (paper
             Sec. V-B).
-        max_norm: gradient norm of the clipping; None never clips.
+        max_norm: gradient norm of the clipping; None clips no more than the recipe itself. A
+            recipe's own ``clip_grad`` is in force in every iteration: of two norms the smaller one
+            counts within the window, and one by value stays alone.
     """
 
     priority = "HIGH"
@@ -65,6 +69,7 @@ class WarmStartHook(Hook):
         self.ramp = ramp
         self.clip_window = clip_window
         self.max_norm = max_norm
+        self._own_clip: dict[str, Any] | None = None
 
     def before_train(self, runner: Any) -> None:
         """Hand progress and audit to sampler and dataset, and class counts to the model."""
@@ -72,12 +77,10 @@ class WarmStartHook(Hook):
         sampler.max_iters = runner.max_iters
         if runner.iter == 0:
             self._forget_former_run(runner)
-        dataset.audit = (self._audit_dir(runner), get_rank())
+        dataset.audit = (self._audit_dir(runner), get_rank(), dataset.closed_labels())
         watch_truth(*dataset.audit)
         self._merge_audit(runner)
-        # mmengine sets these two only when the recipe's optimiser wrapper clips from the start.
-        runner.optim_wrapper.clip_func = torch.nn.utils.clip_grad_norm_
-        runner.optim_wrapper.grad_name = "grad_norm"
+        self._note_own_clipping(runner.optim_wrapper)
         if self.alpha > 0:
             counts = _on_main_first(lambda: dataset.class_counts(self.train_mask))
             head = unwrapped(runner.model).semantic_head
@@ -89,6 +92,30 @@ class WarmStartHook(Hook):
             f"({labelled / len(dataset):.1%}) have dense labels; the switch is at iteration "
             f"{switch_iteration(runner.max_iters, self.alpha)} of {runner.max_iters}",
             logger="current",
+        )
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Keep the budget's scenes, by which a resumed run knows them whatever the infos say."""
+        checkpoint["meta"]["labelled_scenes"] = sorted(_dataset(runner).label_budget.scenes)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to go on with another label budget.
+
+        Raises:
+            LabelBudgetError: the infos give other scenes than the run has had so far.
+        """
+        former = checkpoint.get("meta", {}).get("labelled_scenes")
+        if former is None or not getattr(runner, "_resume", False):
+            return
+        scenes = _dataset(runner).label_budget.scenes
+        if scenes == set(former):
+            return
+        new, gone = sorted(scenes - set(former)), sorted(set(former) - scenes)
+        raise LabelBudgetError(
+            f"the run that is resumed has read dense labels of {len(former)} scenes, and these "
+            f"infos give it {len(scenes)}: new are {', '.join(new[:3]) or 'none'}, gone are "
+            f"{', '.join(gone[:3]) or 'none'}. Put the former infos back, or begin a new run from "
+            "these weights with --cfg-options load_from=PATH"
         )
 
     def before_train_epoch(self, runner: Any) -> None:
@@ -105,8 +132,8 @@ class WarmStartHook(Hook):
         at = (runner.iter, runner.max_iters, self.alpha)
         batch = sampler.batch_size * sampler.world_size
         unwrapped(runner.model).set_render_ramp(ramp_at(*at, self.ramp, batch))
-        clip = self.max_norm is not None and in_clip_window(*at, self.clip_window, batch)
-        runner.optim_wrapper.clip_grad_kwargs = {"max_norm": self.max_norm} if clip else None
+        within = in_clip_window(*at, self.clip_window, batch)
+        runner.optim_wrapper.clip_grad_kwargs = self._clipping(within)
         if self._switches(runner.iter, runner.max_iters):
             print_log(
                 f"phase switch at iteration {runner.iter}: dense labels are off, accumulated LiDAR "
@@ -122,13 +149,30 @@ class WarmStartHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Tell the log which terms this iteration had."""
-        clipped = ["grad_norm"] if runner.optim_wrapper.clip_grad_kwargs else []
+        wrapper = runner.optim_wrapper
+        clipped = [wrapper.grad_name] if wrapper.clip_grad_kwargs else []
         runner.message_hub.update_info("logged_terms", sorted(outputs or ()) + clipped)
 
     def after_train(self, runner: Any) -> None:
         """Merge the audit of all processes."""
         self._merge_audit(runner)
         watch_truth(None)
+
+    def _note_own_clipping(self, optim_wrapper: Any) -> None:
+        self._own_clip = optim_wrapper.clip_grad_kwargs
+        if not self._own_clip:  # mmengine sets these two only where the recipe itself clips
+            optim_wrapper.clip_func = torch.nn.utils.clip_grad_norm_
+            optim_wrapper.grad_name = "grad_norm"
+
+    def _clipping(self, within: bool) -> dict[str, Any] | None:
+        """What clips this iteration, within the window of the switch or outside of it."""
+        own = self._own_clip
+        if self.max_norm is None or not within or (own and "max_norm" not in own):
+            return own
+        return {
+            **(own or {}),
+            "max_norm": min(self.max_norm, (own or {}).get("max_norm", math.inf)),
+        }
 
     def _switches(self, iteration: int, max_iters: int) -> bool:
         now = phase_at(iteration, max_iters, self.alpha)

@@ -11,7 +11,12 @@ from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
 from minkocc.registry import DATA_SAMPLERS
+from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase, TrainIndex, check_alpha, phase_at, switch_iteration
+
+
+class SamplerError(UserError, RuntimeError):
+    """A recipe has the sampler without what drives it."""
 
 
 @DATA_SAMPLERS.register_module()
@@ -80,10 +85,10 @@ class WarmStartSampler(Sampler):
         """The phase of an iteration: ``phase_at``, and warm where the replay falls.
 
         Raises:
-            RuntimeError: ``max_iters`` is not set.
+            SamplerError: ``max_iters`` is not set.
         """
         if self.max_iters is None:
-            raise RuntimeError(
+            raise SamplerError(
                 "WarmStartSampler.max_iters is not set: add dict(type='WarmStartHook') to the hooks"
             )
         phase = phase_at(iteration, self.max_iters, self.alpha)

@@ -21,7 +21,8 @@ from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_t
 from minkocc.evaluation.report import figures, table
 from minkocc.registry import METRICS
 from minkocc.structures.files import atomic_write
-from minkocc.structures.voxel_grid import VoxelGrid
+from minkocc.structures.taxonomy import FREE
+from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 
 class FrameMetric(BaseMetric):
@@ -142,6 +143,24 @@ class OccupancyMetric(FrameMetric):
             raise ValueError(f"protocols {protocols!r}: expected a list such as ['occ3d']")
         self.protocols = [protocol_named(name) for name in protocols]
         self.training = dict(training or {})
+
+    def names(self) -> list[str]:
+        """What ``evaluate`` reports, as of a frame in which nothing is and nothing is seen."""
+        free = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+        frame = {
+            "pred_semantics": free,
+            "voxel_semantics": free,
+            "mask_camera": np.zeros(OCC3D_GRID.shape, bool),
+            "ray_origins": np.zeros((1, 3)),
+        }
+        counts = self.count(frame)
+        assert counts is not None
+        start = f"{self.prefix}/" if self.prefix else ""
+        return [
+            f"{start}{summary['protocol']}/{name}"
+            for summary in self.summarise(counts, 1)
+            for name in figures(summary)
+        ]
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Those of every protocol, under ``<protocol>/<name>``."""

@@ -136,12 +136,16 @@ def test_thresholds_are_calibrated_once_and_kept_in_the_last_checkpoint(run):
     assert (last[:-1] >= before[:-1]).all()  # no coarse one below that of training
 
 
+OTHER_RECIPE = {"alpha": 0.9, "seed": 5, "outside": "free"}
+"""Of testing: what the checkpoint was trained under is reported all the same."""
+
+
 @pytest.fixture(scope="module")
 def tested(run, synthetic_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("tested")
     done = tool_from_shell(
         "test.py", CONFIG, run[0] / "epoch_2.pth", "--work-dir", out, "--out", out / "figures.json",
-        "--dump", out / "dump", *options(synthetic_root),
+        "--dump", out / "dump", *options(synthetic_root, **OTHER_RECIPE),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return out, done.stdout
@@ -154,6 +158,12 @@ def test_figures_name_protocol_mask_and_pretraining(tested):
         "camera",
         None,
     )
+    assert content["seed"] == 0
+    assert content["recipe_differs"] == {
+        "alpha": {"checkpoint": ALPHA, "recipe": 0.9},
+        "seed": {"checkpoint": 0, "recipe": 5},
+        "outside": {"checkpoint": "label", "recipe": "free"},
+    }
     figures = content["occ3d"]
     assert figures["num_frames"] == 2
     assert {"miou", "geometric_iou", "iou"} <= figures.keys()

@@ -59,6 +59,17 @@ def test_code_in_remote_backbone_weights_is_not_run(served, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_backbone_weights_that_are_not_finite_are_not_begun_with(tmp_path):
+    torch.save({"conv1.weight": torch.full((8, 3, 7, 7), float("nan"))}, tmp_path / "nan.pth")
+    encoder = ImageEncoder(
+        {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8},
+        {"type": "mmdet.FPN", "in_channels": [8, 16, 32, 64], "out_channels": 8, "num_outs": 4},
+        image_pretrained=str(tmp_path / "nan.pth"),
+    )
+    with pytest.raises(UserError, match=r"image_pretrained .*conv1\.weight is not finite"):
+        encoder.init_weights()
+
+
 def test_what_cannot_be_fetched_says_so(served):
     _, address = served
     with pytest.raises(UserError, match=r"none\.pth cannot be downloaded .*name a local file"):
@@ -75,3 +86,12 @@ def test_a_file_that_is_no_checkpoint_is_not_called_malicious(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="holds a list, expected a checkpoint"):
         read_checkpoint(tmp_path / "list.pth")
+
+
+@pytest.mark.parametrize("part", ["state_dict", "ema_state_dict", "meta", "message_hub"])
+@pytest.mark.parametrize("value", [3, [1], None, "x"], ids=str)
+def test_parts_that_are_no_dicts_are_named(tmp_path, part, value):
+    torch.save({"state_dict": {"a": torch.ones(1)}, part: value}, tmp_path / "odd.pth")
+    kind = type(value).__name__
+    with pytest.raises(UserError, match=rf"odd\.pth is not a checkpoint: its {part} is a {kind}"):
+        read_checkpoint(tmp_path / "odd.pth")

@@ -1,10 +1,15 @@
 """How tools end, Ctrl-C at the worst moment included."""
 
+import io
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from minkocc.cli import raise_if_interrupted, run_tool
 from minkocc.engine.train_loop import ResumableTrainLoop
@@ -65,6 +70,116 @@ def test_an_error_is_one_write(monkeypatch):
         run_tool(main)
     assert ended.value.code == 1
     assert written == ["error: no such thing\n"]
+
+
+class Interrupted(io.BytesIO):
+    """Ctrl-C comes while a file is written to it."""
+
+    def write(self, data):
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().write(data)
+
+
+def save_interrupted():
+    torch.save({"weights": torch.ones(1000)}, Interrupted())
+
+
+def fail_interrupted():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+    except KeyboardInterrupt:
+        raise RuntimeError("what was interrupted fails in its own way") from None
+
+
+def wrong_interrupted():
+    try:
+        fail_interrupted()
+    except RuntimeError as error:
+        raise UserError("the file cannot be written") from error
+
+
+@pytest.mark.parametrize("main", [save_interrupted, fail_interrupted, wrong_interrupted])
+def test_what_fails_because_of_an_interrupt_is_an_interrupt(main, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+    raise_if_interrupted()
+
+
+def test_debug_shows_what_an_interrupt_broke(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool", "--debug"])
+    with pytest.raises(RuntimeError, match="fails in its own way"):
+        run_tool(fail_interrupted)
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_tool(lambda: 1 / 0)
+    with pytest.raises(RuntimeError, match="of our own"):
+        run_tool(lambda: (_ for _ in ()).throw(RuntimeError("of our own")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DataLoader worker (pid 71) is killed by signal: Killed. ",
+        "DataLoader worker (pid(s) 71, 72) exited unexpectedly",
+        "DataLoader worker (pid 71) exited unexpectedly with exit code 1. Details are lost",
+    ],
+)
+def test_a_lost_worker_is_one_line(capsys, text):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(lambda: (_ for _ in ()).throw(RuntimeError(text)))
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: DataLoader worker (pid")
+    assert "memory ran out: use a smaller num_workers" in line
+
+
+class Killing(Dataset):
+    """Its worker is killed, as by the kernel when memory runs out."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.processes
+def test_torch_says_of_a_killed_worker_what_we_look_for(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(lambda: next(iter(DataLoader(Killing(), num_workers=1))))
+    assert ended.value.code == 1
+    assert "a process that loads data was killed" in capsys.readouterr().err
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        ("tools/train.py", 130, "interrupted"),  # while it imports what it needs
+        ("elsewhere/train.py", -signal.SIGINT, "KeyboardInterrupt"),  # another's program
+    ],
+)
+def test_ctrl_c_while_a_tool_starts(script, code, said):
+    root = Path(__file__).parents[2]
+    program = (
+        f"import sys; sys.argv[0] = {str(root / script)!r}\n"
+        "import minkocc, os, signal\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "for _ in range(1000): pass\n"
+        "print('it went on')\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.strip().endswith(said)
+    assert ("Traceback" in done.stderr) == (code != 130)
 
 
 class Runner:

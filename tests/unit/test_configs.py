@@ -311,11 +311,33 @@ def test_a_knob_reaches_sampler_hook_dataset_and_grid(tmp_path, from_child):
         ({"weak_frames": [8]}, r"weak_frames \[8\] is not two whole numbers"),
         ({"image_size": 256}, "image_size 256"),
         ({"lr": 0}, "lr 0 is not a number above 0"),
+        ({"lr": float("inf")}, "lr inf is not a number above 0"),
+        ({"lr": float("nan")}, "lr nan is not a number above 0"),
+        ({"alpha": float("nan")}, "alpha nan is not a share"),
+        ({"voxel_size": float("inf")}, "voxel_size inf is not a number of metres"),
+        ({"weight_2d": float("inf")}, "weight_2d inf is not a weight"),
+        ({"model.lambda_1": float("nan")}, r"model\.lambda_1 = nan is no number"),
+        ({"param_scheduler.0.eta_min": float("nan")}, r"param_scheduler\.0\.eta_min = nan"),
         ({"data_root": None}, "data_root None"),
     ],
 )
 def test_impossible_knobs_are_refused(options, words):
     with pytest.raises(ConfigError, match=words):
+        load_config(MINI, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"train_cfg.val_interval": 0}, "val_interval 0"),
+        ({"train_cfg.val_interval": -1}, "val_interval -1"),
+        ({"train_cfg.val_interval": 1.5}, r"val_interval 1\.5"),
+        ({"train_cfg.val_interval": None}, "val_interval None"),
+        ({"train_cfg.dynamic_intervals": [(2, 1), (5, 0)]}, r"dynamic_intervals\.1 0"),
+    ],
+)
+def test_validation_every_so_often_is_checked_before_an_epoch_is_trained(options, place):
+    with pytest.raises(ConfigError, match=rf"train_cfg\.{place} is not a whole number of epochs"):
         load_config(MINI, options)
 
 
@@ -375,6 +397,7 @@ def test_unknown_components_and_keywords_are_refused_with_the_nearest(options, w
                            "optimizer": {"type": "SGD", "lr": "${lr}", "momentum": 0.9},
                            "paramwise_cfg": {"norm_decay_mult": 0.0}}},
         {"optim_wrapper.clip_grad": {"max_norm": 1.0}, "optim_wrapper.accumulative_counts": 2},
+        {"optim_wrapper.clip_grad": {"max_norm": float("inf")}},
         {"param_scheduler": [{"type": "LinearLR", "start_factor": 0.1, "end": 5}]},
         {"train_cfg.dynamic_intervals": [(2, 1)]},
     ],

@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -268,6 +269,26 @@ def test_every_part_of_a_frame_is_checked(tmp_path, synthetic_root, spoil, words
     frame = content["data_list"][-1]
     spoil(frame)
     with pytest.raises(InfoError, match=f"frame {frame['token']}: {words}; create it again"):
+        read_infos(write(tmp_path / "part.pkl", content))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12", True])
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        (lambda frame: frame, "timestamp"),
+        (lambda frame: frame["lidar_points"], "lidar_points.timestamp"),
+        (lambda frame: frame["lidar_sweeps"][0], "lidar_sweeps.0.timestamp"),
+        (lambda frame: frame["images"]["CAM_BACK"], "images.CAM_BACK.timestamp"),
+    ],
+    ids=["frame", "lidar", "sweep", "image"],
+)
+def test_times_that_are_none_are_refused(tmp_path, synthetic_root, part, place, value):
+    """A sweep's lag is an input of the network: one NaN made the whole loss NaN."""
+    content = read_infos(synthetic_root / "minkocc_infos_val.pkl")
+    part(content["data_list"][-1])["timestamp"] = value
+    words = re.escape(f"{place} {value!r} is no time in seconds")
+    with pytest.raises(InfoError, match=words):
         read_infos(write(tmp_path / "part.pkl", content))
 
 

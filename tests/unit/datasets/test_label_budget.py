@@ -115,16 +115,58 @@ def test_class_counts_that_cannot_be_kept_name_the_knob(tmp_path):
         class_counts(reader, frames, "camera", tmp_path / "cache")
 
 
-def test_counts_of_other_labels_or_of_a_damaged_file_are_made_anew(tmp_path):
+def test_counts_of_other_labels_are_made_anew(tmp_path, caplog):
     frames = [write_label(tmp_path, "in", "a", np.full(SHAPE, 17, np.uint8))]
     reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
     assert class_counts(reader, frames, None, tmp_path)[4] == 0
     write_label(tmp_path, "in", "a", np.full(SHAPE, 4, np.uint8))
     assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
+
+
+def with_row(row):
+    return lambda whole: json.dumps(
+        {**whole, "class_counts": {**whole["class_counts"], "all": row}}
+    )
+
+
+DAMAGE = {
+    "empty": lambda whole: "",
+    "a list": lambda whole: "[]",
+    "a number": lambda whole: "3",
+    "cut": lambda whole: json.dumps(whole)[:-20],
+    "no text": lambda whole: b"\xff\xfe\x00",
+    "deep": lambda whole: "[" * 100_000,
+    "no counts": lambda whole: json.dumps({k: v for k, v in whole.items() if k != "class_counts"}),
+    "counts are a list": lambda whole: json.dumps({**whole, "class_counts": [1.0] * 17}),
+    "no tokens": lambda whole: json.dumps({k: v for k, v in whole.items() if k != "tokens"}),
+    "too few": with_row([1.0] * 16),
+    "nan": with_row([1.0] * 16 + [float("nan")]),
+    "infinite": with_row([1.0] * 16 + [float("inf")]),
+    "negative": with_row([1.0] * 16 + [-1.0]),
+    "more than there are": with_row([1.0] * 16 + [1e6]),
+    "huge": with_row([1.0] * 16 + [10**400]),
+    "words": with_row(["many"] * 17),
+    "null": with_row(None),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_counts_of_a_damaged_file_are_made_anew_and_it_is_said(tmp_path, monkeypatch, case):
+    said = []
+    monkeypatch.setattr(
+        "minkocc.datasets.label_budget.print_log", lambda text, **_: said.append(text)
+    )
+    frames = [write_label(tmp_path, "in", "a", np.full(SHAPE, 4, np.uint8))]
+    reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
+    expected = class_counts(reader, frames, None, tmp_path)
+    assert said == []
     (path,) = (tmp_path / "label_budget").iterdir()
     whole = json.loads(path.read_text())
-    counts = {**whole["class_counts"], "all": [1.0] * 16}
-    for damaged in ("", "[]", json.dumps({**whole, "class_counts": counts})):
-        path.write_text(damaged)
-        assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
-        assert json.loads(path.read_text()) == whole
+    damaged = DAMAGE[case](whole)
+    path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    assert class_counts(reader, frames, None, tmp_path).tolist() == expected.tolist()
+    assert json.loads(path.read_text()) == whole
+    (line,) = said
+    assert str(path) in line
+    assert "damaged" in line
+    assert "counted anew" in line

@@ -1,6 +1,7 @@
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,53 @@ def test_whatever_opens_ground_truth_is_noted(synthetic_root, tmp_path, no_watch
     assert log.read_text().splitlines() == [
         f"dense {frame['token']}", f"lidarseg {scan.name}", "boxes sample_annotation.json",
     ]  # fmt: skip
+
+
+OPENERS = {
+    "open": lambda path: open(path, "rb"),  # noqa: SIM115
+    "open as bytes": lambda path: open(os.fsencode(path), "rb"),  # noqa: SIM115
+    "Path.read_bytes": Path.read_bytes,
+    "np.load": np.load,
+    "np.fromfile": lambda path: np.fromfile(path, np.uint8),
+    "os.open": lambda path: os.open(path, os.O_RDONLY),
+    "zipfile": zipfile.ZipFile,
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_whatever_opens_a_label_outside_the_budget_is_stopped(
+    synthetic_root, tmp_path, no_watch, opener
+):
+    dataset = make(synthetic_root)
+    inside, beyond = (
+        dataset.get_data_info(i) for i in (dataset.labelled_indices()[0], outside(dataset))
+    )
+    (validated, *_) = make(synthetic_root, "val", test_mode=True).frames()
+    assert len(dataset.closed_labels()) == 2
+    watch_truth(tmp_path / "audit", 0, dataset.closed_labels())
+    with pytest.raises(LabelBudgetError, match=f"label of {beyond['token']}, a training frame"):
+        OPENERS[opener](synthetic_root / beyond["occ_path"])
+    for frame in (inside, validated):
+        with open(synthetic_root / frame["occ_path"], "rb"):
+            pass
+    (log,) = (tmp_path / "audit").iterdir()
+    assert log.read_text().splitlines() == [
+        f"dense {frame['token']}" for frame in (inside, validated)
+    ]
+
+
+def test_a_label_that_infos_call_anothers_is_stopped(synthetic_root, tmp_path, no_watch):
+    """The reader goes by the frame's scene, the watch by the file that is opened."""
+    dataset = make(synthetic_root)
+    inside = dataset.get_data_info(dataset.labelled_indices()[0])
+    inside["occ_path"] = dataset.get_data_info(outside(dataset))["occ_path"]
+    watch_truth(tmp_path / "audit", 0, dataset.closed_labels())
+    with pytest.raises(LabelBudgetError, match="a training frame outside the label budget"):
+        dataset.label_reader.read(inside)
+
+
+def test_evaluation_data_close_no_label(synthetic_root):
+    assert make(synthetic_root, "val", test_mode=True).closed_labels() == frozenset()
 
 
 @pytest.mark.parametrize("phase", [Phase.WARM, Phase.WEAK])

@@ -62,3 +62,16 @@ def test_a_damaged_log_is_named(runner, tmp_path, line):
     (logs / "0-11.txt").write_text(f"dense t1\n{line}\n")
     with pytest.raises(LabelError, match=r"0-11\.txt holds the line .* expected one of dense"):
         audit(runner, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"read": 3}', '{"read": [3]}', "[" * 100_000, b"\xff\xfe"],
+    ids=["empty", "cut", "list", "number", "no list", "no names", "deep", "no text"],
+)  # fmt: skip
+def test_a_damaged_audit_is_named(runner, tmp_path, text):
+    path = tmp_path / "label_audit.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = path.read_bytes()
+    with pytest.raises(LabelError, match=r"label_audit\.json is damaged .*Put a copy back"):
+        audit(runner, tmp_path)
+    assert path.read_bytes() == before

@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
-from minkocc.config import load_config
+from minkocc.config import ConfigError, load_config
+from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine import launch
+from minkocc.info_file import InfoError
+from minkocc.structures.errors import UserError
 from tests.unit.test_configs import MINI
 
 
@@ -56,3 +60,50 @@ def test_without_a_card_nothing_is_pinned_and_amp_is_that_of_the_cpu():
 
 def test_buffers_are_not_sent_before_every_iteration():
     assert load_config(MINI).model_wrapper_cfg.broadcast_buffers is False
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("a parameter group that doesn't match the size"), "doesn't match the size"),
+        (KeyError("param_groups"), "param_groups"),
+    ],
+)
+def test_a_state_that_does_not_fit_names_the_checkpoint(monkeypatch, error, words):
+    def resume(self, filename):
+        raise error
+
+    monkeypatch.setattr(Runner, "resume", resume)
+    runner = launch._Runner.__new__(launch._Runner)
+    with pytest.raises(UserError, match=rf"state in c\.pth does not fit .*{words}.*load_from=PATH"):
+        runner.resume("c.pth")
+
+
+def test_what_else_is_wrong_with_it_stays(monkeypatch):
+    def resume(self, filename):
+        raise LabelBudgetError("other scenes")
+
+    monkeypatch.setattr(Runner, "resume", resume)
+    with pytest.raises(LabelBudgetError, match=r"^other scenes$"):
+        launch._Runner.__new__(launch._Runner).resume("c.pth")
+
+
+@pytest.mark.parametrize("part", ["train_loop", "val_loop", "optim_wrapper", "param_scheduler"])
+@pytest.mark.parametrize("error", [ValueError, KeyError, AssertionError])
+def test_what_refuses_a_value_when_training_begins_is_one_line_too(monkeypatch, part, error):
+    def build(self, cfg):
+        raise error("replay 2 is outside [0, 1)")
+
+    monkeypatch.setattr(Runner, f"build_{part}", build)
+    runner = launch._Runner.__new__(launch._Runner)
+    with pytest.raises(ConfigError, match=r"the recipe cannot be built: .?replay 2 is outside"):
+        getattr(runner, f"build_{part}")({})
+
+
+def test_what_a_data_set_cannot_read_stays_in_its_own_words(monkeypatch):
+    def build(self, cfg):
+        raise InfoError("info file x does not exist")
+
+    monkeypatch.setattr(Runner, "build_train_loop", build)
+    with pytest.raises(InfoError, match=r"^info file x does not exist$"):
+        launch._Runner.__new__(launch._Runner).build_train_loop({})

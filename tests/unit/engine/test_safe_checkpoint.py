@@ -12,7 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from minkocc.checkpoint_file import read_checkpoint
+from minkocc.config import ConfigError
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
+from minkocc.evaluation.metrics import OccupancyMetric
 from tests.forked import run_group
 
 RUNNER = SimpleNamespace(
@@ -57,6 +59,64 @@ def test_config_text_of_a_foreign_checkpoint_is_dropped_unread():
     checkpoint = {"meta": {"config": "raise SystemExit"}, "state_dict": {}}
     SafeCheckpointHook().after_load_checkpoint(None, checkpoint)
     assert checkpoint["meta"] == {}
+
+
+def with_metrics(*metrics):
+    """A runner that validates by these, or not at all."""
+    loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=list(metrics))) if metrics else None
+    return SimpleNamespace(val_loop=loop)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("occ3d/mIoU", r"save_best 'occ3d/mIoU' is none .*did you mean 'occ3d/miou'\?"),
+        ("miou", "save_best 'miou' is none of what validation reports"),
+        ("rayiou/rayiou_mIoU", "did you mean 'rayiou/rayiou'"),
+        ("mIoU", r"It reports occ3d/miou, .*rayiou/rayiou@1"),
+    ],
+)
+def test_a_best_of_what_is_not_reported_is_refused_before_training(name, words):
+    hook = SafeCheckpointHook(save_best=name, rule="greater")
+    with pytest.raises(ConfigError, match=words):
+        hook.before_train(with_metrics(OccupancyMetric(["occ3d", "rayiou"])))
+
+
+def test_a_best_without_validation_is_refused():
+    for name in ("occ3d/miou", "auto"):
+        with pytest.raises(ConfigError, match=f"save_best {name}: .*no validation"):
+            SafeCheckpointHook(save_best=name).before_train(with_metrics())
+
+
+@pytest.mark.parametrize(
+    ("names", "metrics"),
+    [
+        (["occ3d/miou", "rayiou/rayiou@1"], [OccupancyMetric(["occ3d", "rayiou"])]),
+        (["val/occ3d/miou"], [OccupancyMetric(prefix="val")]),
+        ("auto", [OccupancyMetric()]),
+        ("theirs/accuracy", [OccupancyMetric(), SimpleNamespace()]),
+        (None, []),
+    ],
+)
+def test_a_best_of_what_is_reported_is_kept(names, metrics):
+    rule = None if names in (None, "auto") else "greater"
+    SafeCheckpointHook(save_best=names, rule=rule)._check_save_best(with_metrics(*metrics))
+
+
+def test_names_are_those_of_an_evaluation():
+    metric = OccupancyMetric(["occ3d", "rayiou", "raypq", "paper-repo", "selfsup15"])
+    label = np.full((200, 200, 16), 17, np.uint8)
+    label[:, :, 0] = 11
+    mask = np.ones(label.shape, bool)
+    sample = {
+        "token": "a",
+        "pred_semantics": label,
+        "voxel_semantics": label,
+        "mask_camera": mask,
+        "ray_origins": np.zeros((1, 3)),
+    }
+    metric.process(None, [sample])
+    assert list(metric.evaluate(1)) == metric.names()
 
 
 class Normalised(BaseModel):

@@ -4,6 +4,7 @@ import pytest
 
 from minkocc.engine.warm_start import in_clip_window, ramp_at
 from minkocc.engine.warm_start_sampler import WarmStartSampler
+from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase, phase_at
 
 
@@ -90,7 +91,7 @@ def test_missing_labels_are_refused():
 
 def test_without_the_hook_it_says_so():
     sampler = make(max_iters=None)
-    with pytest.raises(RuntimeError, match="WarmStartHook"):
+    with pytest.raises(UserError, match="WarmStartHook"):
         next(iter(sampler))
 
 

@@ -6,11 +6,13 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from minkocc.engine.finite_steps import FiniteStepHook
 from minkocc.ops import row_sums
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -191,6 +193,23 @@ def test_a_card_waits_no_more_often_than_was_counted(network, phase):
     print(f"{phase}: {len(lines)} waits", *sorted(Counter(lines).items()), sep="\n")
     expected = PREDICTION if phase is None else TRAINING
     assert 0 < len(lines) <= sum(count for count, _ in expected.values())
+
+
+def test_a_checked_step_waits_once_for_loss_and_gradients_and_once_for_the_log(network, counting):
+    """mmengine alone waits once for each of the ten terms of its log."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-9)
+    hook = FiniteStepHook()
+    wrapper = SimpleNamespace(optimizer=optimizer, clip_grad_kwargs=None)
+    runner = SimpleNamespace(model=network, optim_wrapper=wrapper, iter=0, message_hub=None)
+    hook.before_train(runner)
+    data = batch(network.train(), Phase.STRONG)
+    hook.before_train_iter(runner, 0, data)
+    terms = network(**data, mode="loss")
+    sum(term for name, term in terms.items() if name.startswith("loss")).backward()
+    with counting() as places:
+        optimizer.step()
+        hook.after_train_iter(runner, 0, data, {"loss": torch.ones(())})
+    assert dict(places) == {"engine.finite_steps._on_host": 1}
 
 
 def test_the_count_sees_what_waits(counting):

@@ -1,0 +1,140 @@
+"""What a checkpoint was trained under, beside what a recipe says now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
+
+from minkocc.config import KNOBS
+from minkocc.structures.errors import UserError
+from minkocc.structures.voxel_grid import VoxelGrid
+
+# Where the data lies and who loads it changes nothing.
+_FREE = frozenset({"data_root", "cache_root", "num_workers"})
+# Of these nothing is asked when a run goes on: the weights that it began with are trained already.
+_OF_THE_BEGINNING = frozenset({"image_pretrained"})
+
+
+def run_settings(cfg: Config) -> dict[str, Any]:
+    """What makes a run what it is, for its checkpoints: knobs, ``optimizer``, ``processes``."""
+    settings = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE}
+    optimizer = cfg.get("optim_wrapper", {}).get("optimizer", {}).get("type")
+    if isinstance(optimizer, str):
+        settings["optimizer"] = optimizer
+    return {**settings, "processes": get_world_size()}
+
+
+def trained_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs that a checkpoint was trained under; none where it does not say."""
+    meta = checkpoint.get("meta")
+    run = meta.get("run") if isinstance(meta, Mapping) else None
+    return dict(run) if isinstance(run, Mapping) else {}
+
+
+def differences(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The knobs of which a checkpoint and a recipe say different things.
+
+    Returns:
+        ``{knob: {"checkpoint": value, "recipe": value}}``.
+    """
+    return {name: values for name, values in _changed(cfg, checkpoint).items() if name in KNOBS}
+
+
+def _changed(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    now = run_settings(cfg)
+    return {
+        name: {"checkpoint": value, "recipe": now[name]}
+        for name, value in trained_settings(checkpoint).items()
+        if name in now and not _same(value, now[name])
+    }
+
+
+def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None:
+    """Refuse to change budget or optimiser of a run half-way; warn of what else is not as it was.
+
+    Raises:
+        UserError: the recipe has another ``alpha``, ``seed`` or type of optimiser.
+    """
+    for knob, values in _changed(cfg, checkpoint).items():
+        if knob in _OF_THE_BEGINNING:
+            continue
+        former, now = values["checkpoint"], values["recipe"]
+        if knob in ("alpha", "seed"):
+            raise UserError(
+                f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
+                f"the label budget would change half-way. Resume with {knob}={former}, or begin a "
+                "new run from these weights with --cfg-options load_from=PATH"
+            )
+        if knob == "optimizer":
+            raise UserError(
+                f"checkpoint {name} holds the state of {former}, the recipe's optimiser is {now}, "
+                "which makes nothing of it. Resume with the former one, or begin a new run from "
+                "these weights with --cfg-options load_from=PATH"
+            )
+        _warn(
+            f"resumed with {knob} {now}, the checkpoint was trained with {former}: this is not "
+            "the run that was stopped"
+        )
+
+
+def check_grid(model: torch.nn.Module, checkpoint: Mapping[str, Any], name: str) -> None:
+    """Refuse weights of another voxel grid, which would fit and mean something else.
+
+    Raises:
+        UserError: the model has a grid, and the checkpoint was trained on another.
+    """
+    grid, trained = getattr(model, "grid", None), trained_settings(checkpoint)
+    if not isinstance(grid, VoxelGrid):
+        return
+    for knob in ("voxel_size", "point_cloud_range"):
+        now = getattr(grid, knob)
+        if knob in trained and not _same(trained[knob], now):
+            raise UserError(
+                f"checkpoint {name} was trained with {knob} {trained[knob]}, the recipe says "
+                f"{now}: its weights mean something else there. Use it with --cfg-options "
+                f"{knob}={_typed(trained[knob])}, or with the config it was trained with"
+            )
+
+
+def reported_settings(cfg: Config, checkpoint: Mapping[str, Any] | None, name: str) -> Config:
+    """The recipe's knobs with the checkpoint's own in their place: what its figures are of.
+
+    What differs is named in the log.
+
+    Args:
+        cfg: a resolved recipe.
+        checkpoint: what ``read_checkpoint`` returned; None where nothing was trained.
+        name: the file's, for the log.
+    """
+    if checkpoint is None:
+        return cfg
+    trained = trained_settings(checkpoint)
+    if not trained:
+        _warn(f"checkpoint {name} says nothing of how it was trained: reported is the recipe")
+    for knob, values in differences(cfg, checkpoint).items():
+        _warn(
+            f"the recipe says {knob} {values['recipe']}, checkpoint {name} was trained with "
+            f"{values['checkpoint']}, which is what is reported"
+        )
+    return Config({**{knob: cfg[knob] for knob in KNOBS if knob in cfg}, **trained})
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return list(first) == list(second)
+    return bool(first == second)
+
+
+def _typed(value: Any) -> str:
+    """As ``--cfg-options`` takes it."""
+    return str(value).replace(" ", "")
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger="current", level=logging.WARNING)

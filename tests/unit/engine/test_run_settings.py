@@ -1,0 +1,150 @@
+"""A checkpoint keeps the settings it was trained under, whatever recipe it is used with."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from minkocc.config import load_config
+from minkocc.engine import measure_checkpoint, run_settings
+from minkocc.engine.launch import check_weights, load_weights
+from minkocc.engine.safe_checkpoint import SafeCheckpointHook
+from minkocc.evaluation.metrics import OccupancyMetric
+from minkocc.structures.errors import UserError
+from minkocc.structures.voxel_grid import VoxelGrid
+from tests.unit.test_configs import MINI
+
+OTHER = {
+    "alpha": (0.1, 0.4),
+    "seed": (0, 5),
+    "train_mask": ("camera", None),
+    "outside": ("label", "free"),
+    "unknown": ("free", "ignore"),
+    "unknown_weight": (0.1, 0.3),
+    "image_pretrained": (None, "/weights/r50.pth"),
+    "sweeps": (4, 2),
+    "lr": (2e-3, 1e-3),
+    "image_size": ([192, 352], [64, 112]),
+}
+"""What the mini says of a knob, and what it is changed to."""
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr(run_settings, "print_log", lambda text, **_: lines.append(text))
+    return lines
+
+
+def trained(**changes):
+    """A checkpoint of the mini, trained with these knobs."""
+    cfg = load_config(MINI, {"image_pretrained": None, **changes})
+    checkpoint = {
+        "meta": {"iter": 3},
+        "state_dict": {"weight": torch.ones(1)},
+        "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
+    }
+    SafeCheckpointHook().before_save_checkpoint(SimpleNamespace(cfg=cfg), checkpoint)
+    return json.loads(json.dumps(checkpoint["meta"])) | {"plain": True}
+
+
+@pytest.mark.parametrize("knob", OTHER)
+def test_the_checkpoints_own_settings_are_reported_and_a_difference_is_named(said, knob):
+    was, now = OTHER[knob]
+    content = {"meta": trained(**{knob: was})}
+    cfg = load_config(MINI, {knob: now})
+    settings = run_settings.reported_settings(cfg, content, "c.pth")
+    assert settings[knob] == was
+    assert run_settings.differences(cfg, content) == {knob: {"checkpoint": was, "recipe": now}}
+    assert said == [
+        f"the recipe says {knob} {now}, checkpoint c.pth was trained with {was}, which is what is "
+        "reported"
+    ]
+
+
+def test_the_same_settings_are_not_remarked_upon(said):
+    content = {"meta": trained()}
+    cfg = load_config(MINI, {"data_root": "/elsewhere", "num_workers": 3, "cache_root": "/c"})
+    settings = run_settings.reported_settings(cfg, content, "c.pth")
+    assert (settings.alpha, settings.data_root, said) == (0.1, "/elsewhere", [])
+    assert run_settings.differences(cfg, content) == {}
+
+
+@pytest.mark.parametrize("meta", [None, {}, {"run": 3}, [1]], ids=str)
+def test_weights_that_say_nothing_are_reported_under_the_recipe(said, meta):
+    content = {"state_dict": {}} if meta is None else {"meta": meta}
+    cfg = load_config(MINI, {"alpha": 0.3})
+    assert run_settings.reported_settings(cfg, content, "c.pth").alpha == 0.3
+    assert said == ["checkpoint c.pth says nothing of how it was trained: reported is the recipe"]
+
+
+def test_an_untrained_network_is_reported_under_the_recipe(said):
+    assert run_settings.reported_settings(load_config(MINI), None, "").alpha == 0.1
+    assert said == []
+
+
+class Gridded(torch.nn.Module):
+    """A model of one weight on a grid."""
+
+    def __init__(self, voxel_size, bounds=(-40, -40, -1, 40, 40, 5.4)):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.grid = VoxelGrid(bounds, voxel_size)
+
+
+@pytest.mark.parametrize("use", [check_weights, load_weights])
+@pytest.mark.parametrize(("was", "now"), [(0.4, 0.2), (0.2, 0.4), (0.4, 0.1)])
+def test_weights_of_other_voxels_are_refused(use, was, now):
+    content = {"meta": trained(voxel_size=was), "state_dict": {"weight": torch.ones(1)}}
+    words = rf"c\.pth was trained with voxel_size {was}, the recipe says {now}.*voxel_size={was}"
+    with pytest.raises(UserError, match=words):
+        use(Gridded(now), content, "c.pth")
+    use(Gridded(was), content, "c.pth")
+
+
+def test_weights_of_another_range_are_refused():
+    content = {"meta": trained(), "state_dict": {"weight": torch.ones(1)}}
+    with pytest.raises(UserError, match=r"point_cloud_range \[-40\.0, .*=\[-40\.0,-40\.0,-1\.0"):
+        check_weights(Gridded(0.4, (-20, -20, -1, 20, 20, 5.4)), content, "c.pth")
+
+
+@pytest.mark.parametrize("knob", ["alpha", "seed"])
+def test_a_run_does_not_go_on_with_another_budget(said, knob):
+    was, now = OTHER[knob]
+    cfg = load_config(MINI, {knob: now})
+    with pytest.raises(UserError, match=f"trained with {knob} {was}, the recipe says {now}"):
+        run_settings.check_resumed(cfg, {"meta": trained(**{knob: was})}, "c.pth")
+    assert said == []
+
+
+def test_a_run_does_not_go_on_with_another_optimiser(said):
+    cfg = load_config(MINI, {"optim_wrapper.optimizer.type": "AdamW"})
+    content = {"meta": trained()}
+    with pytest.raises(UserError, match=r"holds the state of Adam, .* optimiser is AdamW,"):
+        run_settings.check_resumed(cfg, content, "c.pth")
+    assert run_settings.differences(cfg, content) == {}  # and tests as any other
+
+
+@pytest.mark.parametrize("knob", ["lr", "sweeps", "train_mask"])
+def test_what_else_changes_on_resuming_is_named(said, knob):
+    was, now = OTHER[knob]
+    run_settings.check_resumed(
+        load_config(MINI, {knob: now}), {"meta": trained(**{knob: was})}, "c.pth"
+    )
+    (line,) = said
+    assert line.startswith(f"resumed with {knob} {now}, the checkpoint was trained with {was}")
+
+
+def test_weights_to_begin_with_are_no_matter_of_a_run_that_goes_on(said):
+    cfg = load_config(MINI, {"image_pretrained": "/weights/r50.pth"})
+    run_settings.check_resumed(cfg, {"meta": trained()}, "c.pth")
+    assert said == []
+
+
+def test_metrics_print_what_the_weights_were_trained_under():
+    metric = OccupancyMetric(training={"train_mask": None, "outside": "free", "note": "mine"})
+    settings = Config({"train_mask": "camera", "outside": "label", "alpha": 0.1})
+    measure_checkpoint.tell_training([metric, SimpleNamespace(training=True), object()], settings)
+    assert metric.training == {"train_mask": "camera", "outside": "label", "note": "mine"}
