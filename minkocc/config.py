@@ -28,6 +28,7 @@ KNOBS: tuple[str, ...] = (
     "voxel_size",
     "seed",
     "data_root",
+    "paths_leave_root",
     "cache_root",
     "pseudo_labels",
     "image_pretrained",
@@ -92,6 +93,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "voxel_size": (_number, "a number of metres, e.g. 0.4"),
     "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
     "data_root": (lambda v: isinstance(v, str), "a folder's name"),
+    "paths_leave_root": (lambda v: isinstance(v, bool), "True or False"),
     "cache_root": (
         lambda v: v is None or isinstance(v, str),
         "a folder's name, or None for that of the data",

@@ -14,7 +14,7 @@ from pyquaternion import Quaternion
 from tqdm import tqdm
 
 from minkocc.info_file import INFO_VERSION, InfoError
-from minkocc.structures.files import write_pickle
+from minkocc.structures.files import is_plain_name, write_pickle
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
 MAX_SWEEPS = 10
@@ -151,12 +151,19 @@ def _scene_frames(
 
 
 def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]:
-    """The keyframes' records of a scene's record, in order."""
+    """The keyframes' records of a scene's record, in order.
+
+    Raises:
+        InfoError: the scene or a keyframe has a name that leads out of its folder.
+    """
     samples = []
     token = scene["first_sample_token"]
     while token:
         samples.append(nusc.get("sample", token))
         token = samples[-1]["next"]
+    for name in (scene["name"], *(sample["token"] for sample in samples)):
+        if not is_plain_name(name):
+            raise InfoError(f"the nuScenes tables name {name!r}, which is no plain file name")
     return samples
 
 

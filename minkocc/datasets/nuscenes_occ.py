@@ -38,6 +38,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         weak_frames: keyframes ``(past, future)`` that the weak occupancy is accumulated over.
         cache_root: where weak occupancy and class counts are kept once they are computed, in a
             folder for each data root; None keeps them in ``data_root``.
+        paths_leave_root: whether the info file may name files outside the data root.
         test_mode: evaluation data: dense labels are read when present, without a budget.
         indices: keep only the first so many frames, or those listed.
     """
@@ -53,11 +54,13 @@ class Occ3DNuScenesDataset(BaseDataset):
         seed: int = 0,
         weak_frames: Sequence[int] = (8, 0),
         cache_root: str | None = None,
+        paths_leave_root: bool = False,
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.alpha = alpha
         self.seed = seed
+        self.paths_leave_root = paths_leave_root
         past, future = weak_frames
         self.weak_frames = (past, future)
         kept = data_root if cache_root is None else _own_folder(cache_root, data_root)
@@ -88,7 +91,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         Raises:
             InfoError: the file cannot be used, or holds no frame.
         """
-        content = read_infos(self.ann_file)
+        content = read_infos(self.ann_file, self.paths_leave_root)
         if not content["data_list"]:
             raise InfoError(
                 f"info file {self.ann_file} holds no frame: create it with other --val-scenes"

@@ -71,7 +71,7 @@ def frames_of_infos(path: Path) -> FrameList:
         InfoError: it cannot be used.
         PredictionError: no frame has a label.
     """
-    found = read_infos(path)["data_list"]
+    found = read_infos(path, paths_leave_root=True)["data_list"]  # none of them is opened
     frames = [frame for frame in found if frame["occ_path"]]
     if not frames:
         raise PredictionError(

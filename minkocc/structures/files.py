@@ -18,6 +18,8 @@ from minkocc.structures.errors import UserError
 # Line breaks stand in no JSON string, so that nothing else looks like this.
 _ROW_OF_NUMBERS = re.compile(r"\[\n((?:\s*-?\d[\d.eE+-]*,?\n)+)\s*\]")
 
+_LONGEST_NAME = 200
+
 # What a pickle of plain containers and numpy arrays refers to, and nothing more.
 _ALLOWED_GLOBALS = {
     ("numpy", "dtype"),
@@ -32,6 +34,20 @@ _ALLOWED_GLOBALS = {
 
 class UnsafeFileError(UserError, ValueError):
     """A data file that asks for code to be run; it is refused and nothing of it is run."""
+
+
+def is_plain_name(name: Any) -> bool:
+    """Whether a name from a data file can be a file's own: it leads to no other folder.
+
+    With a suffix and the marks of a file half written it must still fit into 255 bytes.
+    """
+    return (
+        isinstance(name, str)
+        and name.isprintable()
+        and 0 < len(name.encode()) <= _LONGEST_NAME
+        and not name.startswith(".")
+        and not set("/\\") & set(name)
+    )
 
 
 @contextmanager

@@ -91,6 +91,11 @@ DESTINATIONS = {
         "train_dataloader.dataset.data_root val_dataloader.dataset.data_root "
         "test_dataloader.dataset.data_root",
     ),
+    "paths_leave_root": (
+        True,
+        "train_dataloader.dataset.paths_leave_root val_dataloader.dataset.paths_leave_root "
+        "test_dataloader.dataset.paths_leave_root",
+    ),
     "pseudo_labels": (
         "other/labels",
         "train_dataloader.dataset.pipeline.3.folder "

@@ -9,7 +9,7 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import view_points
 from pyquaternion import Quaternion
 
-from minkocc.datasets.infos import create_infos, split_scenes
+from minkocc.datasets.infos import create_infos, open_keyframes, split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
 from minkocc.info_file import INFO_VERSION, InfoError, read_infos
 from minkocc.structures.files import UnsafeFileError
@@ -278,6 +278,21 @@ def test_broken_tables_are_named(linked_root):
     table.write_text(text[: len(text) // 2])
     with pytest.raises(InfoError, match=r"tables in .*v1\.0-synthetic cannot be read .*again"):
         create_infos(linked_root, "v1.0-synthetic")
+
+
+def change_table(root, name, change):
+    """Put a changed table in the place of a link."""
+    table = root / "v1.0-synthetic" / f"{name}.json"
+    records = json.loads(table.read_text())
+    change(records)
+    table.unlink()
+    table.write_text(json.dumps(records))
+
+
+def test_a_keyframe_whose_name_leaves_the_folder_is_refused(linked_root):
+    change_table(linked_root, "scene", lambda scenes: scenes[0].update(name="../scene"))
+    with pytest.raises(InfoError, match=r"'\.\./scene', which is no plain file name"):
+        open_keyframes(linked_root, "v1.0-synthetic")
 
 
 def test_infos_with_code_are_refused_and_not_run(tmp_path):
