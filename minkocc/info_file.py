@@ -53,13 +53,19 @@ def read_infos(path: str | Path, paths_leave_root: bool = False) -> dict[str, An
     return dict(content)
 
 
-def check_frames(frames: Sequence[Any], source: str, paths_leave_root: bool = False) -> None:
+_MEND = "create it again with tools/create_data.py"
+
+
+def check_frames(
+    frames: Sequence[Any], source: str, paths_leave_root: bool = False, remedy: str = _MEND
+) -> None:
     """Refuse frames that nothing right can be computed of.
 
     Args:
         frames: what a ``data_list`` holds.
         source: whence they are, for the message.
         paths_leave_root: whether they may name files outside the data root.
+        remedy: what helps where they are refused.
 
     Raises:
         InfoError: a frame lacks a key, has a value that cannot be right, or names a file where it
@@ -68,15 +74,9 @@ def check_frames(frames: Sequence[Any], source: str, paths_leave_root: bool = Fa
     for number, frame in enumerate(frames):
         for problem in frame_problems(frame, paths_leave_root):
             name = frame.get("token", f"number {number}") if isinstance(frame, dict) else number
-            raise _refusal(source, name, problem)
+            raise InfoError(f"{source}, frame {name}: {problem}; {remedy}")
     for token, problem in list_problems(frames):
-        raise _refusal(source, token, problem)
-
-
-def _refusal(source: str, name: Any, problem: str) -> InfoError:
-    return InfoError(
-        f"{source}, frame {name}: {problem}; create it again with tools/create_data.py"
-    )
+        raise InfoError(f"{source}, frame {token}: {problem}; {remedy}")
 
 
 def _version(content: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -89,6 +89,19 @@ def write_pickle(path: str | Path, content: Any) -> None:
     """Pickle plain containers and numpy arrays, atomically."""
     with atomic_write(path) as sink:
         pickle.dump(content, sink, protocol=4)
+
+
+def write_pickles(contents: Mapping[Path, Any]) -> None:
+    """Pickle several files that belong together: none takes its place before all are on disk."""
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
+    try:
+        for path, part in parts.items():
+            write_pickle(part, contents[path])
+        for path, part in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
 
 
 def read_plain_pickle(path: str | Path) -> Any:

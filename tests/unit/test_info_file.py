@@ -31,7 +31,7 @@ def at(frame, place):
 
 # Names and paths
 
-NAMES = ["../x", "/tmp/x", "a/b", "..", ".", "", ".hidden", "a\\b", "a\nb", "a\0b", "x" * 300, 7, None]  # fmt: skip
+NAMES = [*"../x|/tmp/x|a/b|..|.||.hidden|a\\b|a\nb|a\0b".split("|"), "x" * 300, 7, None]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)

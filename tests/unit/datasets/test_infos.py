@@ -72,6 +72,15 @@ def test_a_worlds_own_split(tmp_path):
     }
 
 
+def change_table(root, name, change):
+    """Put a changed table in the place of a link."""
+    table = root / "v1.0-synthetic" / f"{name}.json"
+    records = json.loads(table.read_text())
+    change(records)
+    table.unlink()
+    table.write_text(json.dumps(records))
+
+
 # Content, against nuscenes-devkit
 
 
@@ -280,19 +289,68 @@ def test_broken_tables_are_named(linked_root):
         create_infos(linked_root, "v1.0-synthetic")
 
 
-def change_table(root, name, change):
-    """Put a changed table in the place of a link."""
-    table = root / "v1.0-synthetic" / f"{name}.json"
-    records = json.loads(table.read_text())
-    change(records)
-    table.unlink()
-    table.write_text(json.dumps(records))
-
-
 def test_a_keyframe_whose_name_leaves_the_folder_is_refused(linked_root):
     change_table(linked_root, "scene", lambda scenes: scenes[0].update(name="../scene"))
     with pytest.raises(InfoError, match=r"'\.\./scene', which is no plain file name"):
         open_keyframes(linked_root, "v1.0-synthetic")
+
+
+def spoil_first(table, **values):
+    return table, lambda records: records[0].update(values)
+
+
+def lose_last(records):
+    del records[-1]
+
+
+REFUSED = {
+    "camera of no focal length": (
+        *("calibrated_sensor", lambda records: [r.update(camera_intrinsic=NAN) for r in records]),
+        r"cam2img holds NaN or infinity; unpack or make the tables again",
+    ),
+    "path that leaves the root": (
+        *("sample_data", lambda records: [r.update(filename="../x") for r in records]),
+        "leaves the data root",
+    ),
+    "pose that has no inverse": (
+        *spoil_first("ego_pose", rotation=[0.0, 0.0, 0.0, 0.0]),
+        "no unit quaternion",
+    ),
+    "rotation of three numbers": (*spoil_first("ego_pose", rotation=[1.0, 0.0]), "cannot be read"),
+    "sweep without its pose": ("ego_pose", lose_last, "cannot be read"),
+    "keyframe without a time": (*spoil_first("sample", timestamp=None), "cannot be read"),
+}
+NAN = [[np.nan] * 3] * 3
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_infos_that_would_be_refused_do_not_replace_good_ones(linked_root, case):
+    table, spoil, words = REFUSED[case]
+    change_table(linked_root, table, spoil)
+    files = sorted(linked_root.glob("minkocc_infos_*"))
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(InfoError, match=words):
+        create_infos(linked_root, "v1.0-synthetic")
+    assert [path.read_bytes() for path in files] == before
+    assert sorted(linked_root.glob("*minkocc_infos*")) == files
+
+
+def test_no_info_file_is_replaced_before_all_are_written(linked_root, monkeypatch):
+    files = sorted(linked_root.glob("minkocc_infos_*"))
+    before = [path.read_bytes() for path in files]
+    dump, calls = pickle.dump, []
+
+    def full_disk(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        dump(*arguments, **options)
+
+    monkeypatch.setattr(pickle, "dump", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        create_infos(linked_root, "v1.0-synthetic", val_scenes=["scene-0001"])
+    assert [path.read_bytes() for path in files] == before
+    assert not list(linked_root.glob(".*.part"))
 
 
 def test_infos_with_code_are_refused_and_not_run(tmp_path):
