@@ -30,6 +30,7 @@ KNOBS: tuple[str, ...] = (
     "data_root",
     "paths_leave_root",
     "cache_root",
+    "cache_by_content",
     "pseudo_labels",
     "image_pretrained",
     "sweeps",
@@ -98,6 +99,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v is None or isinstance(v, str),
         "a folder's name, or None for that of the data",
     ),
+    "cache_by_content": (lambda v: isinstance(v, bool), "True or False"),
     "pseudo_labels": (lambda v: isinstance(v, str), "a folder's name"),
     "image_pretrained": (
         lambda v: v is None or isinstance(v, str),

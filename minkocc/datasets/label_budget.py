@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
+from minkocc.structures.fingerprint import fingerprint
+from minkocc.structures.npz import ArrayFileError, read_npz
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -119,8 +121,9 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
         LabelError: missing, unreadable, or of a wrong shape, type or class.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in keys}
+        arrays = read_npz(path, keys, OCC3D_GRID.shape)
+        if missing := [key for key in keys if key not in arrays]:
+            raise ArrayFileError(f"it lacks {', '.join(missing)}")
     except FileNotFoundError as error:
         raise LabelError(f"label {path} does not exist: create the infos again") from error
     except Exception as error:  # zip, zlib and numpy each raise their own
@@ -145,16 +148,19 @@ def class_counts(
     frames: Sequence[dict[str, Any]],
     train_mask: str | None,
     cache_root: Path,
+    by_content: bool = False,
 ) -> np.ndarray:
     """Mean number of voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4).
 
-    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json``.
+    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json`` for as long as
+    the label files are the same.
 
     Args:
         reader: of the training set, with its budget.
         frames: of the training set.
         train_mask: ``"camera"`` counts what a camera sees, None everything.
         cache_root: where counts are kept.
+        by_content: tell label files apart by their content instead of size and time.
 
     Raises:
         LabelError: a label cannot be used, or the counts cannot be kept.
@@ -166,15 +172,17 @@ def class_counts(
     if not members:
         return np.zeros(NUM_CLASSES)
     path = cache_root / "label_budget" / f"{budget.name}.json"
+    files = sorted(str(frame["occ_path"]) for frame in members)
     identity = {
         "tokens": sorted(frame["token"] for frame in members),
-        "files": _fingerprint(reader.data_root, members),
+        "files": _digest(fingerprint(reader.data_root, files, by_content)),
     }
     stored = _stored_counts(path, identity)
     if stored is None:
         stored = _count(reader, members)
         content = {"alpha": budget.alpha, "seed": budget.seed, "scenes": sorted(budget.scenes)}
-        _keep(path, {**content, **identity, "class_counts": stored})
+        whole = {**content, **identity, "class_counts": stored, "digest": _digest(_as_text(stored))}
+        _keep(path, whole)
     return np.asarray(stored["camera" if train_mask == "camera" else "all"])
 
 
@@ -188,14 +196,13 @@ def _keep(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def _fingerprint(root: Path, frames: Sequence[dict[str, Any]]) -> str:
-    """Of the label files' sizes and times: others are counted anew."""
-    digest = hashlib.sha256()
-    for path in sorted(str(frame["occ_path"]) for frame in frames):
-        file = root / path
-        stat = file.stat() if file.is_file() else None
-        digest.update(f"{path} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_text(counts: dict[str, list[float]]) -> str:
+    """Of counts, for their digest: numbers that someone changed are counted anew."""
+    return json.dumps(counts, sort_keys=True)
 
 
 def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float]] | None:
@@ -206,6 +213,8 @@ def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if any(content.get(key) != value for key, value in identity.items()):
+        return None
+    if content.get("digest") != _digest(_as_text(counts)):
         return None
     whole = all(len(row) == NUM_CLASSES and np.isfinite(row).all() for row in counts.values())
     return counts if whole else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pickle
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,6 +50,16 @@ def is_plain_name(name: Any) -> bool:
         and not name.startswith(".")
         and not set("/\\") & set(name)
     )
+
+
+def require_regular(path: str | Path) -> None:
+    """Refuse what is no file of bytes: opening a pipe waits for ever, and a device has no end.
+
+    Raises:
+        OSError: it is missing, or is no regular file (or a link to one).
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 @contextmanager

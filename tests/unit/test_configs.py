@@ -101,6 +101,7 @@ DESTINATIONS = {
         "train_dataloader.dataset.pipeline.3.folder "
         "train_dataloader.dataset.pipeline.6.pseudo_labels",
     ),
+    "cache_by_content": (True, "train_dataloader.dataset.cache_by_content"),
     "cache_root": ("some/cache", "train_dataloader.dataset.cache_root"),
     "image_pretrained": (
         "torchvision://resnet34",

@@ -5,6 +5,7 @@ voxel_size = 0.4
 image_size = [256, 704]
 sweeps = 9
 cache_root = None
+cache_by_content = False  # True where copies do not keep the files' times
 pseudo_labels = "pseudo_labels"
 weak_frames = [8, 0]
 weak_min_hits = 1
@@ -74,6 +75,7 @@ train_dataloader = dict(
         seed="${seed}",
         weak_frames="${weak_frames}",
         cache_root="${cache_root}",
+        cache_by_content="${cache_by_content}",
     ),
 )
 val_dataloader = dict(

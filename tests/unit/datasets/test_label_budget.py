@@ -15,6 +15,7 @@ from minkocc.datasets.label_budget import (
     class_counts,
     read_label,
 )
+from minkocc.structures.fingerprint import _digest
 
 SHAPE = (200, 200, 16)
 
@@ -115,6 +116,24 @@ def test_class_counts_that_cannot_be_kept_name_the_knob(tmp_path):
         class_counts(reader, frames, "camera", tmp_path / "cache")
 
 
+@pytest.mark.parametrize(("keep_time", "by_content"), [(False, False), (False, True), (True, True)])
+def test_counts_belong_to_the_content_of_the_labels(tmp_path, keep_time, by_content):
+    label = np.full(SHAPE, 17, np.uint8)
+    frames = [write_label(tmp_path, "in", "a", label)]
+    path = tmp_path / frames[0]["occ_path"]
+    np.savez(path, semantics=label, mask_camera=label == 17)
+    status = path.stat()
+    reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
+    assert class_counts(reader, frames, None, tmp_path, by_content)[4] == 0
+    label[0, 0, 0] = 4
+    np.savez(path, semantics=label, mask_camera=label == 17)
+    os.utime(path, ns=(0, status.st_mtime_ns + (0 if keep_time else 1_000_000)))
+    assert path.stat().st_size == status.st_size
+    if keep_time:
+        _digest.cache_clear()  # of another process
+    assert class_counts(reader, frames, None, tmp_path, by_content)[4] == 1
+
+
 def test_counts_of_other_labels_or_of_a_damaged_file_are_made_anew(tmp_path):
     frames = [write_label(tmp_path, "in", "a", np.full(SHAPE, 17, np.uint8))]
     reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
@@ -123,8 +142,11 @@ def test_counts_of_other_labels_or_of_a_damaged_file_are_made_anew(tmp_path):
     assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
     (path,) = (tmp_path / "label_budget").iterdir()
     whole = json.loads(path.read_text())
-    counts = {**whole["class_counts"], "all": [1.0] * 16}
-    for damaged in ("", "[]", json.dumps({**whole, "class_counts": counts})):
-        path.write_text(damaged)
+    damaged = ["", "[]", "{}", json.dumps({**whole, "digest": None})]
+    for rows in ([1.0] * 16, [1.0] * 17, [-1.0] * 17, ["x"] * 17):
+        counts = {**whole["class_counts"], "all": rows}
+        damaged.append(json.dumps({**whole, "class_counts": counts}))
+    for text in damaged:
+        path.write_text(text)
         assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
         assert json.loads(path.read_text()) == whole

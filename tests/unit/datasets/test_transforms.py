@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
+from minkocc.structures.fingerprint import _digest
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -530,10 +532,12 @@ def test_cache_is_used_and_belongs_to_its_settings(tmp_path):
     step = LoadWeakOccupancy(RANGE, 0.4)
     results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
     first = step(dict(results))["weak_occupancy"]
-    (tmp_path / "0.bin").unlink()
+    assert step.prepare(dict(results)) is False
     assert np.array_equal(step(dict(results))["weak_occupancy"], first)
+    (tmp_path / "0.bin").unlink()
     moved = dict(results, weak_sources=lambda: [{"lidar_path": "0.bin", "lidar2ego": pose(0.1)}])
-    for other, miss in ((step, moved), (LoadWeakOccupancy(RANGE, 0.2), results)):
+    other_grid = LoadWeakOccupancy(RANGE, 0.2)
+    for other, miss in ((step, moved), (other_grid, results), (step, results)):
         with pytest.raises(InputError, match=r"0\.bin cannot be read"):
             other(dict(miss))
 
@@ -553,7 +557,7 @@ def with_sky(results, **meta):
     write_meta(
         Path(results["data_root"]) / "pseudo_labels", make_meta("test", [], {}, None, **meta)
     )
-    view = {"cam2img": np.eye(3), "ego2cam": np.eye(4)}
+    view = {"cam2img": np.eye(3), "ego2cam": np.eye(4), "img_path": "samples/x/a.jpg"}
     return {**results, "images": {camera: dict(view) for camera in CAMERAS}}
 
 
@@ -583,7 +587,73 @@ def test_other_pseudo_labels_or_cameras_have_another_sky(tmp_path):
     turned = with_sky(results, prompts="b")
     turned["images"]["CAM_BACK"]["cam2img"] = 2 * np.eye(3)
     paths.add(step.path(turned, sources))
-    assert len(paths) == 3
+    label = tmp_path / "pseudo_labels" / "labels" / "CAM_BACK" / "a.png"
+    label.parent.mkdir(parents=True)
+    label.write_bytes(b"a label")
+    paths.add(step.path(turned, sources))
+    assert len(paths) == 4
+
+
+OTHER_RAY = [[0.2, 3.0, 1.2]]
+
+
+@pytest.mark.parametrize(("keep_time", "by_content"), [(False, False), (False, True), (True, True)])
+def test_a_target_is_made_anew_of_other_sweeps_under_the_same_names(
+    tmp_path, keep_time, by_content
+):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    results["cache_by_content"] = by_content
+    assert step(dict(results))["weak_occupancy"][10, 15, 5] == 1
+    status = (tmp_path / "0.bin").stat()
+    weak_results(tmp_path, [(SENSOR, OTHER_RAY)])  # as large
+    later = 0 if keep_time else 1_000_000
+    times = (status.st_atime_ns, status.st_mtime_ns + later)
+    os.utime(tmp_path / "0.bin", ns=times)
+    if keep_time:
+        _digest.cache_clear()  # of another process
+    assert step(dict(results))["weak_occupancy"][10, 15:18, 5].tolist() == [0, 0, 1]
+
+
+def spoil_kept(path, **arrays):
+    with np.load(path) as kept:
+        whole = {**kept, **arrays}
+    np.savez(path, **{key: value for key, value in whole.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"weak_occupancy": np.full(GRID.shape, 7, np.uint8)}, "holds values other than 0, 1 and"),
+        ({"weak_occupancy": np.full(GRID.shape, 254, np.uint8)}, "holds values other than 0, 1"),
+        ({"weak_occupancy": np.zeros(GRID.shape, bool)}, "is bool"),
+        ({"weak_occupancy": np.zeros(GRID.shape[::-1], np.uint8)}, r"is uint8 \(6, 20, 20\)"),
+        ({"weak_occupancy": np.zeros((9000, 9000), np.uint8)}, r"unpacks to 77\.2 MiB"),
+        ({"weak_occupancy": None}, "cannot be read"),
+        ({"made_of": np.zeros(32, np.uint8)}, "was made of something else"),
+        ({"made_of": None}, "was made of something else"),
+    ],
+)
+def test_a_kept_target_that_cannot_be_right_is_refused(tmp_path, arrays, words):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    step(dict(results))
+    (path,) = (tmp_path / "weak_occupancy").rglob("*.npz")
+    spoil_kept(path, **arrays)
+    for use in (step, step.prepare):
+        with pytest.raises(InputError, match=f"{path} .*{words}.*delete it"):
+            use(dict(results))
+
+
+def test_the_kept_target_of_another_frame_is_refused(tmp_path):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    first = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    second = {**first, "token": "def", "weak_sources": lambda: [*first["weak_sources"]()] * 2}
+    step(dict(first))
+    (path,) = (tmp_path / "weak_occupancy").rglob("*.npz")
+    path.rename(step.path(second, second["weak_sources"]()))
+    with pytest.raises(InputError, match="was made of something else"):
+        step(second)
 
 
 def test_a_cache_elsewhere_leaves_the_data_alone(tmp_path):
