@@ -5,6 +5,7 @@ Each check yields what is wrong in words; who calls says where and what helps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,6 +33,9 @@ _IMAGE = {
     "cam2img": (3, 3),
     "ego2cam": (4, 4),
 }
+_RIGID_TOLERANCE = 1e-3
+_FARTHEST = 1e8
+"""Metres: more than any map's origin is away, and few enough that float64 keeps the centimetres."""
 
 
 def frame_problems(frame: Any, paths_leave_root: bool = False) -> Iterator[str]:
@@ -45,6 +49,12 @@ def frame_problems(frame: Any, paths_leave_root: bool = False) -> Iterator[str]:
     yield from _name_problems(frame)
     if not paths_leave_root:
         yield from _path_problems(frame)
+    yield from _label_problems(frame)
+    yield from _size_problems(frame)
+    yield from _pose_problems(frame)
+    yield from _intrinsic_problems(frame)
+    yield from _time_problems(frame)
+    yield from _origin_problems(frame)
 
 
 def _structure_problems(frame: Any) -> Iterator[str]:
@@ -119,14 +129,115 @@ def paths_of(frame: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _stays(path: Any) -> bool:
     if not isinstance(path, str) or not path or not path.isprintable():
         return False
-    parts = PurePosixPath(path).parts
-    return bool(parts) and parts[0] != "/" and ".." not in parts
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
+def _label_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    """The label of another frame under this one's token would be learned, and measured against."""
+    path = frame["occ_path"]
+    if path is None:
+        return
+    expected = (frame["scene_name"], frame["token"], "labels.npz")
+    if not isinstance(path, str) or PurePosixPath(path).parts[-3:] != expected:
+        yield f"occ_path {path!r} is of another frame, expected <folder>/{'/'.join(expected)}"
+
+
+def _size_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    for camera in CAMERAS:
+        for key in ("height", "width"):
+            size = frame["images"][camera][key]
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+                yield f"images.{camera}.{key} {size!r} is no number of pixels"
+
+
+def _pose_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    rigid = [("ego2global", frame["ego2global"])]
+    rigid.append(("lidar_points.lidar2ego", frame["lidar_points"]["lidar2ego"]))
+    for number, sweep in enumerate(frame["lidar_sweeps"]):
+        rigid.append((f"lidar_sweeps.{number}.sweep2ego", sweep["sweep2ego"]))
+    for camera in CAMERAS:
+        rigid.append((f"images.{camera}.ego2cam", frame["images"][camera]["ego2cam"]))
+    fine = _are_rigid(np.array([matrix for _, matrix in rigid], np.float64))
+    for (place, _), is_fine in zip(rigid, fine):
+        if not is_fine:
+            yield f"{place} is no rotation and translation: it would bend what it moves"
+
+
+def _are_rigid(matrices: np.ndarray) -> np.ndarray:
+    """Which of ``(M, 4, 4)`` are a rotation and a translation, ``(M,)``; all at once, for speed."""
+    turns = matrices[:, :3, :3]
+    skew = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
+    fine = (matrices[:, 3] == (0, 0, 0, 1)).all(1) & (skew < _RIGID_TOLERANCE)
+    near = np.abs(matrices[:, :3, 3]).max(1) < _FARTHEST
+    return fine & near & (np.linalg.det(turns) > 0)
+
+
+def _intrinsic_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    matrices = np.array([frame["images"][c]["cam2img"] for c in CAMERAS], np.float64)
+    focal = (matrices[:, 0, 0] > 0) & (matrices[:, 1, 1] > 0)
+    zeros = (matrices[:, 1, 0] == 0) & (matrices[:, 2] == (0, 0, 1)).all(1)
+    for camera, is_fine in zip(CAMERAS, focal & zeros):
+        if not is_fine:
+            yield (
+                f"images.{camera}.cam2img is no camera's: expected [[fx, skew, cx], [0, fy, cy], "
+                "[0, 0, 1]] with focal lengths above 0"
+            )
+
+
+def _time_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    """Sweeps go back in time, each before the one in front of it; the time is an input."""
+    places = [("timestamp", frame), ("lidar_points.timestamp", frame["lidar_points"])]
+    places += [(f"images.{c}.timestamp", frame["images"][c]) for c in CAMERAS]
+    sweeps = frame["lidar_sweeps"]
+    places += [(f"lidar_sweeps.{n}.timestamp", sweep) for n, sweep in enumerate(sweeps)]
+    for place, node in places:
+        if not _is_time(node["timestamp"]):
+            yield f"{place} {node['timestamp']!r} is no time in seconds"
+    before = ("the keyframe's own sweep", frame["lidar_points"]["timestamp"])
+    for number, sweep in enumerate(sweeps):
+        name, time = f"lidar_sweeps.{number}", sweep["timestamp"]
+        if not time < before[1]:
+            yield (
+                f"{name} is of {time:.6f}, not before {before[0]} at {before[1]:.6f}: sweeps are "
+                "listed back in time"
+            )
+        before = (name, time)
+
+
+def _origin_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    origins = frame["ray_origins"]
+    number = isinstance(origins, np.ndarray) and origins.dtype.kind in "fiu"
+    if not number or origins.ndim != 2 or origins.shape[1] != 3 or not len(origins):
+        yield "ray_origins is no array of places (T, 3)"
+    elif not np.isfinite(origins).all():
+        yield "ray_origins holds NaN or infinity"
+
+
+def _is_time(value: Any) -> bool:
+    number = isinstance(value, (int, float, np.integer, np.floating))
+    return number and not isinstance(value, bool) and math.isfinite(value)
 
 
 def list_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """What is wrong between frames that are right by themselves: a token, and the problem."""
-    known: set[str] = set()
+    known: dict[str, Mapping[str, Any]] = {}
     for frame in frames:
         if frame["token"] in known:
             yield frame["token"], "it is listed twice"
-        known.add(frame["token"])
+        known[frame["token"]] = frame
+    for frame in frames:
+        for link, sign in (("prev", -1), ("next", 1)):
+            other = known.get(frame[link])
+            if other is not None and (problem := _link_problem(frame, other, sign)):
+                yield frame["token"], f"{link} {other['token']} {problem}"
+
+
+def _link_problem(frame: Mapping[str, Any], other: Mapping[str, Any], sign: int) -> str | None:
+    """A chain that leads on in time has no circles."""
+    if other["scene_name"] != frame["scene_name"]:
+        return f"is of another scene, {other['scene_name']}"
+    if not sign * (other["timestamp"] - frame["timestamp"]) > 0:
+        return f"is {'earlier' if sign > 0 else 'later'}, or at the same time"
+    if other["prev" if sign > 0 else "next"] != frame["token"]:
+        return "does not lead back"
+    return None

@@ -11,6 +11,8 @@ from minkocc.structures.errors import UserError
 from minkocc.structures.files import UnsafeFileError, read_plain_pickle
 
 INFO_VERSION = "minkocc-1"
+MAX_SWEEPS = 10
+"""How many earlier sweeps a frame holds, at most."""
 
 
 class InfoError(UserError, ValueError):

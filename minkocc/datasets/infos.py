@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,10 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
-from minkocc.info_file import INFO_VERSION, InfoError, check_frames
+from minkocc.info_file import INFO_VERSION, MAX_SWEEPS, InfoError, check_frames
 from minkocc.structures.files import is_plain_name, write_pickles
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
-MAX_SWEEPS = 10
 _UNIT_TOLERANCE = 1e-3
 _MEND = "unpack or make the tables again"
 _OFFICIAL_SPLITS = {"v1.0-trainval": ("train", "val"), "v1.0-mini": ("mini_train", "mini_val")}
@@ -50,8 +50,7 @@ def split_scenes(
             raise InfoError(f"--val-scenes {', '.join(unknown)}: not in {root / version}")
         return _partition(scenes, set(val_scenes))
     if (root / "splits.json").is_file():
-        splits = json.loads((root / "splits.json").read_text(encoding="utf-8"))
-        return _partition(scenes, set(splits["val"]))
+        return _own_split(root / "splits.json", scenes)
     if version in _OFFICIAL_SPLITS:
         official = create_splits_scenes()
         train, val = (set(official[name]) for name in _OFFICIAL_SPLITS[version])
@@ -109,6 +108,34 @@ def spread_indices(total: int, count: int | None) -> list[int]:
     """``count`` of ``range(total)``, each in the middle of its share; all where there are fewer."""
     count = total if count is None else min(count, total)
     return [(2 * i + 1) * total // (2 * count) for i in range(count)]
+
+
+def _own_split(path: Path, scenes: Sequence[str]) -> dict[str, list[str]]:
+    """What a world says of its own scenes; it must name each of them, once, and no others.
+
+    Raises:
+        InfoError: it does not.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        named = {split: [str(name) for name in content[split]] for split in ("train", "val")}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InfoError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): expected "
+            '{"train": [scenes], "val": [scenes]}, or name the validation scenes with --val-scenes'
+        ) from error
+    listed = Counter([*named["train"], *named["val"]])
+    for what, names in (
+        ("names scenes that the tables do not hold", listed.keys() - set(scenes)),
+        ("does not name all scenes of the tables", set(scenes) - listed.keys()),
+        ("names scenes twice", {name for name, count in listed.items() if count > 1}),
+    ):
+        if names:
+            raise InfoError(
+                f"{path} {what}: {', '.join(sorted(names)[:3])}; mend it, or name the validation "
+                "scenes with --val-scenes"
+            )
+    return _partition(scenes, set(named["val"]))
 
 
 def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:

@@ -129,18 +129,26 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
     for key, array in arrays.items():
-        if array.shape != OCC3D_GRID.shape or array.dtype not in (np.uint8, np.bool_):
-            raise LabelError(
-                f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
-                f"{OCC3D_GRID.shape}: not an Occ3D-nuScenes label, fetch it again"
-            )
-    if arrays["semantics"].max() > FREE:
-        raise LabelError(
-            f"label {path}: class {arrays['semantics'].max()} in semantics, expected 0..{FREE}: "
-            "not an Occ3D-nuScenes label, fetch it again"
-        )
+        _check_label_array(array, key, path)
     masks = {key: arrays[key].astype(bool) for key in keys if key != "semantics"}
     return {"voxel_semantics": arrays["semantics"].astype(np.uint8), **masks}
+
+
+def _check_label_array(array: np.ndarray, key: str, path: Path) -> None:
+    remedy = "not an Occ3D-nuScenes label, fetch it again"
+    # A bool of semantics would be 'others' and 'barrier' everywhere.
+    dtypes = (np.uint8,) if key == "semantics" else (np.uint8, np.bool_)
+    if array.shape != OCC3D_GRID.shape or array.dtype not in dtypes:
+        raise LabelError(
+            f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
+            f"{OCC3D_GRID.shape}: {remedy}"
+        )
+    most = FREE if key == "semantics" else 1
+    if array.max() > most:
+        what = "class" if key == "semantics" else "value"
+        raise LabelError(
+            f"label {path}: {what} {array.max()} in {key}, expected 0..{most}: {remedy}"
+        )
 
 
 def class_counts(

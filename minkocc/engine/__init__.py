@@ -2,6 +2,7 @@
 
 from minkocc.engine.calibrate import CalibrateHook
 from minkocc.engine.cpu_amp import CpuAmpOptimWrapper
+from minkocc.engine.disjoint_splits import DisjointSplitsHook
 from minkocc.engine.phase_log import PhaseLogProcessor
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.engine.train_loop import ResumableTrainLoop
@@ -11,6 +12,7 @@ from minkocc.engine.warm_start_sampler import WarmStartSampler
 __all__ = [
     "CalibrateHook",
     "CpuAmpOptimWrapper",
+    "DisjointSplitsHook",
     "PhaseLogProcessor",
     "ResumableTrainLoop",
     "SafeCheckpointHook",

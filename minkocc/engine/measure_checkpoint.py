@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS
+from minkocc.engine.disjoint_splits import count_trained
 from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.evaluation.metrics import (
     DumpPredictions,
@@ -68,6 +69,7 @@ def measure_checkpoint(
     added += record_pruning(model, sweep)
     if dump is not None:
         added.append(DumpPredictions(dump))
+    trained = _warn_of_training_frames(cfg, runner)
     summaries = _test(runner, added)
     if render and not rendered.summaries:
         raise UserError(
@@ -91,10 +93,24 @@ def measure_checkpoint(
             "unknown": cfg.unknown,
             "unknown_weight": cfg.unknown_weight,
             "image_pretrained": cfg.image_pretrained,
+            "frames_in_scenes_of_the_training_infos": trained,
             **provenance(),
         }
         write_report(out, summaries, context)
     return summaries
+
+
+def _warn_of_training_frames(cfg: Config, runner: Runner) -> int | None:
+    """How many tested frames are in scenes that were trained on; the log says so too."""
+    scenes = getattr(runner.test_dataloader.dataset, "scene_names", [])
+    trained = count_trained(cfg, scenes)
+    if trained:
+        runner.logger.log(
+            logging.WARNING,
+            f"{trained} of {len(scenes)} tested frames are in scenes of the training infos: these "
+            "are no figures of unseen frames",
+        )
+    return trained
 
 
 def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:

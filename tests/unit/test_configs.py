@@ -317,6 +317,13 @@ def test_a_knob_reaches_sampler_hook_dataset_and_grid(tmp_path, from_child):
         ({"weak_frames": [8]}, r"weak_frames \[8\] is not two whole numbers"),
         ({"image_size": 256}, "image_size 256"),
         ({"lr": 0}, "lr 0 is not a number above 0"),
+        ({"lr": float("inf")}, "lr inf is not a number above 0"),
+        ({"weight_2d": float("nan")}, "weight_2d nan is not a weight"),
+        ({"lift_weight": float("inf")}, "lift_weight inf is not a weight"),
+        ({"alpha": float("nan")}, "alpha nan is not a share"),
+        ({"sweeps": 100}, "sweeps 100 is not a whole number from 0 to 10, which is what infos"),
+        ({"paths_leave_root": "yes"}, "paths_leave_root 'yes' is not True or False"),
+        ({"cache_by_content": 1}, "cache_by_content 1 is not True or False"),
         ({"data_root": None}, "data_root None"),
     ],
 )

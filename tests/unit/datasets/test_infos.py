@@ -81,6 +81,27 @@ def change_table(root, name, change):
     table.write_text(json.dumps(records))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"train": ["a"], "val": ["z"]}', "names scenes that the tables do not hold: z"),
+        ('{"train": ["a", "y"], "val": ["b"]}', "names scenes that the tables do not hold: y"),
+        ('{"train": ["a"], "val": []}', "does not name all scenes of the tables: b"),
+        ('{"train": ["a", "b"], "val": ["b"]}', "names scenes twice: b"),
+        ('{"val": ["b"]}', "cannot be read .*'train'"),
+        ('["b"]', "cannot be read"),
+        ('{"train": 3, "val": []}', "cannot be read"),
+        ('{"train"', "cannot be read"),
+    ],
+)
+def test_a_worlds_own_split_that_does_not_fit_is_refused(tmp_path, text, words):
+    (tmp_path / "splits.json").write_text(text)
+    with pytest.raises(InfoError, match=rf"splits\.json {words}.*--val-scenes"):
+        split_scenes(tmp_path, "v1.0-synthetic", ["a", "b"], None)
+    named = split_scenes(tmp_path, "v1.0-synthetic", ["a", "b"], ["b"])
+    assert named == {"train": ["a"], "val": ["b"]}
+
+
 # Content, against nuscenes-devkit
 
 

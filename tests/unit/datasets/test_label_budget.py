@@ -75,6 +75,10 @@ def test_reads_are_audited_once_per_process(tmp_path):
         ({"semantics": np.zeros((200, 200, 8), np.uint8)}, r"semantics is uint8 \(200, 200, 8\)"),
         ({"mask_camera": np.zeros(SHAPE, np.float32)}, "mask_camera is float32"),
         ({"semantics": np.full(SHAPE, 18, np.uint8)}, "class 18"),
+        ({"semantics": np.ones(SHAPE, bool)}, "semantics is bool"),
+        ({"semantics": np.ones(SHAPE, np.int8)}, "semantics is int8"),
+        ({"mask_camera": np.full(SHAPE, 2, np.uint8)}, r"value 2 in mask_camera, expected 0\.\.1"),
+        ({"mask_lidar": np.full(SHAPE, 255, np.uint8)}, r"value 255 in mask_lidar"),
     ],
 )
 def test_wrong_label_is_named(tmp_path, overrides, words):

@@ -18,6 +18,7 @@ from minkocc.datasets.transforms.loading import (
     InputError,
     LoadImages,
     LoadPoints,
+    read_image,
     read_lidar,
     read_sweep,
     refine,
@@ -26,6 +27,7 @@ from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
+from minkocc.structures.errors import UserError
 from minkocc.structures.fingerprint import _digest
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CAMERAS
@@ -72,6 +74,54 @@ def test_lidar_with_values_that_are_not_finite_is_named(tmp_path, value):
     write_points(tmp_path / "nan.bin", points)
     with pytest.raises(InputError, match=r"nan\.bin holds 2 points"):
         read_lidar(tmp_path / "nan.bin")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        (0, 3e38, r"a point 3e\+38 m away, expected metres, at most 10000"),
+        (2, -20_000.0, "a point 20000 m away"),
+        (3, 3e38, r"intensities from 1 to 3e\+38, expected 0 to 255"),
+        (3, -1.0, "intensities from -1 to 1, expected 0 to 255"),
+        (3, 256.0, "intensities from 1 to 256, expected 0 to 255"),
+    ],
+)
+def test_lidar_in_other_units_is_named(tmp_path, column, value, words):
+    points = np.ones((4, 5))
+    points[2, column] = value
+    write_points(tmp_path / "far.bin", points)
+    with pytest.raises(InputError, match=rf"far\.bin holds {words}"):
+        read_lidar(tmp_path / "far.bin")
+
+
+BAD_SETTINGS = {
+    "ratio 5": (DropVoxels, {"ratio": 5}, r"DropVoxels\.ratio 5: expected a number from 0 to 1"),
+    "ratio -0.1": (DropVoxels, {"ratio": -0.1}, r"DropVoxels\.ratio -0\.1"),
+    "ratio NaN": (DropVoxels, {"ratio": float("nan")}, r"DropVoxels\.ratio nan"),
+    "ratio True": (DropVoxels, {"ratio": True}, r"DropVoxels\.ratio True"),
+    "flip 7": (AugmentScene, {"flip": 7}, r"AugmentScene\.flip 7: expected a number from 0 to 1"),
+    "flip -1": (AugmentScene, {"flip": -1}, r"AugmentScene\.flip -1"),
+    "yaw inf": (AugmentScene, {"yaw": float("inf")}, r"AugmentScene\.yaw inf"),
+    "yaw in degrees": (AugmentScene, {"yaw": 22.5}, r"AugmentScene\.yaw 22\.5"),
+    "shift 1.5": (AugmentImages, {"shift": 1.5}, r"AugmentImages\.shift 1\.5"),
+    "colour 2": (AugmentImages, {"colour": 2}, r"AugmentImages\.colour 2"),
+    "scale 0": (AugmentImages, {"scale": (0.0, 1.0)}, r"AugmentImages\.scale 0\.0"),
+    "scale backwards": (AugmentImages, {"scale": (1.1, 0.9)}, r"AugmentImages\.scale\[1\] 0\.9"),
+    "rotate NaN": (AugmentImages, {"rotate": float("nan")}, r"AugmentImages\.rotate nan"),
+    "100 sweeps": (LoadPoints, {"sweeps": 100}, r"LoadPoints\.sweeps 100: .* from 0 to 10"),
+    "-1 sweeps": (LoadPoints, {"sweeps": -1}, r"LoadPoints\.sweeps -1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_settings_that_make_no_sense_are_refused(case):
+    step, values, words = BAD_SETTINGS[case]
+    needed = {
+        AugmentScene: {"point_cloud_range": RANGE, "voxel_size": 0.4},
+        AugmentImages: {"image_size": (54, 96)},
+    }
+    with pytest.raises(UserError, match=words):
+        step(**needed.get(step, {}), **values)
 
 
 def two_sweeps(root, current, earlier, sweep2ego, mount):
@@ -162,6 +212,72 @@ def test_image_of_another_size_is_named(frame):
     Image.new("RGB", (96, 54)).save(path)
     with pytest.raises(InputError, match=rf"{path} is 96x54, its info says 192x108"):
         LoadImages()(frame)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+IMAGES = {
+    "16 bits": (
+        lambda path: Image.fromarray(np.full((108, 192), 700, np.uint16)).save(path, "PNG"),
+        "pixels of mode I;16, which would be cut off at 255: convert it to 8 bits",
+    ),
+    "32 bits": (
+        lambda path: Image.fromarray(np.full((108, 192), 700, np.int32)).save(path, "TIFF"),
+        "pixels of mode I, which would be cut off at 255",
+    ),
+    "floats": (
+        lambda path: Image.fromarray(np.ones((108, 192), np.float32)).save(path, "TIFF"),
+        "pixels of mode F, which would be cut off at 255",
+    ),
+    "black and white": (
+        lambda path: Image.new("1", (192, 108)).save(path, "PNG"),
+        "pixels of mode 1,",
+    ),
+    **{
+        f"EXIF orientation {orientation}": (
+            lambda path, orientation=orientation: Image.new("RGB", (192, 108)).save(
+                path, "JPEG", exif=turned(orientation)
+            ),
+            rf"EXIF orientation {orientation}\).*store its pixels as they are meant",
+        )
+        for orientation in (3, 6, 8)
+    },
+    "a bomb": (
+        lambda path: Image.new("1", (9000, 9000)).save(path, "PNG"),
+        "is 9000x9000, its info says 192x108",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_images_that_would_not_be_seen_as_they_are_meant_are_refused(frame, case, monkeypatch):
+    save, words = IMAGES[case]
+    path = image_path(frame)
+    path.unlink()
+    save(path)
+    monkeypatch.setattr(Image.Image, "convert", None)  # nothing is unpacked
+    with pytest.raises(InputError, match=f"{path} .*{words}"):
+        read_image(path, frame["images"]["CAM_BACK"])
+
+
+def test_what_pillow_takes_for_a_bomb_is_named(frame, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match=r"cannot be read \(Image size .* exceeds limit"):
+        read_image(image_path(frame), frame["images"]["CAM_BACK"])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+def test_images_of_8_bits_of_any_kind_are_read(frame, mode):
+    path = image_path(frame)
+    path.unlink()
+    Image.new("RGB", (192, 108), (102, 102, 102)).convert(mode).save(path, "TIFF", exif=turned(1))
+    seen = np.asarray(read_image(path, frame["images"]["CAM_BACK"]))
+    assert seen.shape == (108, 192, 3)
+    assert np.abs(seen.astype(int) - 102).max() <= 2
 
 
 def test_refine_repeats_every_voxel():
