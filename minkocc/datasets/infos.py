@@ -205,12 +205,24 @@ def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]
     """The keyframes' records of a scene's record, in order.
 
     Raises:
-        InfoError: the scene or a keyframe has a name that leads out of its folder.
+        InfoError: the scene or a keyframe has a name that leads out of its folder, or the chain of
+            keyframes turns back or into another scene.
     """
-    samples = []
-    token = scene["first_sample_token"]
+    samples: list[dict[str, Any]] = []
+    token, seen = scene["first_sample_token"], set()
     while token:
+        if token in seen:
+            raise InfoError(
+                f"the keyframes of scene {scene['name']} in the nuScenes tables go in a circle: "
+                f"sample {samples[-1]['token']} is followed by {token}, which came before: {_MEND}"
+            )
+        seen.add(token)
         samples.append(nusc.get("sample", token))
+        if samples[-1]["scene_token"] != scene["token"]:
+            raise InfoError(
+                f"the keyframes of scene {scene['name']} in the nuScenes tables lead into another "
+                f"scene at sample {token}: {_MEND}"
+            )
         token = samples[-1]["next"]
     for name in (scene["name"], *(sample["token"] for sample in samples)):
         if not is_plain_name(name):

@@ -374,6 +374,43 @@ def test_no_info_file_is_replaced_before_all_are_written(linked_root, monkeypatc
     assert not list(linked_root.glob(".*.part"))
 
 
+def link(number, target):
+    def change(samples):
+        chain = [sample for sample in samples if not sample["prev"]]
+        last = next(s for s in samples if s["token"] == chain[0]["next"])
+        first = chain[number]
+        last["next"] = first["token"] if target == "first" else last["token"]
+
+    return change
+
+
+CHAINS = {
+    "a circle": (link(0, "first"), "go in a circle"),
+    "a keyframe after itself": (link(0, "itself"), "go in a circle"),
+    "another scene": (link(1, "first"), "lead into another scene at sample"),
+}
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_keyframes_that_do_not_end_are_refused(linked_root, case, soon):
+    change, words = CHAINS[case]
+    change_table(linked_root, "sample", change)
+    for use in (create_infos, open_keyframes):
+        with pytest.raises(InfoError, match=words):
+            use(linked_root, "v1.0-synthetic")
+
+
+def test_sweeps_in_a_circle_are_refused(linked_root, soon):
+    def change(records):
+        lidar = [r for r in records if "LIDAR_TOP" in r["filename"]]
+        first = next(r for r in lidar if not r["prev"])
+        first["prev"] = first["token"]
+
+    change_table(linked_root, "sample_data", change)
+    with pytest.raises(InfoError, match=r"lidar_sweeps\.\d+ is of .*, not before"):
+        create_infos(linked_root, "v1.0-synthetic")
+
+
 def test_infos_with_code_are_refused_and_not_run(tmp_path):
     content = {"metainfo": {"info_version": INFO_VERSION}, "data_list": [Bomb(tmp_path / "ran")]}
     with pytest.raises(UnsafeFileError, match="could run code: refused"):
