@@ -17,6 +17,7 @@ from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.evaluation.metrics import (
     DumpPredictions,
     FrameMetric,
+    FramesWithoutPoints,
     PruningMetric,
     RenderedIoUMetric,
     summaries_of,
@@ -65,7 +66,8 @@ def measure_checkpoint(
         runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
         model.init_weights()
     rendered = RenderedIoUMetric()
-    added: list[FrameMetric] = [rendered] if render else []
+    without_points = FramesWithoutPoints()
+    added: list[FrameMetric] = [without_points, *([rendered] if render else [])]
     added += record_pruning(model, sweep)
     if dump is not None:
         added.append(DumpPredictions(dump))
@@ -93,6 +95,7 @@ def measure_checkpoint(
             "unknown": cfg.unknown,
             "unknown_weight": cfg.unknown_weight,
             "image_pretrained": cfg.image_pretrained,
+            "frames_without_points": without_points.tokens,
             "frames_in_scenes_of_the_training_infos": trained,
             **provenance(),
         }

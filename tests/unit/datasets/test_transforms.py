@@ -167,8 +167,17 @@ def test_returns_on_the_vehicle_are_removed_wherever_it_stood(tmp_path):
 def test_no_point_off_the_vehicle_is_an_error(tmp_path):
     roof = [[0.0, 0.0, 0.0, 0.0, 0.0]]
     results = two_sweeps(tmp_path, roof, roof, pose(z=1.8), pose(z=1.8))
-    with pytest.raises(InputError, match="hold no point off the vehicle"):
-        LoadPoints(sweeps=1)(results)
+    for phase in ({}, {"phase": Phase.WEAK}):
+        with pytest.raises(InputError, match="hold no point off the vehicle"):
+            LoadPoints(sweeps=1)({**results, **phase})
+
+
+def test_a_tested_frame_may_be_without_points(tmp_path):
+    roof = [[0.0, 0.0, 0.0, 0.0, 0.0]]
+    results = two_sweeps(tmp_path, roof, roof, pose(z=1.8), pose(z=1.8))
+    points = LoadPoints(sweeps=1)({**results, "phase": None})["points"]
+    assert points.shape == (0, 5)
+    assert points.dtype == np.float32
 
 
 # Images and pseudo-labels
