@@ -10,8 +10,9 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from minkocc.structures.errors import UserError
@@ -96,13 +97,41 @@ def run_tool(main: Callable[[], None]) -> None:
     except OSError as error:
         if debug or error.errno not in _REMEDIES:
             raise
-        _say(f"error: {error}: {_REMEDIES[error.errno]}")
+        _say(f"error: {error}: {_REMEDIES[error.errno]}{_where_it_was_named(error)}")
         sys.exit(1)
     except KeyboardInterrupt:
         _say("\ninterrupted")
         sys.exit(130)
     finally:
         gc.freeze()  # nor does the end of Python, which would take a second
+
+
+def _where_it_was_named(error: OSError) -> str:
+    """The option, or the knob, of this command that the file comes from, the nearest one."""
+    if not isinstance(error.filename, str):
+        return ""
+    path = Path(error.filename).absolute()
+    given = [
+        (len(Path(value).absolute().parts), name)
+        for name, value in _named_values(sys.argv[1:])
+        if value and Path(value).absolute() in (path, *path.parents)
+    ]
+    return f" ({max(given)[1]})" if given else ""
+
+
+def _named_values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options with their values, and the ``KEY=VALUE`` pairs of ``--cfg-options``."""
+    option = None
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            option = name
+            if equals:
+                yield name, value
+        elif equals and option == "--cfg-options":
+            yield name, value
+        elif option is not None:
+            yield option, word
 
 
 def _say(line: str) -> None:

@@ -21,6 +21,7 @@ from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_t
 from minkocc.evaluation.report import figures, table
 from minkocc.registry import METRICS
 from minkocc.structures.files import atomic_write
+from minkocc.structures.npz import npz_bytes
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -276,7 +277,7 @@ class DumpPredictions(FrameMetric):
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Write a frame."""
         with atomic_write(self.out_dir / f"{sample['token']}.npz") as sink:
-            np.savez_compressed(sink, pred=_array(sample["pred_semantics"]))
+            sink.write(npz_bytes(pred=_array(sample["pred_semantics"])))
         return {}
 
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:

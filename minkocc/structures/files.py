@@ -69,21 +69,50 @@ def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[Binar
     Args:
         path: its folder is made when missing.
         flush_to_disk: wait until the content has reached the disk, so that it survives a power cut.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is ``path``, or a folder of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with _named_after(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                yield sink
+                if flush_to_disk:
+                    sink.flush()
+                    os.fsync(sink.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _named_after(path: Path) -> Iterator[None]:
+    """Errors of the file on its way to ``path`` name it; a full disk by itself names nothing."""
     try:
-        with os.fdopen(handle, "wb") as sink:
-            yield sink
-            if flush_to_disk:
-                sink.flush()
-                os.fsync(sink.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        cause = _first_os_error(error)
+        part = str(path.with_name(f".{path.name}."))
+        if cause is None or cause.errno is None:
+            raise
+        if cause.filename is None or str(cause.filename).startswith(part):
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
         raise
+
+
+def _first_os_error(error: BaseException) -> OSError | None:
+    """What began it: an archive that cannot be closed after a full disk raises what hides that."""
+    found = None
+    link: BaseException | None = error
+    while link is not None:
+        found = link if isinstance(link, OSError) else found
+        link = link.__context__
+    return found
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -108,9 +137,11 @@ def write_pickles(contents: Mapping[Path, Any]) -> None:
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     try:
         for path, part in parts.items():
-            write_pickle(part, contents[path])
+            with _named_after(path):
+                write_pickle(part, contents[path])
         for path, part in parts.items():
-            os.replace(part, path)
+            with _named_after(path):
+                os.replace(part, path)
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)

@@ -5,12 +5,14 @@ A few megabytes can unpack to gigabytes, and a pipe can stand where a file shoul
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -21,6 +23,17 @@ _NPY = b"\x93NUMPY"
 
 class ArrayFileError(ValueError):
     """A file of arrays that is not what it should be; the text says in what."""
+
+
+def npz_bytes(**arrays: NDArray[Any]) -> bytes:
+    """A compressed ``.npz`` of arrays.
+
+    Made in memory: one that a full disk cuts off while it is written complains a second time, into
+    the middle of what is printed, when it is forgotten.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def read_npz(

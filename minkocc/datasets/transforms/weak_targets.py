@@ -20,7 +20,7 @@ from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
 from minkocc.structures.fingerprint import fingerprint
-from minkocc.structures.npz import read_npz
+from minkocc.structures.npz import npz_bytes, read_npz
 from minkocc.structures.taxonomy import CAMERAS, WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -189,7 +189,7 @@ class _KeptTarget:
         try:
             with atomic_write(self.path) as sink:
                 made_of = np.frombuffer(self.made_of, np.uint8)
-                np.savez_compressed(sink, weak_occupancy=weak, made_of=made_of)
+                sink.write(npz_bytes(weak_occupancy=weak, made_of=made_of))
         except OSError as error:
             raise InputError(
                 f"weak occupancy cannot be kept in {self.path.parent} ({error.strerror or error}): "
