@@ -72,10 +72,10 @@ def bomb(path, key, start, size):
 
 GRID = OCC3D_GRID.shape
 BOMBS = {
-    "a large array": (zeros((64 << 20,)), 64 << 20, r"unpacks to 64\.0 MiB"),
-    "large elements": (zeros(GRID, "<f16"), 64 << 20, r"unpacks to 9\.8 MiB"),
-    "a header without an end": (zeros(GRID, version=b"\x02\x00"), 64 << 20, "in a version"),
-    "more than the header says": (zeros(GRID), 64 << 20, "is longer than it says"),
+    "a large array": (zeros((32 << 20,)), 32 << 20, r"unpacks to 32\.0 MiB"),
+    "large elements": (zeros(GRID, "<f16"), 32 << 20, r"unpacks to 9\.8 MiB"),
+    "a header without an end": (zeros(GRID, version=b"\x02\x00"), 32 << 20, "in a version"),
+    "more than the header says": (zeros(GRID), 32 << 20, "is longer than it says"),
     "negative lengths": (zeros((-1, -(10**12))), 1 << 20, "cannot be read"),
     "no shape": (zeros("'x'"), 1 << 20, "cannot be read"),
     "objects": (zeros(GRID, "|O"), 1 << 20, "holds Python objects"),
@@ -103,7 +103,7 @@ def test_what_a_header_claims_is_checked_before_it_is_read(tmp_path, kind, key, 
 
 def test_what_is_beside_the_wanted_arrays_is_not_unpacked(tmp_path):
     path = tmp_path / "a.npz"
-    bomb(path, "more", zeros((64 << 20,)), 64 << 20)
+    bomb(path, "more", zeros((32 << 20,)), 32 << 20)
     with zipfile.ZipFile(path, "a") as archive, archive.open("pred.npy", "w") as member:
         np.save(member, np.full(GRID, 17, np.uint8))
     semantics, instances = prediction_folder.read_prediction(path)
