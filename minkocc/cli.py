@@ -11,8 +11,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -121,7 +122,7 @@ def _line_of(error: Exception) -> str | None:
     if isinstance(error, UserError):
         return _one_line(error)
     if isinstance(error, OSError) and error.errno in _REMEDIES:
-        return f"{error}: {_REMEDIES[error.errno]}"
+        return f"{error}: {_REMEDIES[error.errno]}{_where_it_was_named(error)}"
     if isinstance(error, RuntimeError) and _LOST_WORKER.match(str(error)):
         return (
             f"{_one_line(error).rstrip('. ')}: a process that loads data was killed, most often "
@@ -129,6 +130,34 @@ def _line_of(error: Exception) -> str | None:
             "last checkpoint"
         )
     return None
+
+
+def _where_it_was_named(error: OSError) -> str:
+    """The option, or the knob, of this command that the file comes from, the nearest one."""
+    if not isinstance(error.filename, str):
+        return ""
+    path = Path(error.filename).absolute()
+    given = [
+        (len(Path(value).absolute().parts), name)
+        for name, value in _named_values(sys.argv[1:])
+        if value and Path(value).absolute() in (path, *path.parents)
+    ]
+    return f" ({max(given)[1]})" if given else ""
+
+
+def _named_values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options with their values, and the ``KEY=VALUE`` pairs of ``--cfg-options``."""
+    option = None
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            option = name
+            if equals:
+                yield name, value
+        elif equals and option == "--cfg-options":
+            yield name, value
+        elif option is not None:
+            yield option, word
 
 
 def _say(line: str) -> None:

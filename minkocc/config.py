@@ -19,6 +19,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from minkocc.components import component_problems
+from minkocc.info_file import MAX_SWEEPS
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
@@ -29,7 +30,9 @@ KNOBS: tuple[str, ...] = (
     "voxel_size",
     "seed",
     "data_root",
+    "paths_leave_root",
     "cache_root",
+    "cache_by_content",
     "pseudo_labels",
     "image_pretrained",
     "sweeps",
@@ -77,7 +80,8 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 def _two_whole(value: Any, least: int) -> bool:
@@ -93,16 +97,21 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "voxel_size": (_number, "a number of metres, e.g. 0.4"),
     "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
     "data_root": (lambda v: isinstance(v, str), "a folder's name"),
+    "paths_leave_root": (lambda v: isinstance(v, bool), "True or False"),
     "cache_root": (
         lambda v: v is None or isinstance(v, str),
         "a folder's name, or None for that of the data",
     ),
+    "cache_by_content": (lambda v: isinstance(v, bool), "True or False"),
     "pseudo_labels": (lambda v: isinstance(v, str), "a folder's name"),
     "image_pretrained": (
         lambda v: v is None or isinstance(v, str),
         "torchvision://resnet50, a local checkpoint, or None",
     ),
-    "sweeps": (lambda v: _whole(v, 0), "a whole number from 0"),
+    "sweeps": (
+        lambda v: _whole(v, 0) and v <= MAX_SWEEPS,
+        f"a whole number from 0 to {MAX_SWEEPS}, which is what infos hold",
+    ),
     "weak_frames": (lambda v: _two_whole(v, 0), "two whole numbers (past, future), e.g. [8,0]"),
     "weak_min_hits": (lambda v: _whole(v, 1), "a whole number of returns from 1"),
     "weak_see_through": (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,59 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
 
 
+def parse_value(text: str) -> Any:
+    """The value of a ``KEY=VALUE`` pair.
+
+    As mmengine reads them: numbers, ``True``, ``None``, ``a,b``, ``[a,(b,c)]`` and words, without
+    what it loses: spaces inside of words, quoted words, and dicts, in Python's or JSON's writing.
+
+    Raises:
+        ValueError: brackets do not close, or a dict cannot be read.
+    """
+    text = text.strip().strip("'\"")
+    if text[:1] in _OPENING:
+        for read in (ast.literal_eval, json.loads):
+            with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError):
+                return read(text)
+        if text.startswith("{"):
+            raise ValueError(f"{text} is no dict, expected one like {{'type': 'SGD', 'lr': 0.1}}")
+    for start, end, kind in (("[", "]", list), ("(", ")", tuple)):
+        if text.startswith(start) and text.endswith(end):
+            return kind(map(parse_value, _elements(text[1:-1])))
+    elements = _elements(text)
+    if "," in text and elements != [text]:
+        return [parse_value(element) for element in elements]
+    return DictAction._parse_int_float_bool(text)
+
+
+_OPENING, _CLOSING = tuple("[({"), tuple("])}")
+
+
+def _elements(text: str) -> list[str]:
+    """What stands between the commas that are in no brackets."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in _OPENING) - (char in _CLOSING)
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    if depth:
+        raise ValueError(f"{text} has brackets that do not close")
+    if not parts[-1].strip():
+        del parts[-1]  # what follows the last comma, as in Python
+    return parts
+
+
 class _CfgOptions(DictAction):
     """mmengine's ``KEY=VALUE`` pairs, refused in one line when they are no pairs.
 
     ``cfg_pairs`` are they as they were typed, for a tool that another one starts.
     """
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        return parse_value(val)
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         for pair in values:

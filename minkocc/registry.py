@@ -27,3 +27,25 @@ LOOPS = _mm.Registry("loop", parent=_mm.LOOPS, scope="minkocc", locations=["mink
 OPTIM_WRAPPERS = _mm.Registry(
     "optim_wrapper", parent=_mm.OPTIM_WRAPPERS, scope="minkocc", locations=["minkocc.engine"]
 )
+
+# Nothing of ours is in these. But under our scope mmengine looks for a child of whatever it builds
+# from, and warned of each that it did not find, in every run. TASK_UTILS is not among them: mmdet
+# builds its own parts from its own child of it, which a child of ours would stand before.
+_EMPTY = tuple(
+    _mm.Registry(root.name, parent=root, scope="minkocc")
+    for root in (
+        _mm.EVALUATOR,
+        _mm.FUNCTIONS,
+        _mm.INFERENCERS,
+        _mm.MODEL_WRAPPERS,
+        _mm.OPTIMIZERS,
+        _mm.OPTIM_WRAPPER_CONSTRUCTORS,
+        _mm.PARAM_SCHEDULERS,
+        _mm.RUNNERS,
+        _mm.RUNNER_CONSTRUCTORS,
+        _mm.STRATEGIES,
+        _mm.VISBACKENDS,
+        _mm.VISUALIZERS,
+        _mm.WEIGHT_INITIALIZERS,
+    )
+)

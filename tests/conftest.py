@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 
 # Two OpenMP teams on two cores spin against each other; and MinkowskiEngine's CPU convolution is
 # bit-exact with one thread only. The tools that tests start inherit it.
@@ -108,6 +109,24 @@ def folders(made_once, tmp_path):
     """Labels and predictions of three frames, to be changed as a test likes."""
     made = made_once("prediction_folders", write_folders)
     return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+
+
+class TooLate(BaseException):
+    """No ``Exception``: what catches those must not take it for a damaged file."""
+
+
+@pytest.fixture
+def soon():
+    """Fail a test that waits for what never comes, such as a writer to a pipe."""
+
+    def late(number, frame):
+        raise TooLate("this should have ended long ago")
+
+    former = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 10)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
 
 
 @pytest.fixture

@@ -43,6 +43,11 @@ def _parse() -> argparse.Namespace:
         "--val-scenes", nargs="+", metavar="NAME", help="scenes that validate; all others train"
     )
     parser.add_argument(
+        "--paths-leave-root",
+        action="store_true",
+        help="the tables may name files outside the root (training: paths_leave_root=True)",
+    )
+    parser.add_argument(
         "--weak-occupancy",
         nargs="?",
         const=HEADLINE,
@@ -66,9 +71,11 @@ def _parse() -> argparse.Namespace:
 
 
 def _create_infos(options: argparse.Namespace) -> None:
-    written, missing = create_infos(options.root, options.version, options.val_scenes)
+    written, missing = create_infos(
+        options.root, options.version, options.val_scenes, options.paths_leave_root
+    )
     for split, path in written.items():
-        frames = read_infos(path)["data_list"]
+        frames = read_infos(path, options.paths_leave_root)["data_list"]
         scenes = len({frame["scene_name"] for frame in frames})
         labelled = sum(frame["occ_path"] is not None for frame in frames)
         print(f"{split}: {scenes} scenes, {len(frames)} frames, {labelled} with labels -> {path}")

@@ -36,6 +36,7 @@ default_hooks = dict(
     checkpoint=dict(type="SafeCheckpointHook", interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     sync_buffers=dict(type="SyncBuffersHook"),
+    disjoint_splits=dict(type="DisjointSplitsHook"),
     warm_start=dict(type="WarmStartHook", alpha="${alpha}", train_mask="${train_mask}"),
     calibrate=dict(type="CalibrateHook"),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +15,12 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
-from minkocc.info_file import INFO_VERSION, InfoError
-from minkocc.structures.files import write_pickle
+from minkocc.info_file import INFO_VERSION, MAX_SWEEPS, InfoError, check_frames
+from minkocc.structures.files import is_plain_name, write_pickles
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
-MAX_SWEEPS = 10
+_UNIT_TOLERANCE = 1e-3
+_MEND = "unpack or make the tables again"
 _OFFICIAL_SPLITS = {"v1.0-trainval": ("train", "val"), "v1.0-mini": ("mini_train", "mini_val")}
 
 
@@ -47,8 +50,7 @@ def split_scenes(
             raise InfoError(f"--val-scenes {', '.join(unknown)}: not in {root / version}")
         return _partition(scenes, set(val_scenes))
     if (root / "splits.json").is_file():
-        splits = json.loads((root / "splits.json").read_text(encoding="utf-8"))
-        return _partition(scenes, set(splits["val"]))
+        return _own_split(root / "splits.json", scenes)
     if version in _OFFICIAL_SPLITS:
         official = create_splits_scenes()
         train, val = (set(official[name]) for name in _OFFICIAL_SPLITS[version])
@@ -68,12 +70,21 @@ def open_root(root: Path, version: str) -> NuScenes:
     """
     if not (root / version / "scene.json").is_file():
         raise InfoError(f"{root / version} holds no nuScenes tables: check --root and --version")
-    try:
+    with _broken_tables(root, version):
         return NuScenes(version=version, dataroot=str(root), verbose=False)
-    except (OSError, ValueError, KeyError, AssertionError) as error:
+
+
+@contextmanager
+def _broken_tables(root: Path, version: str) -> Iterator[None]:
+    """What tables lack, or have of a wrong kind, is the root's fault and said so in one line."""
+    try:
+        yield
+    except InfoError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise InfoError(
             f"the nuScenes tables in {root / version} cannot be read "
-            f"({type(error).__name__}: {error}): unpack or make them again"
+            f"({type(error).__name__}: {error}): {_MEND}"
         ) from error
 
 
@@ -84,9 +95,10 @@ def open_keyframes(root: Path, version: str) -> tuple[NuScenes, list[tuple[str, 
         InfoError: there are no such tables, they are broken, or hold no keyframe.
     """
     nusc = open_root(root, version)
-    keyframes = [
-        (scene["name"], sample) for scene in nusc.scene for sample in scene_samples(nusc, scene)
-    ]
+    with _broken_tables(root, version):
+        keyframes = [
+            (scene["name"], sample) for scene in nusc.scene for sample in scene_samples(nusc, scene)
+        ]
     if not keyframes:
         raise InfoError(f"{root / version} holds no keyframe: check --root and --version")
     return nusc, keyframes
@@ -98,6 +110,34 @@ def spread_indices(total: int, count: int | None) -> list[int]:
     return [(2 * i + 1) * total // (2 * count) for i in range(count)]
 
 
+def _own_split(path: Path, scenes: Sequence[str]) -> dict[str, list[str]]:
+    """What a world says of its own scenes; it must name each of them, once, and no others.
+
+    Raises:
+        InfoError: it does not.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        named = {split: [str(name) for name in content[split]] for split in ("train", "val")}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InfoError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): expected "
+            '{"train": [scenes], "val": [scenes]}, or name the validation scenes with --val-scenes'
+        ) from error
+    listed = Counter([*named["train"], *named["val"]])
+    for what, names in (
+        ("names scenes that the tables do not hold", listed.keys() - set(scenes)),
+        ("does not name all scenes of the tables", set(scenes) - listed.keys()),
+        ("names scenes twice", {name for name, count in listed.items() if count > 1}),
+    ):
+        if names:
+            raise InfoError(
+                f"{path} {what}: {', '.join(sorted(names)[:3])}; mend it, or name the validation "
+                "scenes with --val-scenes"
+            )
+    return _partition(scenes, set(named["val"]))
+
+
 def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:
     return {
         "train": [name for name in scenes if name not in val],
@@ -106,7 +146,10 @@ def _partition(scenes: Iterable[str], val: set[str]) -> dict[str, list[str]]:
 
 
 def create_infos(
-    root: str | Path, version: str, val_scenes: Sequence[str] | None = None
+    root: str | Path,
+    version: str,
+    val_scenes: Sequence[str] | None = None,
+    paths_leave_root: bool = False,
 ) -> CreatedInfos:
     """Write ``minkocc_infos_{train,val}.pkl`` into a nuScenes root.
 
@@ -114,13 +157,14 @@ def create_infos(
         root: the folder that holds ``version/``, ``samples/`` and perhaps ``sweeps/`` and ``gts/``.
         version: name of the tables' folder.
         val_scenes: scene names that validate; all others train.
+        paths_leave_root: whether the tables may name files outside the root.
 
     Returns:
         The written files, and the sweeps that were left out because they are missing.
 
     Raises:
         InfoError: the root has no such version or broken tables, lacks a sensor, or the split is
-            unknown.
+            unknown; infos of before are left as they were.
     """
     root = Path(root)
     nusc = open_root(root, version)
@@ -129,15 +173,22 @@ def create_infos(
     frames: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
     side = {name: split for split, members in splits.items() for name in members}
     missing: set[str] = set()
-    for scene in tqdm(nusc.scene, desc="infos", unit="scene"):
-        frames[side[scene["name"]]].extend(_scene_frames(nusc, scene, root, missing))
-    written = {}
-    for split, data_list in frames.items():
-        path = root / f"minkocc_infos_{split}.pkl"
-        metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
-        write_pickle(path, {"metainfo": metainfo, "data_list": data_list})
-        written[split] = path
-    return CreatedInfos(written, sorted(missing))
+    with _broken_tables(root, version):
+        for scene in tqdm(nusc.scene, desc="infos", unit="scene"):
+            frames[side[scene["name"]]].extend(_scene_frames(nusc, scene, root, missing))
+    # Infos that would be refused must not take the place of good ones.
+    check_frames(
+        [*frames["train"], *frames["val"]], f"tables {root / version}", paths_leave_root, _MEND
+    )
+    metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
+    paths = {split: root / f"minkocc_infos_{split}.pkl" for split in frames}
+    write_pickles(
+        {
+            paths[split]: {"metainfo": metainfo, "data_list": data_list}
+            for split, data_list in frames.items()
+        }
+    )
+    return CreatedInfos(paths, sorted(missing))
 
 
 def _scene_frames(
@@ -151,12 +202,31 @@ def _scene_frames(
 
 
 def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]:
-    """The keyframes' records of a scene's record, in order."""
-    samples = []
-    token = scene["first_sample_token"]
+    """The keyframes' records of a scene's record, in order.
+
+    Raises:
+        InfoError: the scene or a keyframe has a name that leads out of its folder, or the chain of
+            keyframes turns back or into another scene.
+    """
+    samples: list[dict[str, Any]] = []
+    token, seen = scene["first_sample_token"], set()
     while token:
+        if token in seen:
+            raise InfoError(
+                f"the keyframes of scene {scene['name']} in the nuScenes tables go in a circle: "
+                f"sample {samples[-1]['token']} is followed by {token}, which came before: {_MEND}"
+            )
+        seen.add(token)
         samples.append(nusc.get("sample", token))
+        if samples[-1]["scene_token"] != scene["token"]:
+            raise InfoError(
+                f"the keyframes of scene {scene['name']} in the nuScenes tables lead into another "
+                f"scene at sample {token}: {_MEND}"
+            )
         token = samples[-1]["next"]
+    for name in (scene["name"], *(sample["token"] for sample in samples)):
+        if not is_plain_name(name):
+            raise InfoError(f"the nuScenes tables name {name!r}, which is no plain file name")
     return samples
 
 
@@ -261,7 +331,17 @@ def _calibration(nusc: NuScenes, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pose(record: dict[str, Any]) -> np.ndarray:
-    """4x4 matrix of a record's rotation and translation."""
+    """4x4 matrix of a record's rotation and translation.
+
+    Raises:
+        InfoError: the rotation is no unit quaternion, whose matrix has no inverse.
+    """
+    norm = np.linalg.norm(np.asarray(record["rotation"], np.float64))
+    if not abs(norm - 1) < _UNIT_TOLERANCE:
+        raise InfoError(
+            f"the nuScenes tables hold a pose, {record['token']}, of rotation "
+            f"{record['rotation']}, which is no unit quaternion (w, x, y, z): {_MEND}"
+        )
     matrix = Quaternion(record["rotation"]).transformation_matrix
     matrix[:3, 3] = record["translation"]
     return np.asarray(matrix, dtype=np.float64)

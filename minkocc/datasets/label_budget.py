@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
+from minkocc.structures.fingerprint import fingerprint
+from minkocc.structures.npz import ArrayFileError, read_npz
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -122,8 +124,9 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
         LabelBudgetError: a run that may not read it is watched.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in keys}
+        arrays = read_npz(path, keys, OCC3D_GRID.shape)
+        if missing := [key for key in keys if key not in arrays]:
+            raise ArrayFileError(f"it lacks {', '.join(missing)}")
     except FileNotFoundError as error:
         raise LabelError(f"label {path} does not exist: create the infos again") from error
     except LabelBudgetError:  # of the audit, which stops what opens it
@@ -131,18 +134,26 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
     for key, array in arrays.items():
-        if array.shape != OCC3D_GRID.shape or array.dtype not in (np.uint8, np.bool_):
-            raise LabelError(
-                f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
-                f"{OCC3D_GRID.shape}: not an Occ3D-nuScenes label, fetch it again"
-            )
-    if arrays["semantics"].max() > FREE:
-        raise LabelError(
-            f"label {path}: class {arrays['semantics'].max()} in semantics, expected 0..{FREE}: "
-            "not an Occ3D-nuScenes label, fetch it again"
-        )
+        _check_label_array(array, key, path)
     masks = {key: arrays[key].astype(bool) for key in keys if key != "semantics"}
     return {"voxel_semantics": arrays["semantics"].astype(np.uint8), **masks}
+
+
+def _check_label_array(array: np.ndarray, key: str, path: Path) -> None:
+    remedy = "not an Occ3D-nuScenes label, fetch it again"
+    # A bool of semantics would be 'others' and 'barrier' everywhere.
+    dtypes = (np.uint8,) if key == "semantics" else (np.uint8, np.bool_)
+    if array.shape != OCC3D_GRID.shape or array.dtype not in dtypes:
+        raise LabelError(
+            f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
+            f"{OCC3D_GRID.shape}: {remedy}"
+        )
+    most = FREE if key == "semantics" else 1
+    if array.max() > most:
+        what = "class" if key == "semantics" else "value"
+        raise LabelError(
+            f"label {path}: {what} {array.max()} in {key}, expected 0..{most}: {remedy}"
+        )
 
 
 def class_counts(
@@ -150,16 +161,19 @@ def class_counts(
     frames: Sequence[dict[str, Any]],
     train_mask: str | None,
     cache_root: Path,
+    by_content: bool = False,
 ) -> np.ndarray:
     """Mean number of voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4).
 
-    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json``.
+    Read from the budgeted labels only, and kept in ``label_budget/<budget>.json`` for as long as
+    the label files are the same.
 
     Args:
         reader: of the training set, with its budget.
         frames: of the training set.
         train_mask: ``"camera"`` counts what a camera sees, None everything.
         cache_root: where counts are kept.
+        by_content: tell label files apart by their content instead of size and time.
 
     Raises:
         LabelError: a label cannot be used, or the counts cannot be kept.
@@ -171,15 +185,17 @@ def class_counts(
     if not members:
         return np.zeros(NUM_CLASSES)
     path = cache_root / "label_budget" / f"{budget.name}.json"
+    files = sorted(str(frame["occ_path"]) for frame in members)
     identity = {
         "tokens": sorted(frame["token"] for frame in members),
-        "files": _fingerprint(reader.data_root, members),
+        "files": _digest(fingerprint(reader.data_root, files, by_content)),
     }
     stored = _stored_counts(path, identity)
     if stored is None:
         stored = _count(reader, members)
         content = {"alpha": budget.alpha, "seed": budget.seed, "scenes": sorted(budget.scenes)}
-        _keep(path, {**content, **identity, "class_counts": stored})
+        whole = {**content, **identity, "class_counts": stored, "digest": _digest(_as_text(stored))}
+        _keep(path, whole)
     return np.asarray(stored["camera" if train_mask == "camera" else "all"])
 
 
@@ -193,14 +209,13 @@ def _keep(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def _fingerprint(root: Path, frames: Sequence[dict[str, Any]]) -> str:
-    """Of the label files' sizes and times: others are counted anew."""
-    digest = hashlib.sha256()
-    for path in sorted(str(frame["occ_path"]) for frame in frames):
-        file = root / path
-        stat = file.stat() if file.is_file() else None
-        digest.update(f"{path} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_text(counts: dict[str, list[float]]) -> str:
+    """Of counts, for their digest: numbers that someone changed are counted anew."""
+    return json.dumps(counts, sort_keys=True)
 
 
 def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float]] | None:
@@ -216,10 +231,13 @@ def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float
         return None
     if not same:
         return None  # of other labels, which is no damage
-    for name, row in counts.items():
-        if len(row) != NUM_CLASSES or not all(0 <= n <= math.prod(OCC3D_GRID.shape) for n in row):
-            _warn_of_damage(path, f"{name}: no {NUM_CLASSES} numbers of voxels")
-            return None
+    whole = all(
+        len(row) == NUM_CLASSES and all(0 <= n <= math.prod(OCC3D_GRID.shape) for n in row)
+        for row in counts.values()
+    )
+    if not whole or content.get("digest") != _digest(_as_text(counts)):
+        _warn_of_damage(path, f"not the {NUM_CLASSES} numbers of voxels that were kept")
+        return None
     return counts
 
 

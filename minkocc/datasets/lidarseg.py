@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nuscenes.nuscenes import NuScenes
 
 from minkocc.datasets.transforms.loading import InputError
+from minkocc.structures.files import require_regular
 from minkocc.structures.taxonomy import CATEGORY_TO_ID
 
 NO_SURFACE = ("noise", "vehicle.ego")
@@ -60,6 +61,7 @@ def read_categories(path: Path, categories: Categories, num_points: int) -> NDAr
         InputError: the file is missing, does not fit the sweep, or names an unknown category.
     """
     try:
+        require_regular(path)
         number = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"lidarseg {path} cannot be read: {error.strerror or error}") from error

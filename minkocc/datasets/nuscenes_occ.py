@@ -38,6 +38,9 @@ class Occ3DNuScenesDataset(BaseDataset):
         weak_frames: keyframes ``(past, future)`` that the weak occupancy is accumulated over.
         cache_root: where weak occupancy and class counts are kept once they are computed, in a
             folder for each data root; None keeps them in ``data_root``.
+        cache_by_content: tell files that kept results were made of apart by their content; else by
+            size and modification time.
+        paths_leave_root: whether the info file may name files outside the data root.
         test_mode: evaluation data: dense labels are read when present, without a budget.
         indices: keep only the first so many frames, or those listed.
     """
@@ -53,11 +56,15 @@ class Occ3DNuScenesDataset(BaseDataset):
         seed: int = 0,
         weak_frames: Sequence[int] = (8, 0),
         cache_root: str | None = None,
+        cache_by_content: bool = False,
+        paths_leave_root: bool = False,
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.alpha = alpha
         self.seed = seed
+        self.cache_by_content = cache_by_content
+        self.paths_leave_root = paths_leave_root
         past, future = weak_frames
         self.weak_frames = (past, future)
         kept = data_root if cache_root is None else _own_folder(cache_root, data_root)
@@ -88,7 +95,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         Raises:
             InfoError: the file cannot be used, or holds no frame.
         """
-        content = read_infos(self.ann_file)
+        content = read_infos(self.ann_file, self.paths_leave_root)
         if not content["data_list"]:
             raise InfoError(
                 f"info file {self.ann_file} holds no frame: create it with other --val-scenes"
@@ -117,7 +124,13 @@ class Occ3DNuScenesDataset(BaseDataset):
 
     def class_counts(self, train_mask: str | None) -> np.ndarray:
         """Mean voxels of each class per budgeted frame, ``(17,)`` (n of the paper's Eq. 4)."""
-        return class_counts(self.label_reader, self.frames(), train_mask, Path(self.cache_root))
+        return class_counts(
+            self.label_reader,
+            self.frames(),
+            train_mask,
+            Path(self.cache_root),
+            self.cache_by_content,
+        )
 
     def __getitem__(self, index: int | TrainIndex) -> Any:
         return self.prepare_data(index)
@@ -152,6 +165,7 @@ class Occ3DNuScenesDataset(BaseDataset):
             **self.get_data_info(number),
             "data_root": self.data_root,
             "cache_root": self.cache_root,
+            "cache_by_content": self.cache_by_content,
             "phase": phase,
             "iteration": iteration,
             "rng": np.random.default_rng([self.seed, iteration, number]),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyquaternion import Quaternion
 
 from minkocc.datasets.transforms.loading import InputError, read_lidar
+from minkocc.structures.files import require_regular
 from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -306,6 +307,7 @@ def reference_clouds(paths: Iterable[Path]) -> dict[str, Any]:
 
 def _read_cloud(path: Path) -> NDArray[np.float32]:
     try:
+        require_regular(path)
         raw = np.fromfile(path, np.float16)
     except OSError as error:
         raise InputError(f"cloud {path} cannot be read: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from minkocc.engine.calibrate import CalibrateHook
 from minkocc.engine.cpu_amp import CpuAmpOptimWrapper
+from minkocc.engine.disjoint_splits import DisjointSplitsHook
 from minkocc.engine.finite_steps import FiniteStepHook
 from minkocc.engine.phase_log import PhaseLogProcessor
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
@@ -12,6 +13,7 @@ from minkocc.engine.warm_start_sampler import WarmStartSampler
 __all__ = [
     "CalibrateHook",
     "CpuAmpOptimWrapper",
+    "DisjointSplitsHook",
     "FiniteStepHook",
     "PhaseLogProcessor",
     "ResumableTrainLoop",

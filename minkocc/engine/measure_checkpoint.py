@@ -13,11 +13,13 @@ from mmengine.runner import Runner
 
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS
+from minkocc.engine.disjoint_splits import count_trained
 from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.engine.run_settings import differences, reported_settings
 from minkocc.evaluation.metrics import (
     DumpPredictions,
     FrameMetric,
+    FramesWithoutPoints,
     PruningMetric,
     RenderedIoUMetric,
     summaries_of,
@@ -73,12 +75,14 @@ def measure_checkpoint(
         runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
         model.init_weights()
     rendered = RenderedIoUMetric()
-    added: list[FrameMetric] = [rendered] if render else []
+    without_points = FramesWithoutPoints()
+    added: list[FrameMetric] = [without_points, *([rendered] if render else [])]
     added += record_pruning(model, sweep)
     if dump is not None:
         added.append(DumpPredictions(dump))
     settings = reported_settings(cfg, content, str(checkpoint))
     tell_training(runner.test_evaluator.metrics, settings)
+    trained = _warn_of_training_frames(cfg, runner)
     summaries = _test(runner, added)
     if render and not rendered.summaries:
         raise UserError(
@@ -96,6 +100,8 @@ def measure_checkpoint(
             "checkpoint": checkpoint,
             **{name: settings[name] for name in _REPORTED},
             "recipe_differs": differences(cfg, content) if content is not None else {},
+            "frames_without_points": without_points.tokens,
+            "frames_in_scenes_of_the_training_infos": trained,
             **provenance(),
         }
         write_report(out, summaries, context)
@@ -108,6 +114,19 @@ def tell_training(metrics: Iterable[Any], settings: Mapping[str, Any]) -> None:
         told = getattr(metric, "training", None)
         if isinstance(told, dict):
             told.update({name: settings[name] for name in told if name in settings})
+
+
+def _warn_of_training_frames(cfg: Config, runner: Runner) -> int | None:
+    """How many tested frames are in scenes that were trained on; the log says so too."""
+    scenes = getattr(runner.test_dataloader.dataset, "scene_names", [])
+    trained = count_trained(cfg, scenes)
+    if trained:
+        runner.logger.log(
+            logging.WARNING,
+            f"{trained} of {len(scenes)} tested frames are in scenes of the training infos: these "
+            "are no figures of unseen frames",
+        )
+    return trained
 
 
 def record_pruning(model: Any, sweep: bool = False) -> list[FrameMetric]:

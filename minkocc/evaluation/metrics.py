@@ -21,6 +21,7 @@ from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_t
 from minkocc.evaluation.report import figures, table
 from minkocc.registry import METRICS
 from minkocc.structures.files import atomic_write
+from minkocc.structures.npz import npz_bytes
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -243,6 +244,44 @@ class PruningMetric(FrameMetric):
         return [summary]
 
 
+class FramesWithoutPoints(FrameMetric):
+    """Names the frames without a LiDAR point in range, of which nothing could be predicted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: list[str] = []
+        """Those of the last evaluation, over all processes."""
+
+    def count(self, sample: dict[str, Any]) -> Counts | None:
+        """Nothing: it is the name that matters."""
+        return {}
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Keep the names."""
+        self.results += [sample["token"] for sample in data_samples if sample.get("no_points")]
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the names and log them; no figure.
+
+        Args:
+            size: of the data set.
+        """
+        self.tokens = sorted({token for part in all_gather_object(self.results) for token in part})
+        self.results.clear()
+        if self.tokens:
+            print_log(
+                f"{len(self.tokens)} of {size} frames have no LiDAR point in range and were "
+                f"predicted free everywhere: {', '.join(self.tokens)}",
+                logger="current",
+                level=logging.WARNING,
+            )
+        return {}
+
+    def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
+        """Nothing is measured."""
+        return []
+
+
 class DumpPredictions(FrameMetric):
     """Writes one ``<token>.npz`` (key ``pred``, uint8 ``(200, 200, 16)``) a frame.
 
@@ -257,7 +296,7 @@ class DumpPredictions(FrameMetric):
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Write a frame."""
         with atomic_write(self.out_dir / f"{sample['token']}.npz") as sink:
-            np.savez_compressed(sink, pred=_array(sample["pred_semantics"]))
+            sink.write(npz_bytes(pred=_array(sample["pred_semantics"])))
         return {}
 
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:

@@ -17,6 +17,7 @@ from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, pro
 from minkocc.evaluation.ray_iou import select_origins
 from minkocc.info_file import read_infos
 from minkocc.structures.errors import UserError
+from minkocc.structures.npz import read_npz
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.worker_pool import WorkerPool
@@ -71,7 +72,7 @@ def frames_of_infos(path: Path) -> FrameList:
         InfoError: it cannot be used.
         PredictionError: no frame has a label.
     """
-    found = read_infos(path)["data_list"]
+    found = read_infos(path, paths_leave_root=True)["data_list"]  # none of them is opened
     frames = [frame for frame in found if frame["occ_path"]]
     if not frames:
         raise PredictionError(
@@ -277,20 +278,12 @@ def _count(files: FrameFiles, protocols: tuple[str, ...]) -> list[Counts]:
 def _arrays(path: Path, what: str, wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
     """The wanted arrays that a file holds; what it may hold beside them is not read."""
     try:
-        content = np.load(path, allow_pickle=False)
-        if not isinstance(content, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array, not an .npz")
-        with content:
-            arrays = {key: content[key] for key in wanted if key in content.files}
-        for key, array in arrays.items():
-            if not isinstance(array, np.ndarray):
-                raise ValueError(f"{key} is no array")
+        return read_npz(path, wanted, OCC3D_GRID.shape)
     except Exception as error:  # a damaged archive fails in many ways
         problem = str(error) or type(error).__name__
         raise PredictionError(
             f"{what} {path} cannot be read ({problem}): write it again"
         ) from error
-    return arrays
 
 
 def _semantics(array: NDArray[Any], what: str) -> NDArray[np.uint8]:

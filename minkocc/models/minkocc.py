@@ -15,13 +15,14 @@ from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
 from minkocc.models.targets import dense_occupancy, lookup
+from minkocc.models.voxel_encoder import NoPointsError
 from minkocc.ops.row_sums import count_rows
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.pruning import LevelRecord
-from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import NUM_CLASSES, OUTSIDE, UNKNOWN, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -138,17 +139,25 @@ class MinkOcc(BaseModel):
         data_samples: list[OccDataSample],
         target: Tensor | None = None,
     ) -> tuple[SparseTensor, list[DecoderLevel]]:
-        """Completed voxels and the decoder's levels of a batch."""
+        """Completed voxels and the decoder's levels of a batch.
+
+        Raises:
+            NoPointsError: a sample has no point inside the grid.
+        """
         imgs = inputs["imgs"]
         levels = self.image_encoder(imgs) if self.image_encoder is not None else []
         ego2img = torch.stack([sample.ego2img for sample in data_samples])
-        feats, coords = self.voxel_encoder(
-            inputs["points"],
-            levels,
-            ego2img,
-            imgs.shape[-2:],
-            [sample.get("img2raw") for sample in data_samples],
-        )
+        try:
+            feats, coords = self.voxel_encoder(
+                inputs["points"],
+                levels,
+                ego2img,
+                imgs.shape[-2:],
+                [sample.get("img2raw") for sample in data_samples],
+            )
+        except NoPointsError as error:
+            tokens = [data_samples[b].token for b in error.samples]
+            raise NoPointsError(error.samples, error.grid, tokens) from error
         return self.genunet(feats, coords, target)
 
     def loss(self, inputs: dict[str, Any], data_samples: list[OccDataSample]) -> dict[str, Tensor]:
@@ -183,19 +192,45 @@ class MinkOcc(BaseModel):
         """Add ``pred_semantics`` uint8 ``(200, 200, 16)`` on the Occ3D grid to every sample.
 
         With ``render_predictions`` also what ``PulsarHead.predict`` adds, and with
-        ``record_levels`` ``decoder_levels``, a ``LevelRecord`` for each decoder level.
+        ``record_levels`` ``decoder_levels``, a ``LevelRecord`` for each decoder level. A sample
+        without a point in range is free everywhere and has ``no_points``.
         """
-        voxels, levels = self.extract_feat(inputs, data_samples)
+        try:
+            voxels, levels = self.extract_feat(inputs, data_samples)
+        except NoPointsError as error:
+            return self._predict_without(error.samples, inputs, data_samples)
         probs = self.semantic_head(voxels.feats).softmax(1)
         parts = by_sample(voxels.coords, len(data_samples), voxels.feats, probs)
         for b, (sample, (coords, feats, chances)) in enumerate(zip(data_samples, parts)):
-            sample.pred_semantics = to_occ3d(coords, chances, self.grid)
+            self._complete(sample, coords, feats, chances)
             if self.record_levels:
                 sample.set_metainfo({"decoder_levels": self._records(levels, b)})
-            if self.render_predictions:
-                centres = self.grid.to_centre(coords)
-                self.pulsar_head.predict(feats, chances, centres, sample)
         return data_samples
+
+    def _predict_without(
+        self, empty: list[int], inputs: dict[str, Any], data_samples: list[OccDataSample]
+    ) -> list[OccDataSample]:
+        """Predict the samples that have points; the network knows nothing of the others."""
+        seen = [b for b in range(len(data_samples)) if b not in empty]
+        if seen:
+            points = [inputs["points"][b] for b in seen]
+            part = {"points": points, "imgs": inputs["imgs"][seen]}
+            self.predict(part, [data_samples[b] for b in seen])
+        for b in empty:
+            nothing = inputs["imgs"].new_zeros
+            coords = nothing(0, 3, dtype=torch.int32)
+            feats, chances = nothing(0, self.genunet.out_channels), nothing(0, NUM_CLASSES)
+            self._complete(data_samples[b], coords, feats, chances)
+            data_samples[b].set_metainfo({"no_points": True})
+        return data_samples
+
+    def _complete(
+        self, sample: OccDataSample, coords: Tensor, feats: Tensor, chances: Tensor
+    ) -> None:
+        """What is predicted of a sample's surviving voxels, ``(V, 3)``, ``(V, C)``, ``(V, 17)``."""
+        sample.pred_semantics = to_occ3d(coords, chances, self.grid)
+        if self.render_predictions:
+            self.pulsar_head.predict(feats, chances, self.grid.to_centre(coords), sample)
 
     @staticmethod
     def phase_of(data_samples: list[OccDataSample]) -> Phase:

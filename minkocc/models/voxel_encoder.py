@@ -12,9 +12,29 @@ from torch import Tensor, nn
 from minkocc.ops.row_sums import count_rows
 from minkocc.ops.voxelize import DROPPED, dynamic_voxelize, scatter_max, scatter_mean
 from minkocc.registry import MODELS
+from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _POINT_INPUTS = 5 + 3 + 3  # x y z intensity dt, offset to the voxel's mean, to its centre
+
+
+class NoPointsError(UserError, ValueError):
+    """Samples of a batch have no point inside the grid, so that nothing can be said of them.
+
+    Args:
+        samples: their places in the batch.
+        grid: the model's.
+        tokens: their frames', where they are known.
+    """
+
+    def __init__(self, samples: Sequence[int], grid: VoxelGrid, tokens: Sequence[str] = ()) -> None:
+        self.samples = list(samples)
+        self.grid = grid
+        name = f"frame {tokens[0]}" if tokens else f"sample {self.samples[0]} of the batch"
+        super().__init__(
+            f"{name} has no LiDAR point inside {grid.point_cloud_range}: check its sweeps and "
+            "their poses, or take it out of the infos"
+        )
 
 
 @MODELS.register_module()
@@ -70,7 +90,7 @@ class DynamicVoxelEncoder(BaseModule):
             Voxel features ``(V, C)`` and coordinates int32 ``(V, 4)`` = (batch, x, y, z).
 
         Raises:
-            ValueError: a sample has no point inside the grid.
+            NoPointsError: a sample has no point inside the grid.
         """
         flat = torch.cat(points)
         batch = torch.cat(
@@ -91,10 +111,8 @@ class DynamicVoxelEncoder(BaseModule):
         """Points of each sample, none of which may be without any."""
         sizes: list[int] = counts.tolist()
         if not all(sizes):
-            raise ValueError(
-                f"sample {sizes.index(0)} of the batch has no LiDAR point inside "
-                f"{self.grid.point_cloud_range}: check its sweeps and their poses"
-            )
+            empty = [sample for sample, size in enumerate(sizes) if not size]
+            raise NoPointsError(empty, self.grid)
         return sizes
 
     def _decorate(self, points: Tensor, coords: Tensor, voxel: Tensor) -> Tensor:

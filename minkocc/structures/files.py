@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pickle
 import re
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +19,8 @@ from minkocc.structures.errors import UserError
 
 # Line breaks stand in no JSON string, so that nothing else looks like this.
 _ROW_OF_NUMBERS = re.compile(r"\[\n((?:\s*-?\d[\d.eE+-]*,?\n)+)\s*\]")
+
+_LONGEST_NAME = 200
 
 # What a pickle of plain containers and numpy arrays refers to, and nothing more.
 _ALLOWED_GLOBALS = {
@@ -34,6 +38,30 @@ class UnsafeFileError(UserError, ValueError):
     """A data file that asks for code to be run; it is refused and nothing of it is run."""
 
 
+def is_plain_name(name: Any) -> bool:
+    """Whether a name from a data file can be a file's own: it leads to no other folder.
+
+    With a suffix and the marks of a file half written it must still fit into 255 bytes.
+    """
+    return (
+        isinstance(name, str)
+        and name.isprintable()
+        and 0 < len(name.encode()) <= _LONGEST_NAME
+        and not name.startswith(".")
+        and not set("/\\") & set(name)
+    )
+
+
+def require_regular(path: str | Path) -> None:
+    """Refuse what is no file of bytes: opening a pipe waits for ever, and a device has no end.
+
+    Raises:
+        OSError: it is missing, or is no regular file (or a link to one).
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
 @contextmanager
 def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[BinaryIO]:
     """Open a file that takes its place under ``path`` only when the block ends well.
@@ -41,21 +69,50 @@ def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[Binar
     Args:
         path: its folder is made when missing.
         flush_to_disk: wait until the content has reached the disk, so that it survives a power cut.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is ``path``, or a folder of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with _named_after(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                yield sink
+                if flush_to_disk:
+                    sink.flush()
+                    os.fsync(sink.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _named_after(path: Path) -> Iterator[None]:
+    """Errors of the file on its way to ``path`` name it; a full disk by itself names nothing."""
     try:
-        with os.fdopen(handle, "wb") as sink:
-            yield sink
-            if flush_to_disk:
-                sink.flush()
-                os.fsync(sink.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        cause = _first_os_error(error)
+        part = str(path.with_name(f".{path.name}."))
+        if cause is None or cause.errno is None:
+            raise
+        if cause.filename is None or str(cause.filename).startswith(part):
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
         raise
+
+
+def _first_os_error(error: BaseException) -> OSError | None:
+    """What began it: an archive that cannot be closed after a full disk raises what hides that."""
+    found = None
+    link: BaseException | None = error
+    while link is not None:
+        found = link if isinstance(link, OSError) else found
+        link = link.__context__
+    return found
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -73,6 +130,21 @@ def write_pickle(path: str | Path, content: Any) -> None:
     """Pickle plain containers and numpy arrays, atomically."""
     with atomic_write(path) as sink:
         pickle.dump(content, sink, protocol=4)
+
+
+def write_pickles(contents: Mapping[Path, Any]) -> None:
+    """Pickle several files that belong together: none takes its place before all are on disk."""
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
+    try:
+        for path, part in parts.items():
+            with _named_after(path):
+                write_pickle(part, contents[path])
+        for path, part in parts.items():
+            with _named_after(path):
+                os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
 
 
 def read_plain_pickle(path: str | Path) -> Any:

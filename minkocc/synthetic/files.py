@@ -12,6 +12,7 @@ from PIL import Image
 
 from minkocc.structures.files import atomic_write
 from minkocc.structures.label_images import grey_png, palette_png
+from minkocc.structures.npz import npz_bytes
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -22,9 +23,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_npz(path: Path, **arrays: npt.NDArray[Any]) -> None:
     """Write compressed arrays."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, npz_bytes(**arrays))
 
 
 def write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:

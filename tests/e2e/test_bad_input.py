@@ -120,7 +120,7 @@ BAD_DATA = {
     ),
     "pseudo-label size": (
         shrink_pseudo_labels,
-        ["pseudo_labels/labels/CAM_FRONT", "expected uint8", "generate it again"],
+        ["pseudo_labels/labels/CAM_FRONT", "expected 192x108", "generate it again"],
     ),
     "infos of another version": (
         change_infos(lambda infos, root: infos["metainfo"].update(info_version="minkocc-0")),

@@ -91,11 +91,17 @@ DESTINATIONS = {
         "train_dataloader.dataset.data_root val_dataloader.dataset.data_root "
         "test_dataloader.dataset.data_root",
     ),
+    "paths_leave_root": (
+        True,
+        "train_dataloader.dataset.paths_leave_root val_dataloader.dataset.paths_leave_root "
+        "test_dataloader.dataset.paths_leave_root",
+    ),
     "pseudo_labels": (
         "other/labels",
         "train_dataloader.dataset.pipeline.3.folder "
         "train_dataloader.dataset.pipeline.6.pseudo_labels",
     ),
+    "cache_by_content": (True, "train_dataloader.dataset.cache_by_content"),
     "cache_root": ("some/cache", "train_dataloader.dataset.cache_root"),
     "image_pretrained": (
         "torchvision://resnet34",
@@ -318,6 +324,11 @@ def test_a_knob_reaches_sampler_hook_dataset_and_grid(tmp_path, from_child):
         ({"weight_2d": float("inf")}, "weight_2d inf is not a weight"),
         ({"model.lambda_1": float("nan")}, r"model\.lambda_1 = nan is no number"),
         ({"param_scheduler.0.eta_min": float("nan")}, r"param_scheduler\.0\.eta_min = nan"),
+        ({"weight_2d": float("nan")}, "weight_2d nan is not a weight"),
+        ({"lift_weight": float("inf")}, "lift_weight inf is not a weight"),
+        ({"sweeps": 100}, "sweeps 100 is not a whole number from 0 to 10, which is what infos"),
+        ({"paths_leave_root": "yes"}, "paths_leave_root 'yes' is not True or False"),
+        ({"cache_by_content": 1}, "cache_by_content 1 is not True or False"),
         ({"data_root": None}, "data_root None"),
     ],
 )

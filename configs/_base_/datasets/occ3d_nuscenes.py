@@ -1,9 +1,11 @@
 data_root = "data/nuscenes"
+paths_leave_root = False  # whether infos may name files outside of it
 point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
 voxel_size = 0.4
 image_size = [256, 704]
 sweeps = 9
 cache_root = None
+cache_by_content = False  # True where copies do not keep the files' times
 pseudo_labels = "pseudo_labels"
 weak_frames = [8, 0]
 weak_min_hits = 1
@@ -66,12 +68,14 @@ train_dataloader = dict(
     dataset=dict(
         type="Occ3DNuScenesDataset",
         data_root="${data_root}",
+        paths_leave_root="${paths_leave_root}",
         ann_file="minkocc_infos_train.pkl",
         pipeline=train_pipeline,
         alpha="${alpha}",
         seed="${seed}",
         weak_frames="${weak_frames}",
         cache_root="${cache_root}",
+        cache_by_content="${cache_by_content}",
     ),
 )
 val_dataloader = dict(
@@ -82,6 +86,7 @@ val_dataloader = dict(
     dataset=dict(
         type="Occ3DNuScenesDataset",
         data_root="${data_root}",
+        paths_leave_root="${paths_leave_root}",
         ann_file="minkocc_infos_val.pkl",
         pipeline=test_pipeline,
         weak_frames="${weak_frames}",

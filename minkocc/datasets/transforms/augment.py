@@ -21,6 +21,7 @@ from minkocc.datasets.transforms.pseudo_labels import (
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.registry import TRANSFORMS
+from minkocc.structures.settings import check_number, check_share
 from minkocc.structures.taxonomy import (
     DROPPED,
     FREE,
@@ -41,6 +42,9 @@ class AugmentScene(BaseTransform):
         voxel_size: the model's voxel size.
         flip: probability of each flip.
         yaw: largest rotation, radians.
+
+    Raises:
+        SettingError: a value makes no sense.
     """
 
     def __init__(
@@ -51,8 +55,8 @@ class AugmentScene(BaseTransform):
         yaw: float = 0.3925,
     ) -> None:
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
-        self.flip = flip
-        self.yaw = yaw
+        self.flip = check_share("AugmentScene.flip", flip)
+        self.yaw = check_number("AugmentScene.yaw", yaw, 0.0, 2 * np.pi)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Draw ``ego_aug`` and apply it to points and voxel arrays."""
@@ -130,6 +134,9 @@ class AugmentImages(BaseTransform):
         shift: largest translation, as a share of the target's size.
         rotate: largest rotation, degrees.
         colour: largest relative change of brightness, contrast and saturation.
+
+    Raises:
+        SettingError: a value makes no sense.
     """
 
     def __init__(
@@ -141,10 +148,11 @@ class AugmentImages(BaseTransform):
         colour: float = 0.0,
     ) -> None:
         self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.scale = (float(scale[0]), float(scale[1]))
-        self.shift = shift
-        self.rotate = rotate
-        self.colour = colour
+        low, high = (check_number("AugmentImages.scale", s, 0.1, 10.0) for s in scale)
+        self.scale = (low, check_number("AugmentImages.scale[1]", high, low, 10.0))
+        self.shift = check_share("AugmentImages.shift", shift)
+        self.rotate = check_number("AugmentImages.rotate", rotate, 0.0, 360.0)
+        self.colour = check_share("AugmentImages.colour", colour)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Replace ``imgs`` by arrays and ``img_aug`` by what was done to each of them."""
@@ -233,10 +241,13 @@ class DropVoxels(BaseTransform):
 
     Args:
         ratio: share of the occupied target voxels to drop.
+
+    Raises:
+        SettingError: it is no share.
     """
 
     def __init__(self, ratio: float = 0.1) -> None:
-        self.ratio = ratio
+        self.ratio = check_share("DropVoxels.ratio", ratio)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Mark dropped voxels as such, never as free."""

@@ -11,8 +11,12 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from minkocc.datasets.label_budget import LabelReader
+from minkocc.info_file import MAX_SWEEPS
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
+from minkocc.structures.files import require_regular
+from minkocc.structures.phase import Phase
+from minkocc.structures.settings import check_number
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -20,10 +24,21 @@ EGO_BOX = np.array([[-1.2, -1.1, -0.2], [3.7, 1.1, 2.1]])
 """Corners of the recording vehicle in the ego frame, metres (its rear axle is the origin)."""
 
 _LIDAR_COLUMNS = 5  # x, y, z, intensity, ring
+_FARTHEST_RETURN = 10_000.0
+_BRIGHTEST = 255
+
+_EIGHT_BITS = frozenset("L LA P PA RGB RGBA RGBX CMYK YCbCr HSV LAB".split())
+"""Modes of Pillow that become RGB without a loss of what they say; others are cut off at 255."""
+
+_ORIENTATION, _UPRIGHT = 0x0112, (None, 0, 1)  # of EXIF
 
 
 class InputError(UserError, ValueError):
     """An input file that cannot be used; the text names it and the remedy."""
+
+
+UNREADABLE_IMAGE = (OSError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises of files that are no images; a broken chunk is a ``SyntaxError`` to it."""
 
 
 def read_lidar(path: str | Path) -> np.ndarray:
@@ -33,6 +48,7 @@ def read_lidar(path: str | Path) -> np.ndarray:
         InputError: the file is missing, empty or truncated, or holds values that are not finite.
     """
     try:
+        require_regular(path)
         raw = np.fromfile(path, dtype=np.float32)
     except OSError as error:
         raise InputError(f"LiDAR file {path} cannot be read: {error.strerror or error}") from error
@@ -49,7 +65,24 @@ def read_lidar(path: str | Path) -> np.ndarray:
         raise InputError(
             f"LiDAR file {path} holds {bad} points with NaN or infinity; fetch it again"
         )
+    _check_units(points, path)
     return points
+
+
+def _check_units(points: np.ndarray, path: str | Path) -> None:
+    """One value out of all bounds would make the running statistics of a network infinite."""
+    farthest = np.abs(points[:, :3]).max()
+    if farthest > _FARTHEST_RETURN:
+        raise InputError(
+            f"LiDAR file {path} holds a point {farthest:g} m away, expected metres, at most "
+            f"{_FARTHEST_RETURN:g}: fetch it again"
+        )
+    low, high = points[:, 3].min(), points[:, 3].max()
+    if low < 0 or high > _BRIGHTEST:
+        raise InputError(
+            f"LiDAR file {path} holds intensities from {low:g} to {high:g}, expected 0 to "
+            f"{_BRIGHTEST} as in nuScenes: fetch it again, or scale them"
+        )
 
 
 def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: np.ndarray) -> np.ndarray:
@@ -108,21 +141,47 @@ def read_image(path: Path, record: Mapping[str, Any]) -> Image.Image:
         record: says its ``width`` and ``height``.
 
     Raises:
-        InputError: the image is missing, truncated, or of another size.
+        InputError: the image is missing, truncated, of another size, turned by EXIF, or of more
+            than 8 bits.
     """
     try:
+        require_regular(path)
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            _check_image(file, path, record)
+            return file.convert("RGB")
     except FileNotFoundError as error:
         raise InputError(f"image {path} does not exist: check data_root") from error
-    except OSError as error:
+    except UNREADABLE_IMAGE as error:
         raise InputError(f"image {path} cannot be read ({error}): fetch it again") from error
-    if image.size != (record["width"], record["height"]):
+
+
+def _check_image(file: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse what would not be seen as it was meant, before its pixels are unpacked."""
+    if file.size != (record["width"], record["height"]):
         raise InputError(
-            f"image {path} is {image.size[0]}x{image.size[1]}, its info says "
+            f"image {path} is {file.size[0]}x{file.size[1]}, its info says "
             f"{record['width']}x{record['height']}: create the infos again"
         )
-    return image
+    if file.mode not in _EIGHT_BITS:
+        raise InputError(
+            f"image {path} has pixels of mode {file.mode}, which would be cut off at 255: convert "
+            "it to 8 bits a channel"
+        )
+    check_upright(file, f"image {path}")
+
+
+def check_upright(file: Image.Image, what: str) -> None:
+    """Refuse an image that EXIF turns: calibration and labels are of the pixels as they are stored.
+
+    Raises:
+        InputError: it has an orientation other than the stored one.
+    """
+    orientation = file.getexif().get(_ORIENTATION)
+    if orientation not in _UPRIGHT:
+        raise InputError(
+            f"{what} is to be turned when it is shown (EXIF orientation {orientation}), and its "
+            "calibration cannot be of both: store its pixels as they are meant, without EXIF"
+        )
 
 
 @TRANSFORMS.register_module()
@@ -132,14 +191,16 @@ class LoadPoints(BaseTransform):
     Writes ``points`` ``(P, 5)`` float32: x, y, z in metres, intensity in 0..1, time lag in seconds.
 
     Args:
-        sweeps: how many earlier sweeps to add.
+        sweeps: how many earlier sweeps to add, at most ``MAX_SWEEPS``. Frames that have fewer, at
+            a scene's begin or where files are missing, add what they have.
 
     Raises:
-        InputError: a file is missing, truncated or not finite, or no point is left.
+        SettingError: infos never hold so many sweeps.
+        InputError: a file is missing, truncated or not finite, or, in training, no point is left.
     """
 
     def __init__(self, sweeps: int = 9) -> None:
-        self.sweeps = sweeps
+        self.sweeps = int(check_number("LoadPoints.sweeps", sweeps, 0, MAX_SWEEPS))
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``points``."""
@@ -153,7 +214,8 @@ class LoadPoints(BaseTransform):
             cloud = read_sweep(root / path, lidar2ego, lidar["lidar2ego"])
             clouds.append(np.pad(cloud, ((0, 0), (0, 1)), constant_values=lag))
         results["points"] = np.concatenate(clouds)
-        if not len(results["points"]):
+        evaluated = results.get("phase", Phase.WARM) is None  # nothing is predicted of it, then
+        if not len(results["points"]) and not evaluated:
             raise InputError(
                 f"frame {results['token']}: the LiDAR file {root / lidar['lidar_path']} and its "
                 "sweeps hold no point off the vehicle; check the data"

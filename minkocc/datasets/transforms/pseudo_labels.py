@@ -11,10 +11,11 @@ from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 from PIL import Image
 
-from minkocc.datasets.transforms.loading import InputError
+from minkocc.datasets.transforms.loading import UNREADABLE_IMAGE, InputError, check_upright
 from minkocc.ops.point_sampling import project_points
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
+from minkocc.structures.files import require_regular
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
@@ -100,28 +101,37 @@ def read_label_image(path: Path, kind: str, size: tuple[int, int]) -> NDArray[np
         InputError: the file is missing, cannot be read, or is of a wrong size or id.
     """
     try:
+        require_regular(path)
         with Image.open(path) as file:
+            _check_label_image(file, path, kind, size)
             array = np.array(file)
     except FileNotFoundError as error:
         raise InputError(
             f"pseudo-label {path} does not exist: create it with tools/generate_pseudo_labels.py"
         ) from error
-    except (OSError, SyntaxError) as error:  # Pillow's word for a broken chunk
+    except UNREADABLE_IMAGE as error:
         raise InputError(
             f"pseudo-label {path} cannot be read ({error}): delete it and run "
             "tools/generate_pseudo_labels.py again"
         ) from error
-    if array.shape != size or array.dtype != np.uint8:
-        raise InputError(
-            f"pseudo-label {path} is {array.dtype} {array.shape}, expected uint8 {size} like its "
-            "image: generate it again"
-        )
     if kind == "labels" and array.max() >= NUM_IDS_2D:
         raise InputError(
             f"pseudo-label {path}: id {array.max()}, expected 0..{NUM_IDS_2D - 1}; generate it "
             "again with tools/generate_pseudo_labels.py"
         )
     return array
+
+
+def _check_label_image(file: Image.Image, path: Path, kind: str, size: tuple[int, int]) -> None:
+    """Refuse what is not one byte a pixel of its image, before the pixels are unpacked."""
+    modes = ("L", "P") if kind == "labels" else ("L",)  # a palette's entry is no confidence
+    width, height = file.size
+    if (height, width) != size or file.mode not in modes:
+        raise InputError(
+            f"pseudo-label {path} is {width}x{height} of mode {file.mode}, expected "
+            f"{size[1]}x{size[0]} of mode {' or '.join(modes)} like its image: generate it again"
+        )
+    check_upright(file, f"pseudo-label {path}")
 
 
 @TRANSFORMS.register_module()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,17 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.loading import InputError
-from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, read_view
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path, read_view
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.files import atomic_write
-from minkocc.structures.taxonomy import CAMERAS
+from minkocc.structures.fingerprint import fingerprint
+from minkocc.structures.npz import npz_bytes, read_npz
+from minkocc.structures.taxonomy import CAMERAS, WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
 from minkocc.structures.voxel_grid import VoxelGrid
 
-_CACHE_VERSION = "1"
+_CACHE_VERSION = "2"
 WEAK_OCCUPANCY = "weak_occupancy"
 """The folder of kept targets under a cache root."""
 
@@ -81,34 +85,41 @@ class LoadWeakOccupancy(BaseTransform):
             Whether it had to be computed.
         """
         sources = results["weak_sources"]()
-        path = self.path(results, sources)
-        if path.is_file():
+        kept = self._kept(results, sources)
+        if kept.weak() is not None:
             return False
-        self._keep(path, self._compute(results, sources))
+        kept.keep(self._compute(results, sources))
         return True
 
     def path(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> Path:
         """Where the target is kept: one file a frame and everything that its content depends on."""
+        return self._kept(results, sources).path
+
+    def _kept(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> _KeptTarget:
+        root, by_content = Path(results["data_root"]), results.get("cache_by_content", False)
         digest = hashlib.sha256(f"{_CACHE_VERSION}{self.grid}".encode())
+        files = [source["lidar_path"] for source in sources]
+        digest.update(fingerprint(root, files, by_content).encode())
         for source in sources:
-            digest.update(source["lidar_path"].encode())
             digest.update(np.round(source["lidar2ego"], 6).tobytes())
+        digest.update(np.round(results["lidar_points"]["lidar2ego"], 6).tobytes())
         if self.rules != EVERY_HIT:
             digest.update(repr(self.rules).encode())
         if self.sky:
-            digest.update(b"sky" + self._sky_identity(results))
+            digest.update(b"sky" + self._sky_identity(results, by_content))
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
-        return Path(results["cache_root"]) / WEAK_OCCUPANCY / f"{self.grid.voxel_size:g}" / name
+        folder = Path(results["cache_root"]) / WEAK_OCCUPANCY / f"{self.grid.voxel_size:g}"
+        return _KeptTarget(folder / name, digest.digest(), self.grid)
 
     def _load(self, results: dict[str, Any]) -> np.ndarray:
         sources = results["weak_sources"]()
         if not self.cache:
             return self._compute(results, sources)
-        path = self.path(results, sources)
-        if path.is_file():
-            return _read(path, self.grid)
-        weak = self._compute(results, sources)
-        self._keep(path, weak)
+        kept = self._kept(results, sources)
+        weak = kept.weak()
+        if weak is None:
+            weak = self._compute(results, sources)
+            kept.keep(weak)
         return weak
 
     def _compute(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -118,22 +129,71 @@ class LoadWeakOccupancy(BaseTransform):
             add_sky(weak, self.grid, root / self.pseudo_labels, results)
         return weak
 
-    def _sky_identity(self, results: dict[str, Any]) -> bytes:
-        """What the pseudo-labels say of themselves, and the cameras."""
-        meta = read_meta(Path(results["data_root"]) / self.pseudo_labels)
+    def _sky_identity(self, results: dict[str, Any], by_content: bool) -> bytes:
+        """What the pseudo-labels say of themselves, their files, and the cameras."""
+        folder = Path(results["data_root"]) / self.pseudo_labels
+        meta = json.dumps(read_meta(folder), sort_keys=True)
         views = [results["images"][camera] for camera in CAMERAS]
+        files = [
+            str(label_path(Path(), "labels", camera, view["img_path"]))
+            for camera, view in zip(CAMERAS, views)
+        ]
         matrices = [np.round(view[key], 6) for view in views for key in ("cam2img", "ego2cam")]
-        return json.dumps(meta, sort_keys=True).encode() + b"".join(m.tobytes() for m in matrices)
+        identity = meta + fingerprint(folder, files, by_content)
+        return identity.encode() + b"".join(m.tobytes() for m in matrices)
 
-    @staticmethod
-    def _keep(path: Path, weak: np.ndarray) -> None:
+
+@dataclass(frozen=True)
+class _KeptTarget:
+    """The file of a target, and what it must have been made of."""
+
+    path: Path
+    made_of: bytes
+    """Digest of everything that the content depends on; the file repeats it."""
+    grid: VoxelGrid
+
+    def weak(self) -> np.ndarray | None:
+        """The target; None if it is not kept.
+
+        Raises:
+            InputError: the file is damaged, or another target's.
+        """
+        if not os.path.lexists(self.path):
+            return None
         try:
-            with atomic_write(path) as sink:
-                np.savez_compressed(sink, weak_occupancy=weak)
+            arrays = read_npz(self.path, ("weak_occupancy", "made_of"), self.grid.shape)
+            weak = arrays["weak_occupancy"]
+        except Exception as error:  # zip, zlib and numpy each raise their own
+            raise InputError(
+                f"cached weak occupancy {self.path} cannot be read ({error}): delete it"
+            ) from error
+        if problem := self._problem(weak, arrays.get("made_of")):
+            raise InputError(f"cached weak occupancy {self.path} {problem}: delete it")
+        return weak
+
+    def _problem(self, weak: np.ndarray, made_of: np.ndarray | None) -> str | None:
+        if weak.shape != self.grid.shape or weak.dtype != np.uint8:
+            return f"is {weak.dtype} {weak.shape}, expected uint8 {self.grid.shape}"
+        if made_of is None or made_of.tobytes() != self.made_of:
+            return "was made of something else, another frame or by other rules"
+        if (weak + np.uint8(1)).max() > WEAK_OCCUPIED + 1:  # 255 becomes 0
+            return f"holds values other than {WEAK_FREE}, {WEAK_OCCUPIED} and {WEAK_UNKNOWN}"
+        return None
+
+    def keep(self, weak: np.ndarray) -> None:
+        """Write the target.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            with atomic_write(self.path) as sink:
+                made_of = np.frombuffer(self.made_of, np.uint8)
+                sink.write(npz_bytes(weak_occupancy=weak, made_of=made_of))
         except OSError as error:
             raise InputError(
-                f"weak occupancy cannot be kept in {path.parent} ({error.strerror or error}): make "
-                "room, or set cache_root to a folder that can be written to"
+                f"weak occupancy cannot be kept in {self.path.parent} ({error.strerror or error}): "
+                "make room, or set cache_root to a folder that can be written to"
             ) from error
 
 
@@ -155,20 +215,3 @@ def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, An
         view = frame["images"][camera]
         labels = read_view(folder, "labels", camera, view)
         mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])
-
-
-def _read(path: Path, grid: VoxelGrid) -> np.ndarray:
-    """A target that was kept."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            weak = archive["weak_occupancy"]
-    except Exception as error:  # zip, zlib and numpy each raise their own
-        raise InputError(
-            f"cached weak occupancy {path} cannot be read ({error}): delete it"
-        ) from error
-    if weak.shape != grid.shape or weak.dtype != np.uint8:
-        raise InputError(
-            f"cached weak occupancy {path} is {weak.dtype} {weak.shape}, expected uint8 "
-            f"{grid.shape}: delete it"
-        )
-    return weak

@@ -10,7 +10,7 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import view_points
 from pyquaternion import Quaternion
 
-from minkocc.datasets.infos import create_infos, split_scenes
+from minkocc.datasets.infos import create_infos, open_keyframes, split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
 from minkocc.info_file import INFO_VERSION, InfoError, read_infos
 from minkocc.structures.files import UnsafeFileError
@@ -71,6 +71,36 @@ def test_a_worlds_own_split(tmp_path):
         "train": ["a"],
         "val": ["b"],
     }
+
+
+def change_table(root, name, change):
+    """Put a changed table in the place of a link."""
+    table = root / "v1.0-synthetic" / f"{name}.json"
+    records = json.loads(table.read_text())
+    change(records)
+    table.unlink()
+    table.write_text(json.dumps(records))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"train": ["a"], "val": ["z"]}', "names scenes that the tables do not hold: z"),
+        ('{"train": ["a", "y"], "val": ["b"]}', "names scenes that the tables do not hold: y"),
+        ('{"train": ["a"], "val": []}', "does not name all scenes of the tables: b"),
+        ('{"train": ["a", "b"], "val": ["b"]}', "names scenes twice: b"),
+        ('{"val": ["b"]}', "cannot be read .*'train'"),
+        ('["b"]', "cannot be read"),
+        ('{"train": 3, "val": []}', "cannot be read"),
+        ('{"train"', "cannot be read"),
+    ],
+)
+def test_a_worlds_own_split_that_does_not_fit_is_refused(tmp_path, text, words):
+    (tmp_path / "splits.json").write_text(text)
+    with pytest.raises(InfoError, match=rf"splits\.json {words}.*--val-scenes"):
+        split_scenes(tmp_path, "v1.0-synthetic", ["a", "b"], None)
+    named = split_scenes(tmp_path, "v1.0-synthetic", ["a", "b"], ["b"])
+    assert named == {"train": ["a"], "val": ["b"]}
 
 
 # Content, against nuscenes-devkit
@@ -298,6 +328,107 @@ def test_broken_tables_are_named(linked_root):
     table.unlink()
     table.write_text(text[: len(text) // 2])
     with pytest.raises(InfoError, match=r"tables in .*v1\.0-synthetic cannot be read .*again"):
+        create_infos(linked_root, "v1.0-synthetic")
+
+
+def test_a_keyframe_whose_name_leaves_the_folder_is_refused(linked_root):
+    change_table(linked_root, "scene", lambda scenes: scenes[0].update(name="../scene"))
+    with pytest.raises(InfoError, match=r"'\.\./scene', which is no plain file name"):
+        open_keyframes(linked_root, "v1.0-synthetic")
+
+
+def spoil_first(table, **values):
+    return table, lambda records: records[0].update(values)
+
+
+def lose_last(records):
+    del records[-1]
+
+
+REFUSED = {
+    "camera of no focal length": (
+        *("calibrated_sensor", lambda records: [r.update(camera_intrinsic=NAN) for r in records]),
+        r"cam2img holds NaN or infinity; unpack or make the tables again",
+    ),
+    "path that leaves the root": (
+        *("sample_data", lambda records: [r.update(filename="../x") for r in records]),
+        "leaves the data root",
+    ),
+    "pose that has no inverse": (
+        *spoil_first("ego_pose", rotation=[0.0, 0.0, 0.0, 0.0]),
+        "no unit quaternion",
+    ),
+    "rotation of three numbers": (*spoil_first("ego_pose", rotation=[1.0, 0.0]), "cannot be read"),
+    "sweep without its pose": ("ego_pose", lose_last, "cannot be read"),
+    "keyframe without a time": (*spoil_first("sample", timestamp=None), "cannot be read"),
+}
+NAN = [[np.nan] * 3] * 3
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_infos_that_would_be_refused_do_not_replace_good_ones(linked_root, case):
+    table, spoil, words = REFUSED[case]
+    change_table(linked_root, table, spoil)
+    files = sorted(linked_root.glob("minkocc_infos_*"))
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(InfoError, match=words):
+        create_infos(linked_root, "v1.0-synthetic")
+    assert [path.read_bytes() for path in files] == before
+    assert sorted(linked_root.glob("*minkocc_infos*")) == files
+
+
+def test_no_info_file_is_replaced_before_all_are_written(linked_root, monkeypatch):
+    files = sorted(linked_root.glob("minkocc_infos_*"))
+    before = [path.read_bytes() for path in files]
+    dump, calls = pickle.dump, []
+
+    def full_disk(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        dump(*arguments, **options)
+
+    monkeypatch.setattr(pickle, "dump", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        create_infos(linked_root, "v1.0-synthetic", val_scenes=["scene-0001"])
+    assert [path.read_bytes() for path in files] == before
+    assert not list(linked_root.glob(".*.part"))
+
+
+def link(number, target):
+    def change(samples):
+        chain = [sample for sample in samples if not sample["prev"]]
+        last = next(s for s in samples if s["token"] == chain[0]["next"])
+        first = chain[number]
+        last["next"] = first["token"] if target == "first" else last["token"]
+
+    return change
+
+
+CHAINS = {
+    "a circle": (link(0, "first"), "go in a circle"),
+    "a keyframe after itself": (link(0, "itself"), "go in a circle"),
+    "another scene": (link(1, "first"), "lead into another scene at sample"),
+}
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_keyframes_that_do_not_end_are_refused(linked_root, case, soon):
+    change, words = CHAINS[case]
+    change_table(linked_root, "sample", change)
+    for use in (create_infos, open_keyframes):
+        with pytest.raises(InfoError, match=words):
+            use(linked_root, "v1.0-synthetic")
+
+
+def test_sweeps_in_a_circle_are_refused(linked_root, soon):
+    def change(records):
+        lidar = [r for r in records if "LIDAR_TOP" in r["filename"]]
+        first = next(r for r in lidar if not r["prev"])
+        first["prev"] = first["token"]
+
+    change_table(linked_root, "sample_data", change)
+    with pytest.raises(InfoError, match=r"lidar_sweeps\.\d+ is of .*, not before"):
         create_infos(linked_root, "v1.0-synthetic")
 
 

@@ -15,6 +15,7 @@ from minkocc.datasets.label_budget import (
     class_counts,
     read_label,
 )
+from minkocc.structures.fingerprint import _digest
 
 SHAPE = (200, 200, 16)
 
@@ -74,6 +75,10 @@ def test_reads_are_audited_once_per_process(tmp_path):
         ({"semantics": np.zeros((200, 200, 8), np.uint8)}, r"semantics is uint8 \(200, 200, 8\)"),
         ({"mask_camera": np.zeros(SHAPE, np.float32)}, "mask_camera is float32"),
         ({"semantics": np.full(SHAPE, 18, np.uint8)}, "class 18"),
+        ({"semantics": np.ones(SHAPE, bool)}, "semantics is bool"),
+        ({"semantics": np.ones(SHAPE, np.int8)}, "semantics is int8"),
+        ({"mask_camera": np.full(SHAPE, 2, np.uint8)}, r"value 2 in mask_camera, expected 0\.\.1"),
+        ({"mask_lidar": np.full(SHAPE, 255, np.uint8)}, r"value 255 in mask_lidar"),
     ],
 )
 def test_wrong_label_is_named(tmp_path, overrides, words):
@@ -115,6 +120,24 @@ def test_class_counts_that_cannot_be_kept_name_the_knob(tmp_path):
         class_counts(reader, frames, "camera", tmp_path / "cache")
 
 
+@pytest.mark.parametrize(("keep_time", "by_content"), [(False, False), (False, True), (True, True)])
+def test_counts_belong_to_the_content_of_the_labels(tmp_path, keep_time, by_content):
+    label = np.full(SHAPE, 17, np.uint8)
+    frames = [write_label(tmp_path, "in", "a", label)]
+    path = tmp_path / frames[0]["occ_path"]
+    np.savez(path, semantics=label, mask_camera=label == 17)
+    status = path.stat()
+    reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
+    assert class_counts(reader, frames, None, tmp_path, by_content)[4] == 0
+    label[0, 0, 0] = 4
+    np.savez(path, semantics=label, mask_camera=label == 17)
+    os.utime(path, ns=(0, status.st_mtime_ns + (0 if keep_time else 1_000_000)))
+    assert path.stat().st_size == status.st_size
+    if keep_time:
+        _digest.cache_clear()  # of another process
+    assert class_counts(reader, frames, None, tmp_path, by_content)[4] == 1
+
+
 def test_counts_of_other_labels_are_made_anew(tmp_path, caplog):
     frames = [write_label(tmp_path, "in", "a", np.full(SHAPE, 17, np.uint8))]
     reader = LabelReader(tmp_path, LabelBudget(0.5, 3, frozenset({"in"})))
@@ -140,6 +163,7 @@ DAMAGE = {
     "counts are a list": lambda whole: json.dumps({**whole, "class_counts": [1.0] * 17}),
     "no tokens": lambda whole: json.dumps({k: v for k, v in whole.items() if k != "tokens"}),
     "too few": with_row([1.0] * 16),
+    "edited": with_row([1.0] * 17),
     "nan": with_row([1.0] * 16 + [float("nan")]),
     "infinite": with_row([1.0] * 16 + [float("inf")]),
     "negative": with_row([1.0] * 16 + [-1.0]),

@@ -12,6 +12,7 @@ from minkocc.datasets.transforms.pseudo_labels import (
     LoadPseudoLabels,
     SampleLattice,
     lift_labels,
+    read_label_image,
 )
 from minkocc.pseudo_label_meta import PseudoLabelMetaError
 from minkocc.structures.phase import Phase
@@ -41,10 +42,14 @@ def test_pseudo_labels_are_read_as_they_are_on_disk(frame):
 @pytest.mark.parametrize(
     ("kind", "array", "words"),
     [
-        ("labels", np.zeros((54, 96), np.uint8), r"is uint8 \(54, 96\), expected uint8 \(108, 192"),
-        ("confidence", np.zeros((54, 96), np.uint8), r"is uint8 \(54, 96\)"),
+        ("labels", np.zeros((54, 96), np.uint8), "is 96x54 of mode L, expected 192x108"),
+        ("confidence", np.zeros((54, 96), np.uint8), "is 96x54 of mode L, expected 192x108"),
         ("labels", np.full((108, 192), 19, np.uint8), r"id 19, expected 0\.\.18"),
-        ("labels", np.zeros((108, 192, 3), np.uint8), r"\(108, 192, 3\)"),
+        (
+            "labels",
+            np.zeros((108, 192, 3), np.uint8),
+            "of mode RGB, expected 192x108 of mode L or P",
+        ),
     ],
 )
 def test_wrong_pseudo_label_is_named(frame, kind, array, words):
@@ -53,6 +58,35 @@ def test_wrong_pseudo_label_is_named(frame, kind, array, words):
     Image.fromarray(array).save(path)
     with pytest.raises(InputError, match=f"{path}.*{words}"):
         load_pseudo(frame)
+
+
+@pytest.mark.parametrize(
+    ("kind", "image", "words"),
+    [
+        ("confidence", Image.new("P", (192, 108)), "of mode P, expected 192x108 of mode L like"),
+        ("labels", Image.new("I;16", (192, 108)), "of mode I;16"),
+        ("labels", Image.new("1", (192, 108)), "of mode 1"),
+        ("labels", Image.new("1", (9000, 9000)), "is 9000x9000 of mode 1"),
+    ],
+)
+def test_a_pseudo_label_that_is_not_a_byte_a_pixel_is_refused(
+    frame, kind, image, words, monkeypatch
+):
+    path = pseudo_path(frame, kind)
+    path.unlink()
+    image.save(path)
+    monkeypatch.setattr(Image.Image, "load", None)  # nothing is unpacked
+    with pytest.raises(InputError, match=f"{path} .*{words}"):
+        read_label_image(path, kind, (108, 192))
+
+
+def test_a_pseudo_label_that_exif_turns_is_refused(frame):
+    path, exif = pseudo_path(frame, "labels"), Image.Exif()
+    exif[0x0112] = 6
+    path.unlink()
+    Image.new("L", (192, 108)).save(path, exif=exif)
+    with pytest.raises(InputError, match=rf"{path} is to be turned .*EXIF orientation 6"):
+        read_label_image(path, "labels", (108, 192))
 
 
 def test_missing_pseudo_label_is_an_error_in_training_only(frame):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from minkocc.datasets.transforms.loading import (
     InputError,
     LoadImages,
     LoadPoints,
+    read_image,
     read_lidar,
     read_sweep,
     refine,
@@ -25,6 +27,8 @@ from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
+from minkocc.structures.errors import UserError
+from minkocc.structures.fingerprint import _digest
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -72,6 +76,54 @@ def test_lidar_with_values_that_are_not_finite_is_named(tmp_path, value):
         read_lidar(tmp_path / "nan.bin")
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        (0, 3e38, r"a point 3e\+38 m away, expected metres, at most 10000"),
+        (2, -20_000.0, "a point 20000 m away"),
+        (3, 3e38, r"intensities from 1 to 3e\+38, expected 0 to 255"),
+        (3, -1.0, "intensities from -1 to 1, expected 0 to 255"),
+        (3, 256.0, "intensities from 1 to 256, expected 0 to 255"),
+    ],
+)
+def test_lidar_in_other_units_is_named(tmp_path, column, value, words):
+    points = np.ones((4, 5))
+    points[2, column] = value
+    write_points(tmp_path / "far.bin", points)
+    with pytest.raises(InputError, match=rf"far\.bin holds {words}"):
+        read_lidar(tmp_path / "far.bin")
+
+
+BAD_SETTINGS = {
+    "ratio 5": (DropVoxels, {"ratio": 5}, r"DropVoxels\.ratio 5: expected a number from 0 to 1"),
+    "ratio -0.1": (DropVoxels, {"ratio": -0.1}, r"DropVoxels\.ratio -0\.1"),
+    "ratio NaN": (DropVoxels, {"ratio": float("nan")}, r"DropVoxels\.ratio nan"),
+    "ratio True": (DropVoxels, {"ratio": True}, r"DropVoxels\.ratio True"),
+    "flip 7": (AugmentScene, {"flip": 7}, r"AugmentScene\.flip 7: expected a number from 0 to 1"),
+    "flip -1": (AugmentScene, {"flip": -1}, r"AugmentScene\.flip -1"),
+    "yaw inf": (AugmentScene, {"yaw": float("inf")}, r"AugmentScene\.yaw inf"),
+    "yaw in degrees": (AugmentScene, {"yaw": 22.5}, r"AugmentScene\.yaw 22\.5"),
+    "shift 1.5": (AugmentImages, {"shift": 1.5}, r"AugmentImages\.shift 1\.5"),
+    "colour 2": (AugmentImages, {"colour": 2}, r"AugmentImages\.colour 2"),
+    "scale 0": (AugmentImages, {"scale": (0.0, 1.0)}, r"AugmentImages\.scale 0\.0"),
+    "scale backwards": (AugmentImages, {"scale": (1.1, 0.9)}, r"AugmentImages\.scale\[1\] 0\.9"),
+    "rotate NaN": (AugmentImages, {"rotate": float("nan")}, r"AugmentImages\.rotate nan"),
+    "100 sweeps": (LoadPoints, {"sweeps": 100}, r"LoadPoints\.sweeps 100: .* from 0 to 10"),
+    "-1 sweeps": (LoadPoints, {"sweeps": -1}, r"LoadPoints\.sweeps -1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_settings_that_make_no_sense_are_refused(case):
+    step, values, words = BAD_SETTINGS[case]
+    needed = {
+        AugmentScene: {"point_cloud_range": RANGE, "voxel_size": 0.4},
+        AugmentImages: {"image_size": (54, 96)},
+    }
+    with pytest.raises(UserError, match=words):
+        step(**needed.get(step, {}), **values)
+
+
 def two_sweeps(root, current, earlier, sweep2ego, mount):
     write_points(root / "now.bin", current)
     write_points(root / "then.bin", earlier)
@@ -115,8 +167,17 @@ def test_returns_on_the_vehicle_are_removed_wherever_it_stood(tmp_path):
 def test_no_point_off_the_vehicle_is_an_error(tmp_path):
     roof = [[0.0, 0.0, 0.0, 0.0, 0.0]]
     results = two_sweeps(tmp_path, roof, roof, pose(z=1.8), pose(z=1.8))
-    with pytest.raises(InputError, match="hold no point off the vehicle"):
-        LoadPoints(sweeps=1)(results)
+    for phase in ({}, {"phase": Phase.WEAK}):
+        with pytest.raises(InputError, match="hold no point off the vehicle"):
+            LoadPoints(sweeps=1)({**results, **phase})
+
+
+def test_a_tested_frame_may_be_without_points(tmp_path):
+    roof = [[0.0, 0.0, 0.0, 0.0, 0.0]]
+    results = two_sweeps(tmp_path, roof, roof, pose(z=1.8), pose(z=1.8))
+    points = LoadPoints(sweeps=1)({**results, "phase": None})["points"]
+    assert points.shape == (0, 5)
+    assert points.dtype == np.float32
 
 
 # Images and pseudo-labels
@@ -160,6 +221,72 @@ def test_image_of_another_size_is_named(frame):
     Image.new("RGB", (96, 54)).save(path)
     with pytest.raises(InputError, match=rf"{path} is 96x54, its info says 192x108"):
         LoadImages()(frame)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+IMAGES = {
+    "16 bits": (
+        lambda path: Image.fromarray(np.full((108, 192), 700, np.uint16)).save(path, "PNG"),
+        "pixels of mode I;16, which would be cut off at 255: convert it to 8 bits",
+    ),
+    "32 bits": (
+        lambda path: Image.fromarray(np.full((108, 192), 700, np.int32)).save(path, "TIFF"),
+        "pixels of mode I, which would be cut off at 255",
+    ),
+    "floats": (
+        lambda path: Image.fromarray(np.ones((108, 192), np.float32)).save(path, "TIFF"),
+        "pixels of mode F, which would be cut off at 255",
+    ),
+    "black and white": (
+        lambda path: Image.new("1", (192, 108)).save(path, "PNG"),
+        "pixels of mode 1,",
+    ),
+    **{
+        f"EXIF orientation {orientation}": (
+            lambda path, orientation=orientation: Image.new("RGB", (192, 108)).save(
+                path, "JPEG", exif=turned(orientation)
+            ),
+            rf"EXIF orientation {orientation}\).*store its pixels as they are meant",
+        )
+        for orientation in (3, 6, 8)
+    },
+    "a bomb": (
+        lambda path: Image.new("1", (9000, 9000)).save(path, "PNG"),
+        "is 9000x9000, its info says 192x108",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_images_that_would_not_be_seen_as_they_are_meant_are_refused(frame, case, monkeypatch):
+    save, words = IMAGES[case]
+    path = image_path(frame)
+    path.unlink()
+    save(path)
+    monkeypatch.setattr(Image.Image, "convert", None)  # nothing is unpacked
+    with pytest.raises(InputError, match=f"{path} .*{words}"):
+        read_image(path, frame["images"]["CAM_BACK"])
+
+
+def test_what_pillow_takes_for_a_bomb_is_named(frame, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match=r"cannot be read \(Image size .* exceeds limit"):
+        read_image(image_path(frame), frame["images"]["CAM_BACK"])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+def test_images_of_8_bits_of_any_kind_are_read(frame, mode):
+    path = image_path(frame)
+    path.unlink()
+    Image.new("RGB", (192, 108), (102, 102, 102)).convert(mode).save(path, "TIFF", exif=turned(1))
+    seen = np.asarray(read_image(path, frame["images"]["CAM_BACK"]))
+    assert seen.shape == (108, 192, 3)
+    assert np.abs(seen.astype(int) - 102).max() <= 2
 
 
 def test_refine_repeats_every_voxel():
@@ -530,10 +657,12 @@ def test_cache_is_used_and_belongs_to_its_settings(tmp_path):
     step = LoadWeakOccupancy(RANGE, 0.4)
     results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
     first = step(dict(results))["weak_occupancy"]
-    (tmp_path / "0.bin").unlink()
+    assert step.prepare(dict(results)) is False
     assert np.array_equal(step(dict(results))["weak_occupancy"], first)
+    (tmp_path / "0.bin").unlink()
     moved = dict(results, weak_sources=lambda: [{"lidar_path": "0.bin", "lidar2ego": pose(0.1)}])
-    for other, miss in ((step, moved), (LoadWeakOccupancy(RANGE, 0.2), results)):
+    other_grid = LoadWeakOccupancy(RANGE, 0.2)
+    for other, miss in ((step, moved), (other_grid, results), (step, results)):
         with pytest.raises(InputError, match=r"0\.bin cannot be read"):
             other(dict(miss))
 
@@ -553,7 +682,7 @@ def with_sky(results, **meta):
     write_meta(
         Path(results["data_root"]) / "pseudo_labels", make_meta("test", [], {}, None, **meta)
     )
-    view = {"cam2img": np.eye(3), "ego2cam": np.eye(4)}
+    view = {"cam2img": np.eye(3), "ego2cam": np.eye(4), "img_path": "samples/x/a.jpg"}
     return {**results, "images": {camera: dict(view) for camera in CAMERAS}}
 
 
@@ -583,7 +712,73 @@ def test_other_pseudo_labels_or_cameras_have_another_sky(tmp_path):
     turned = with_sky(results, prompts="b")
     turned["images"]["CAM_BACK"]["cam2img"] = 2 * np.eye(3)
     paths.add(step.path(turned, sources))
-    assert len(paths) == 3
+    label = tmp_path / "pseudo_labels" / "labels" / "CAM_BACK" / "a.png"
+    label.parent.mkdir(parents=True)
+    label.write_bytes(b"a label")
+    paths.add(step.path(turned, sources))
+    assert len(paths) == 4
+
+
+OTHER_RAY = [[0.2, 3.0, 1.2]]
+
+
+@pytest.mark.parametrize(("keep_time", "by_content"), [(False, False), (False, True), (True, True)])
+def test_a_target_is_made_anew_of_other_sweeps_under_the_same_names(
+    tmp_path, keep_time, by_content
+):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    results["cache_by_content"] = by_content
+    assert step(dict(results))["weak_occupancy"][10, 15, 5] == 1
+    status = (tmp_path / "0.bin").stat()
+    weak_results(tmp_path, [(SENSOR, OTHER_RAY)])  # as large
+    later = 0 if keep_time else 1_000_000
+    times = (status.st_atime_ns, status.st_mtime_ns + later)
+    os.utime(tmp_path / "0.bin", ns=times)
+    if keep_time:
+        _digest.cache_clear()  # of another process
+    assert step(dict(results))["weak_occupancy"][10, 15:18, 5].tolist() == [0, 0, 1]
+
+
+def spoil_kept(path, **arrays):
+    with np.load(path) as kept:
+        whole = {**kept, **arrays}
+    np.savez(path, **{key: value for key, value in whole.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"weak_occupancy": np.full(GRID.shape, 7, np.uint8)}, "holds values other than 0, 1 and"),
+        ({"weak_occupancy": np.full(GRID.shape, 254, np.uint8)}, "holds values other than 0, 1"),
+        ({"weak_occupancy": np.zeros(GRID.shape, bool)}, "is bool"),
+        ({"weak_occupancy": np.zeros(GRID.shape[::-1], np.uint8)}, r"is uint8 \(6, 20, 20\)"),
+        ({"weak_occupancy": np.zeros((9000, 9000), np.uint8)}, r"unpacks to 77\.2 MiB"),
+        ({"weak_occupancy": None}, "cannot be read"),
+        ({"made_of": np.zeros(32, np.uint8)}, "was made of something else"),
+        ({"made_of": None}, "was made of something else"),
+    ],
+)
+def test_a_kept_target_that_cannot_be_right_is_refused(tmp_path, arrays, words):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    results = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    step(dict(results))
+    (path,) = (tmp_path / "weak_occupancy").rglob("*.npz")
+    spoil_kept(path, **arrays)
+    for use in (step, step.prepare):
+        with pytest.raises(InputError, match=f"{path} .*{words}.*delete it"):
+            use(dict(results))
+
+
+def test_the_kept_target_of_another_frame_is_refused(tmp_path):
+    step = LoadWeakOccupancy(RANGE, 0.4)
+    first = weak_results(tmp_path, [(SENSOR, [[0.2, 2.2, 1.2]])])
+    second = {**first, "token": "def", "weak_sources": lambda: [*first["weak_sources"]()] * 2}
+    step(dict(first))
+    (path,) = (tmp_path / "weak_occupancy").rglob("*.npz")
+    path.rename(step.path(second, second["weak_sources"]()))
+    with pytest.raises(InputError, match="was made of something else"):
+        step(second)
 
 
 def test_a_cache_elsewhere_leaves_the_data_alone(tmp_path):

@@ -8,6 +8,7 @@ from mmengine.dataset import DefaultSampler
 from minkocc.evaluation import metrics
 from minkocc.evaluation.metrics import (
     DumpPredictions,
+    FramesWithoutPoints,
     OccupancyMetric,
     PruningMetric,
     RenderedIoUMetric,
@@ -49,6 +50,22 @@ def printed(monkeypatch):
     lines = []
     monkeypatch.setattr(metrics, "print_log", lambda text, **_: lines.append(text))
     return lines
+
+
+def test_frames_without_points_are_counted_and_named(printed):
+    found = FramesWithoutPoints()
+    whole = [sample(number) for number in range(FRAMES)]
+    found.process(None, [{**whole[3], "no_points": True}, whole[1]])
+    found.process(None, [{**whole[0], "no_points": True}])
+    assert found.evaluate(size=FRAMES) == {}
+    assert found.tokens == ["frame-0", "frame-3"]
+    (line,) = printed
+    assert "2 of 5 frames have no LiDAR point in range" in line
+    assert "frame-0, frame-3" in line
+    found.process(None, whole)
+    assert found.evaluate(size=FRAMES) == {}
+    assert found.tokens == []
+    assert len(printed) == 1
 
 
 @pytest.fixture(scope="module")

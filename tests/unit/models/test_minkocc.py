@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
@@ -335,11 +336,48 @@ def test_lift_term_appears_in_the_weak_phase_only():
     assert losses["loss_lift_ce"] > 0
 
 
+def predicted(model, batch):
+    return model(**model.data_preprocessor(batch), mode="predict")
+
+
+@pytest.mark.parametrize("empty", [[1], [0, 2], [0, 1, 2]])
+@pytest.mark.parametrize("cloud", ["out of range", "no point"])
+def test_nothing_is_predicted_of_a_sample_without_points(empty, cloud):
+    model = build(FULL_RANGE, render_predictions=True).eval()
+    model.record_levels = True
+    grid = VoxelGrid(FULL_RANGE, 0.4)
+    batch, whole = (make_batch(None, 3, grid, labels=False) for _ in range(2))
+    expected = predicted(model, whole)
+    for number, sample in enumerate(batch["data_samples"]):
+        sample.set_metainfo({"token": f"frame-{number}"})
+    for number in empty:
+        points = batch["inputs"]["points"][number]
+        batch["inputs"]["points"][number] = points[:0] if cloud == "no point" else points + 1000
+    samples = predicted(model, batch)
+    for number, sample in enumerate(samples):
+        assert bool(sample.get("no_points")) == (number in empty)
+        assert ("decoder_levels" in sample) != (number in empty)
+        if number in empty:
+            assert (sample.pred_semantics == 17).all()
+            assert not sample.rendered_tied.any()
+        else:
+            same = sample.pred_semantics == expected[number].pred_semantics
+            assert same.float().mean() > 0.999  # other batches round otherwise
+
+
+def test_in_training_a_frame_without_points_is_named():
+    model, batch = build(), make_batch(Phase.WEAK)
+    batch["data_samples"][0].set_metainfo({"token": "frame-7"})
+    batch["inputs"]["points"][0] += 1000
+    with pytest.raises(UserError, match=r"frame frame-7 has no LiDAR point inside .*: check its"):
+        losses_of(model, batch)
+
+
 def test_a_cloud_without_a_point_in_range_is_named():
     model = build()
     batch = make_batch(Phase.WARM, size=2)
     batch["inputs"]["points"][1][:, 0] += 100.0
-    with pytest.raises(ValueError, match="sample 1 of the batch has no LiDAR point"):
+    with pytest.raises(ValueError, match="frame t has no LiDAR point"):
         losses_of(model, batch)
 
 
