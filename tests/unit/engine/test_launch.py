@@ -1,8 +1,12 @@
 """What a runner gets on a card and without one, where the recipe leaves it open."""
 
+import multiprocessing
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from minkocc.config import ConfigError, load_config
 from minkocc.datasets.label_budget import LabelBudgetError
@@ -107,3 +111,20 @@ def test_what_a_data_set_cannot_read_stays_in_its_own_words(monkeypatch):
     monkeypatch.setattr(Runner, "build_train_loop", build)
     with pytest.raises(InfoError, match=r"^info file x does not exist$"):
         launch._Runner.__new__(launch._Runner).build_train_loop({})
+
+
+@pytest.mark.processes
+def test_data_workers_end_when_the_runner_is_done():
+    loader = DataLoader(range(4), num_workers=2, persistent_workers=True)
+    runner = SimpleNamespace(
+        _train_loop=SimpleNamespace(dataloader=loader),
+        _val_loop={"type": "ValLoop"},
+        _test_loop=None,
+    )
+    batches = iter(loader)  # whom an exception's traceback may hold
+    assert next(batches) == 0
+    workers = set(batches._workers)
+    assert workers <= set(multiprocessing.active_children())
+    launch.end_data_workers(runner)
+    launch.end_data_workers(runner)
+    assert not workers & set(multiprocessing.active_children())
