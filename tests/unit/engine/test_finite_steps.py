@@ -169,11 +169,12 @@ def test_no_more_steps_are_left_out_than_allowed(tmp_path):
 
 
 def test_a_loss_amid_accumulated_gradients_ends_it_too(tmp_path):
-    runner = runner_of(tmp_path, "loss_b", NAN, accumulative_counts=2)
-    runner.train_dataloader  # noqa: B018 built before the first iteration is counted
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    """The optimiser steps after iterations 2 and 5."""
+    after = After()
+    runner = runner_of(tmp_path, "loss_b", NAN, [after], accumulative_counts=3)
     with pytest.raises(NotFiniteError, match="iteration 3, frames frame-3: loss_b is nan"):
         runner.train()
+    assert len(after.seen) == BAD
 
 
 @pytest.mark.parametrize("name", ["weight", "mean"])
