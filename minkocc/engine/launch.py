@@ -228,9 +228,8 @@ def end_data_workers(runner: Any) -> None:
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         loader = getattr(loop, "dataloader", None)  # a loop that never ran is a dict still
-        batches = getattr(loader, "_iterator", None)
-        if batches is not None:
-            batches._shutdown_workers()
+        if loader is not None and loader._iterator is not None:
+            loader._iterator._shutdown_workers()
             loader._iterator = None
 
 
