@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
 from minkocc.cli import raise_if_interrupted
+from minkocc.engine.work_dir import VALIDATION
 from minkocc.registry import LOOPS
 from minkocc.structures.errors import UserError
+from minkocc.structures.files import atomic_write
 
 
 # Also under mmengine's name, as recipes for mmdet3d write it.
@@ -20,6 +25,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     the epoch's last iteration is not known as such; and a checkpoint of an epoch's last iteration
     still names that epoch, which would then be run twice. ``WarmStartHook`` makes the sampler go
     on from the same iteration.
+
+    A checkpoint is written before its epoch's validation, which mmengine leaves out, the best
+    checkpoint with it, where a run was stopped in the midst of it. Here it is made up for.
     """
 
     def run(self) -> torch.nn.Module:
@@ -40,7 +48,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f"{self._max_iters}",
                 logger="current",
             )
-        return super().run()
+        self.runner.call_hook("before_train")
+        if self._lacks_validation():
+            self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook("after_train")
+        return self.runner.model
 
     def run_epoch(self) -> None:
         """What is left of one epoch: perhaps only its end, with schedulers and validation."""
@@ -54,3 +69,41 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         raise_if_interrupted()
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def _lacks_validation(self) -> bool:
+        """Whether the run was stopped between an epoch's checkpoint and its validation's end.
+
+        Whatever another run has noted in the work dir is forgotten.
+        """
+        lacks = [False]
+        if is_main_process():
+            note = Path(self.runner.work_dir) / VALIDATION
+            if not self._goes_on_here():
+                note.unlink(missing_ok=True)
+            elif self._iter == self._epoch * len(self.dataloader):
+                lacks = [not note.is_file() or note.read_text("utf-8", "replace") != self._place()]
+        broadcast_object_list(lacks)
+        return lacks[0]
+
+    def _goes_on_here(self) -> bool:
+        """Whether the run goes on from a checkpoint of its own work dir."""
+        source = self.runner._load_from
+        if not self.runner._resume or self._iter == 0 or source is None:
+            return False
+        return Path(source).resolve().parent == Path(self.runner.work_dir).resolve()
+
+    def _place(self) -> str:
+        return f"epoch_{self._epoch}"
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        last = self._epoch == self._max_epochs
+        if (
+            self.runner.val_loop is not None
+            and self._epoch >= self.val_begin
+            and (self._epoch % self.val_interval == 0 or last)
+        ):
+            self.runner.val_loop.run()
+            if is_main_process():
+                with atomic_write(Path(self.runner.work_dir) / VALIDATION) as sink:
+                    sink.write(self._place().encode())

@@ -21,7 +21,11 @@ RECIPE = "recipe.py"
 
 _LOCK = ".training.lock"
 _NOTE = "last_checkpoint"
+VALIDATION = "last_validation"
+"""In the work dir, the epoch after which the run validated last, beside its last checkpoint."""
+
 _CHECKPOINTS = ("epoch_*.pth", "iter_*.pth", "best_*.pth")
+_WRITTEN = (RECIPE, _NOTE, VALIDATION, "label_audit.json", "*.py", *_CHECKPOINTS)
 # Where the data lies and who loads it makes no other run.
 _FREE_LINES = re.compile(r"^(data_root|cache_root|num_workers|image_pretrained) = .*\n", re.M)
 
@@ -74,6 +78,8 @@ def claimed(
     if is_main_process():
         try:
             lock = _lock(Path(work_dir))
+            if lock is not None:  # nobody else is at work on them
+                _remove_leftovers(Path(work_dir))
             if not overwrite:
                 _refuse_another_run(Path(work_dir), recipe, begin_from, resume)
             elif begin_from is not None and Path(begin_from).resolve() in _results(Path(work_dir)):
@@ -93,6 +99,13 @@ def claimed(
         yield
     finally:
         _release(lock)
+
+
+def _remove_leftovers(work_dir: Path) -> None:
+    """Remove what a training that was killed had begun to write."""
+    for name in _WRITTEN:
+        for part in work_dir.glob(f".{name}.*.part"):
+            part.unlink(missing_ok=True)
 
 
 def remove_results(work_dir: str | Path) -> None:

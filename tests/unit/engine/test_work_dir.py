@@ -72,6 +72,16 @@ def test_what_a_run_begins_from_is_not_removed_for_it(tmp_path):
         claim(tmp_path, begin_from=str(tmp_path / "epoch_3.pth"), overwrite=True)
 
 
+def test_what_a_killed_training_had_begun_to_write_goes(tmp_path):
+    ours = (".label_audit.json.a1.part", ".last_checkpoint.a1.part", ".epoch_1.pth.a1.part",
+            ".recipe.py.a1.part", ".mine.py.a1.part", ".last_validation.a1.part")  # fmt: skip
+    others = (".test.json.a1.part", "recipe.py")
+    for name in (*ours, *others):
+        (tmp_path / name).write_text(RECIPE)
+    claim(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*others, ".training.lock"}
+
+
 def test_two_trainings_do_not_share_a_work_dir(tmp_path):
     with claimed(tmp_path, RECIPE, None, False, False):
         with pytest.raises(WorkDirError, match=rf"process {os.getpid()} on .* is at work in"):
@@ -255,11 +265,13 @@ def test_what_says_too_little_is_not_resumed(begin, tmp_path, parts, words):
 @pytest.mark.parametrize(
     ("iteration", "words"), [(9, "of iteration 9, and this recipe ends at 8"), (8, None)]
 )
-def test_a_run_that_is_over_says_so(monkeypatch, iteration, words):
+def test_a_run_that_is_over_says_so(tmp_path, monkeypatch, iteration, words):
     said = []
     monkeypatch.setattr("minkocc.engine.train_loop.print_log", lambda text, **_: said.append(text))
     loop = ResumableTrainLoop.__new__(ResumableTrainLoop)
-    loop._runner = SimpleNamespace(call_hook=lambda _: None, model="trained")
+    loop._runner = SimpleNamespace(
+        call_hook=lambda _: None, model="trained", work_dir=tmp_path, _resume=False, _load_from=None
+    )
     loop.dataloader, loop._iter, loop._max_iters = range(4), iteration, 8
     loop._epoch = loop._max_epochs = 2
     loop.stop_training = False
