@@ -39,7 +39,7 @@ _PARTS: dict[str, Registry] = {
     "batch_sampler": ours.DATA_SAMPLERS,
     "pipeline": ours.TRANSFORMS,
     "optimizer": mm.OPTIMIZERS,
-    "vis_backends": mm.VISBACKENDS,
+    "vis_backends": ours.VISBACKENDS,
     "metrics": ours.METRICS,
 }
 # Keywords that a builder takes out before it calls the type.

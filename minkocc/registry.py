@@ -27,6 +27,9 @@ LOOPS = _mm.Registry("loop", parent=_mm.LOOPS, scope="minkocc", locations=["mink
 OPTIM_WRAPPERS = _mm.Registry(
     "optim_wrapper", parent=_mm.OPTIM_WRAPPERS, scope="minkocc", locations=["minkocc.engine"]
 )
+VISBACKENDS = _mm.Registry(
+    "vis backend", parent=_mm.VISBACKENDS, scope="minkocc", locations=["minkocc.engine"]
+)
 
 # Nothing of ours is in these. But under our scope mmengine looks for a child of whatever it builds
 # from, and warned of each that it did not find, in every run. TASK_UTILS is not among them: mmdet
@@ -44,7 +47,6 @@ _EMPTY = tuple(
         _mm.RUNNERS,
         _mm.RUNNER_CONSTRUCTORS,
         _mm.STRATEGIES,
-        _mm.VISBACKENDS,
         _mm.VISUALIZERS,
         _mm.WEIGHT_INITIALIZERS,
     )

@@ -78,6 +78,12 @@ class _Runner(Runner):
                 "these weights with --cfg-options load_from=PATH"
             ) from error
 
+    def dump_config(self) -> None:
+        # mmengine opens the file and then takes its time to fill it.
+        name = Path(self.cfg.filename or f"{self.timestamp}.py").name
+        with atomic_write(Path(self.work_dir) / name) as sink:
+            sink.write(self.cfg.dump().encode())
+
 
 class _LeavesNoConfig(_Runner):
     """Writes no config into the work dir, where that of the training run is kept."""

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -12,6 +14,7 @@ from minkocc.config import ConfigError, load_config
 from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine import launch
 from minkocc.info_file import InfoError
+from minkocc.registry import VISBACKENDS
 from minkocc.structures.errors import UserError
 from tests.unit.test_configs import MINI
 
@@ -128,3 +131,25 @@ def test_data_workers_end_when_the_runner_is_done():
     launch.end_data_workers(runner)
     launch.end_data_workers(runner)
     assert not workers & set(multiprocessing.active_children())
+
+
+def test_no_config_stands_under_its_name_before_all_of_it_does(tmp_path, monkeypatch):
+    """To make its text takes a while, in which the power may go."""
+    there = []
+    text = Config.pretty_text.fget
+
+    def slowly(cfg):
+        there.append([path.name for path in tmp_path.rglob("*.py")])
+        return text(cfg)
+
+    monkeypatch.setattr(Config, "pretty_text", property(slowly))
+    cfg = Config({"alpha": 0.1})
+    runner = launch._Runner.__new__(launch._Runner)
+    runner.cfg, runner._work_dir, runner._timestamp = cfg, str(tmp_path), "now"
+    runner.dump_config()
+    log = {"type": "LocalVisBackend", "save_dir": str(tmp_path / "vis_data")}
+    with DefaultScope.overwrite_default_scope("minkocc"):
+        VISBACKENDS.build(log).add_config(cfg)
+    assert there == [[], ["now.py"]]
+    for path in (tmp_path / "now.py", tmp_path / "vis_data" / "config.py"):
+        assert Config.fromfile(path).alpha == 0.1

@@ -1,0 +1,24 @@
+"""The local log's config, written whole or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.visualization import LocalVisBackend
+from mmengine.visualization.vis_backend import force_init_env
+
+from minkocc.registry import VISBACKENDS
+from minkocc.structures.files import atomic_write
+
+
+# Under mmengine's own name, as recipes write it.
+@VISBACKENDS.register_module(name="LocalVisBackend")
+class WholeConfigVisBackend(LocalVisBackend):
+    """mmengine's local log, which opens ``config.py`` and then takes its time to fill it."""
+
+    @force_init_env
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Write the config."""
+        with atomic_write(self._config_save_file) as sink:
+            sink.write(config.pretty_text.encode())
