@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,8 +109,7 @@ def write_dataset(
         _prepare(out, settings.parameters(), overwrite)
         specs = settings.specs(out)
         missing = [spec for spec in specs if _records(spec) is None]
-        if missing:
-            _remove_leftovers(out)
+        _remove_leftovers(out)
         written = pool.run(_write_scene, missing)
         for _ in tqdm(written, total=len(missing), desc="scenes", unit="scene"):
             pass
@@ -153,7 +153,7 @@ def _prepare(out: Path, parameters: dict[str, Any], overwrite: bool) -> None:
     """Make sure that ``out`` is ours and was begun with the same parameters."""
     note = out / _PARAMETERS
     if not note.exists():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and not all(_is_leftover(path, note) for path in out.iterdir()):
             raise FileExistsError(
                 f"{out} is not empty and holds no {_PARAMETERS}: choose a new or empty directory"
             )
@@ -192,17 +192,25 @@ def _records(spec: SceneSpec) -> tables.Tables | None:
     return records
 
 
+def _is_leftover(path: Path, of: Path) -> bool:
+    """Whether a run was killed that had begun to write a file there."""
+    return path.name.startswith(f".{of.name}.") and path.suffix == ".part"
+
+
 def _remove_leftovers(out: Path) -> None:
     """Delete the half-written files of a run that was killed."""
-    for name in _OWN:
-        for path in (out / name).rglob("*.part"):
+    for name in (_PARAMETERS, *_OWN):
+        beside = (path for path in out.glob("*.part") if _is_leftover(path, out / name))
+        for path in (*beside, *(out / name).rglob("*.part")):
             path.unlink(missing_ok=True)
 
 
 def _write_scene(spec: SceneSpec) -> str:
     """Write one scene and, last, the records that mark it as finished."""
     cv2.setNumThreads(1)  # processes are the parallelism
-    write_json(_record_file(spec), SceneWriter(spec).write())
+    records = SceneWriter(spec).write()
+    os.sync()  # when the power goes, what is on record is there
+    write_json(_record_file(spec), records)
     return spec.name
 
 

@@ -96,6 +96,22 @@ def test_a_killed_overwrite_leaves_nothing_that_looks_finished(
     assert not set(derived) & set(tree(root))
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_half_written_files_of_a_killed_run_go(tmp_path: Path, finished: bool) -> None:
+    """Also the very first one, which made the folder one that is not ours."""
+    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+    root = tmp_path / "set"
+    names = [".synthetic.json.ab12.part"]
+    if finished:
+        write_dataset(root, small)
+        names += [".splits.json.ab12.part", "v1.0-synthetic/.scene.json.ab12.part"]
+    root.mkdir(exist_ok=True)
+    for name in names:
+        (root / name).write_text("half")
+    write_dataset(root, small)
+    assert not list(root.rglob("*.part"))
+
+
 def test_a_damaged_record_is_a_scene_to_write_again(tmp_path: Path) -> None:
     small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
     write_dataset(tmp_path / "set", small)
