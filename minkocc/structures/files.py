@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -68,7 +69,8 @@ def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[Binar
 
     Args:
         path: its folder is made when missing.
-        flush_to_disk: wait until the content has reached the disk, so that it survives a power cut.
+        flush_to_disk: wait until content and name have reached the disk, so that they survive a
+            power cut.
 
     Raises:
         OSError: it cannot be written; ``filename`` is ``path``, or a folder of it.
@@ -85,9 +87,24 @@ def atomic_write(path: str | Path, flush_to_disk: bool = True) -> Iterator[Binar
                     os.fsync(sink.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)
+            if flush_to_disk:
+                _flush_folder(path.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Names are on disk when their folder is.
+
+    Else a successor could be lost, and with it the predecessor that was removed for it.
+    """
+    with contextlib.suppress(OSError):  # not every network file system can; the file is whole
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

@@ -42,6 +42,28 @@ def test_corrupt_pickle_is_named(tmp_path):
         read_plain_pickle(tmp_path / "x.pkl")
 
 
+def test_a_file_is_on_disk_before_its_name_and_its_name_before_it_is_relied_on(
+    tmp_path, monkeypatch
+):
+    steps = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(handle):
+        steps.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    def renamed(source, target):
+        steps.append((str(source), str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    with atomic_write(tmp_path / "x.bin") as sink:
+        sink.write(b"new")
+    part = steps[0]
+    assert steps == [part, (part, str(tmp_path / "x.bin")), str(tmp_path)]
+
+
 def test_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(b"old")
