@@ -1,6 +1,7 @@
 """SIGKILL at random moments: no damaged file is left, and the same command ends as if never killed.
 
-Of each tool ten moments, spread over the time that it takes undisturbed.
+Of each tool ten moments, spread over the time that it takes undisturbed; and, because between two
+steps of writing hardly any time goes by, three of the moments just before it changes a folder.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.infos import create_infos
 from minkocc.info_file import read_infos
 from minkocc.provenance import provenance
+from tests.e2e.cut_at_write import cut_at_write
 from tests.e2e.job import CONFIG, options, tool
 from tests.forked import ToolProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
-TRIALS = 10
+TRIALS, CUTS = 10, 3
 TOOLS = ("create_data", "create_synthetic", "train", "test", "evaluate")
 CHECKPOINT = "epoch_2.pth"
 
@@ -55,8 +57,8 @@ class Job:
     prepare: callable = lambda folder: folder.mkdir()
     again: tuple = ()
 
-    def start(self, folder, *more):
-        return ToolProcess(self.script, *self.arguments(folder), *more)
+    def start(self, folder, *more, **process):
+        return ToolProcess(self.script, *self.arguments(folder), *more, **process)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Undisturbed:
 
     folder: Path
     seconds: float
+    changes: int
+    """How often it opened, moved or removed a file of the folder."""
     outcome: dict
 
 
@@ -146,12 +150,12 @@ def undisturbed(request, tmp_path_factory):
             job = request.getfixturevalue("jobs")[name]
             folder = tmp_path_factory.mktemp(f"undisturbed_{name}") / "out"
             job.prepare(folder)
-            arguments = job.arguments(folder)  # which may need another job first
-            begun = time.monotonic()
-            done = tool(job.script, *arguments)
+            job.arguments(folder)  # which may need another job first
+            begun, count = time.monotonic(), folder.with_name("changes")
+            done = job.start(folder, prepare=partial(cut_at_write, folder, None, count)).wait()
             seconds = time.monotonic() - begun
             assert done.returncode == 0, done.stderr[-3000:]
-            known[name] = Undisturbed(folder, seconds, job.outcome(folder))
+            known[name] = Undisturbed(folder, seconds, count.stat().st_size, job.outcome(folder))
         return known[name]
 
     return get
@@ -159,7 +163,7 @@ def undisturbed(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kills(request):
-    """Seconds after which each tool was killed; told at the end."""
+    """When each tool was killed, and what was in its folder then; told at the end."""
     told = defaultdict(list)
     yield told
     capture = request.config.pluginmanager.getplugin("capturemanager")
@@ -172,16 +176,36 @@ def kills(request):
 @pytest.mark.parametrize("number", range(TRIALS))
 @pytest.mark.parametrize("name", TOOLS)
 def test_killed_and_started_again(name, number, jobs, undisturbed, kills, tmp_path):
-    job, whole = jobs[name], undisturbed(name)
+    whole, folder = undisturbed(name), tmp_path / "out"
     share = (number + random.Random(f"{name} {number}").random()) / TRIALS
-    folder = tmp_path / "out"
-    seconds, of = killed(job, folder, share, whole.seconds)
+    seconds, of = killed(jobs[name], folder, share, whole.seconds)
+    kills[name].append(f"after {seconds:.2f} of {of:.2f} s, {what_is_there(folder)}")
+    expect_same_end(jobs[name], folder, whole)
+
+
+@pytest.mark.parametrize("number", range(CUTS))
+@pytest.mark.parametrize("name", TOOLS)
+def test_killed_between_two_steps(name, number, jobs, undisturbed, kills, tmp_path):
+    whole, folder = undisturbed(name), tmp_path / "out"
+    share = (number + random.Random(f"{name} step {number}").random()) / CUTS
+    step = int(share * whole.changes)
+    jobs[name].prepare(folder)
+    cut = partial(cut_at_write, folder, step, tmp_path / "changes")
+    process = jobs[name].start(folder, prepare=cut)
+    process.wait()
+    assert process.poll() == -signal.SIGKILL
+    kills[name].append(f"before change {step} of {whole.changes}, {what_is_there(folder)}")
+    expect_same_end(jobs[name], folder, whole)
+
+
+def what_is_there(folder):
+    left = [path.name for path in files(folder) if is_half_written(path)]
+    return f"{len(files(folder))} files, half written: {', '.join(left) or 'none'}"
+
+
+def expect_same_end(job, folder, whole):
+    """What is there is whole, and the same command makes of it what it had made without the cut."""
     expect_readable(folder)
-    left = [path for path in files(folder) if is_half_written(path)]
-    kills[name].append(
-        f"{seconds:.2f} of {of:.2f} s, {len(files(folder))} files, "
-        f"half written: {', '.join(path.name for path in left) or 'none'}"
-    )
     done = job.start(folder, *job.again).wait()
     assert done.returncode == 0, done.stderr[-3000:]
     expect_readable(folder)
@@ -198,7 +222,7 @@ def killed(job, folder, share, whole):
         job.prepare(folder)
         begun = time.monotonic()
         process = job.start(folder)
-        process.wait_for(lambda: os.getpgid(process.pid) == process.pid)  # else nothing is killed
+        process.wait_for(partial(leads_its_group, process))
         while time.monotonic() < begun + share * whole and process.poll() is None:
             time.sleep(0.001)
         moment = time.monotonic() - begun
@@ -206,6 +230,11 @@ def killed(job, folder, share, whole):
         if process.poll() == -signal.SIGKILL:
             return moment, whole
         whole = moment
+
+
+def leads_its_group(process):
+    """Before it does, nothing of it is killed."""
+    return os.getpgid(process.pid) == process.pid
 
 
 def files(folder):
@@ -237,7 +266,7 @@ def not_empty(path):
 
 
 def json_texts(path):
-    """mmengine's own hold a text a line, the last of which may be under way."""
+    """mmengine's own logs hold a text a line."""
     text = path.read_text()
     return text.splitlines() if "vis_data" in path.parts else [text]
 
@@ -254,6 +283,8 @@ def expect_readable(folder):
                 raise AssertionError(f"{path} cannot be read: {error!r}") from error
         elif path.name == "last_checkpoint":
             assert Path(path.read_text()).is_file()
+        elif path.name == "last_validation":
+            assert path.read_text() in ("epoch_1", "epoch_2")
         else:
             assert path.suffix in (".log", ".txt") or path.name == ".training.lock", path
 
