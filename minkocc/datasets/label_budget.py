@@ -218,7 +218,7 @@ def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         counts = {name: list(map(float, content["class_counts"][name])) for name in _COUNTED}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if any(content.get(key) != value for key, value in identity.items()):
         return None

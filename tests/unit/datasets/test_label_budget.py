@@ -146,7 +146,7 @@ def test_counts_of_other_labels_or_of_a_damaged_file_are_made_anew(tmp_path):
     assert class_counts(reader, frames, None, tmp_path)[4] == np.prod(SHAPE)
     (path,) = (tmp_path / "label_budget").iterdir()
     whole = json.loads(path.read_text())
-    damaged = ["", "[]", "{}", json.dumps({**whole, "digest": None})]
+    damaged = ["", "[]", "{}", "[" * 100_000, json.dumps({**whole, "digest": None})]
     for rows in ([1.0] * 16, [1.0] * 17, [-1.0] * 17, ["x"] * 17):
         counts = {**whole["class_counts"], "all": rows}
         damaged.append(json.dumps({**whole, "class_counts": counts}))
