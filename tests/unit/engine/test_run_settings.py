@@ -156,5 +156,5 @@ def test_weights_of_whole_numbers_are_refused(use):
     state = model.state_dict()
     use(model, {"state_dict": state}, "c.pth")
     state["weight"] = state["weight"].to(torch.int8)
-    with pytest.raises(UserError, match="weight is torch.int8, expected torch.float32"):
+    with pytest.raises(UserError, match=r"weight is torch\.int8, expected torch\.float32"):
         use(model, {"state_dict": state}, "c.pth")
