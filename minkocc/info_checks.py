@@ -84,6 +84,9 @@ def _problems(
 
 
 def _matrix_problem(value: Any, shape: tuple[int, int], place: str) -> Iterator[str]:
+    if isinstance(value, np.ndarray) and value.shape != shape:  # before a huge one is copied
+        yield f"{place} has shape {value.shape}, expected {shape}"
+        return
     try:
         matrix = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

@@ -81,7 +81,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise PseudoLabelMetaError(
             f"{path} does not exist, so nothing tells what the ids in {folder} mean: {_AGAIN}"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PseudoLabelMetaError(f"{path} cannot be read ({error}): {_AGAIN}") from error
     problem = meta_problem(content)
     if problem:

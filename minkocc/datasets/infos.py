@@ -16,6 +16,7 @@ from pyquaternion import Quaternion
 from tqdm import tqdm
 
 from minkocc.info_file import INFO_VERSION, MAX_SWEEPS, InfoError, check_frames
+from minkocc.structures.errors import UserError
 from minkocc.structures.files import is_plain_name, write_pickles
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
@@ -79,9 +80,9 @@ def _broken_tables(root: Path, version: str) -> Iterator[None]:
     """What tables lack, or have of a wrong kind, is the root's fault and said so in one line."""
     try:
         yield
-    except InfoError:
+    except (UserError, MemoryError):
         raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+    except Exception as error:  # the devkit takes for granted that tables are what they should be
         raise InfoError(
             f"the nuScenes tables in {root / version} cannot be read "
             f"({type(error).__name__}: {error}): {_MEND}"
@@ -119,7 +120,7 @@ def _own_split(path: Path, scenes: Sequence[str]) -> dict[str, list[str]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         named = {split: [str(name) for name in content[split]] for split in ("train", "val")}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InfoError(
             f"{path} cannot be read ({type(error).__name__}: {error}): expected "
             '{"train": [scenes], "val": [scenes]}, or name the validation scenes with --val-scenes'

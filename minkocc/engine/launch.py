@@ -323,6 +323,7 @@ def _check_overlap(model: torch.nn.Module, checkpoint: dict[str, Any], name: str
             f"load_from {name} holds none of this model's {len(wanted)} tensors (it has "
             f"{', '.join(list(state)[:2])}, ...): use it with the config it was trained with"
         )
+    _check_kinds(wanted, state, name)
     if len(taken) < len(wanted):
         print_log(
             f"load_from {name} fills {len(taken)} of the model's {len(wanted)} tensors; the others "
@@ -346,7 +347,8 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
         name: the file's, for the message.
 
     Raises:
-        UserError: the checkpoint is of another model, or of another voxel grid.
+        UserError: the checkpoint is of another model, of another voxel grid, or of weights that
+            are whole numbers.
     """
     check_grid(model, checkpoint, name)
     state = checkpoint.get("state_dict", checkpoint)
@@ -361,6 +363,18 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
             raise UserError(
                 f"checkpoint {name} is of another model: it {what} {len(keys)} tensors "
                 f"({keys[0]}, ...); use it with the config it was trained with"
+            )
+    _check_kinds(wanted, state, name)
+
+
+def _check_kinds(wanted: dict[str, torch.Tensor], state: dict[str, Any], name: str) -> None:
+    """Refuse whole numbers, of a quantised model say, which torch would cast without a word."""
+    for key, tensor in wanted.items():
+        given = state.get(key, tensor)
+        if tensor.is_floating_point() != given.is_floating_point():
+            raise UserError(
+                f"checkpoint {name}: {key} is {given.dtype}, expected {tensor.dtype}: use the "
+                "checkpoint that was trained, not one converted from it"
             )
 
 

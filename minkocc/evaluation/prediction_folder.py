@@ -96,7 +96,7 @@ def frames_of_origins(path: Path) -> FrameList:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PredictionError(f"--origins {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PredictionError(f"--origins {path} is no JSON ({error})") from error
     if not isinstance(content, dict) or not content:
         raise PredictionError(f"--origins {path}: expected {{token: [[x, y, z], ...], ...}}")

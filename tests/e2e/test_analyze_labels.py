@@ -161,7 +161,7 @@ def test_damaged_files_are_named(analyze, linked_root):
     for path in labels:
         path.unlink()
         Image.fromarray(np.zeros((54, 96), np.uint8)).save(path)
-    expect_error(analyze(linked_root, *few), "(54, 96), expected uint8 (108, 192)", "again")
+    expect_error(analyze(linked_root, *few), "is 96x54 of mode L, expected 192x108", "again")
 
 
 def test_wrong_places_and_numbers(analyze, tmp_path, tiny_root):

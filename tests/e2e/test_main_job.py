@@ -44,6 +44,7 @@ def test_every_line_names_its_phase_and_the_switch_is_where_alpha_says(run):
     expect_lines(training_lines(output), range(EPOCHS * FRAMES))
     assert f"phase switch at iteration {SWITCH}" in output
     assert f"the switch is at iteration {SWITCH} of {EPOCHS * FRAMES}" in output
+    assert "Failed to search registry" not in output
 
 
 def test_audit_proves_that_only_budgeted_labels_were_read(run, synthetic_root):

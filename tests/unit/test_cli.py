@@ -168,8 +168,11 @@ def test_torch_says_of_a_killed_worker_what_we_look_for(capsys):
 def test_ctrl_c_while_a_tool_starts(script, code, said):
     root = Path(__file__).parents[2]
     program = (
-        f"import sys; sys.argv[0] = {str(root / script)!r}\n"
-        "import minkocc, os, signal\n"
+        "import os, signal, sys\n"
+        # Which a test run in the background of a shell, deaf to Ctrl-C, hands on.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"sys.argv[0] = {str(root / script)!r}\n"
+        "import minkocc\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
         "for _ in range(1000): pass\n"
         "print('it went on')\n"

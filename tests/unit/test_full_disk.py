@@ -5,6 +5,7 @@ import errno
 import re
 import resource
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +118,14 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("tools/*.py"), *ROOT.glob("minkocc/**/*.py"), *ROOT.glob("installer/*.py")]
 
 
+@cache
+def nodes(path):
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def messages(path):
     """What the text of errors is made of."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Raise):
             for part in ast.walk(node):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
@@ -130,7 +136,7 @@ def declared():
     """Options that some parser takes."""
     options = set()
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
                 options |= {a.value for a in node.args if isinstance(a, ast.Constant)}
     return options

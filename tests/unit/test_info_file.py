@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -200,6 +201,17 @@ def test_labels_may_lie_in_another_folder(tmp_path, right):
         frame["occ_path"] = "occ3d/" + frame["occ_path"]
     (tmp_path / "infos.pkl").write_bytes(pickle.dumps(content))
     assert read_infos(tmp_path / "infos.pkl")["data_list"][0]["occ_path"].startswith("occ3d/gts/")
+
+
+def test_a_huge_matrix_is_refused_before_it_is_copied(tmp_path, right):
+    content = copy.deepcopy(right)
+    content["data_list"][1]["ego2global"] = np.zeros((1 << 22,), np.uint8)
+    tracemalloc.start()
+    try:
+        refuse(tmp_path, content, r"ego2global has shape \(4194304,\), expected \(4, 4\)")
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20  # as float64 it takes 32 MiB
+    finally:
+        tracemalloc.stop()
 
 
 # Between frames

@@ -93,6 +93,7 @@ def change_table(root, name, change):
         ('["b"]', "cannot be read"),
         ('{"train": 3, "val": []}', "cannot be read"),
         ('{"train"', "cannot be read"),
+        pytest.param("[" * 100_000, "cannot be read", id="deep"),
     ],
 )
 def test_a_worlds_own_split_that_does_not_fit_is_refused(tmp_path, text, words):
@@ -360,6 +361,10 @@ REFUSED = {
     ),
     "rotation of three numbers": (*spoil_first("ego_pose", rotation=[1.0, 0.0]), "cannot be read"),
     "sweep without its pose": ("ego_pose", lose_last, "cannot be read"),
+    "sensors in a list": (
+        *("calibrated_sensor", lambda records: [r.update(camera_intrinsic=7) for r in records]),
+        r"cam2img has shape \(\)",
+    ),
     "keyframe without a time": (*spoil_first("sample", timestamp=None), "cannot be read"),
 }
 NAN = [[np.nan] * 3] * 3

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from minkocc.config import load_config
 from minkocc.engine import measure_checkpoint, run_settings
-from minkocc.engine.launch import check_weights, load_weights
+from minkocc.engine.launch import _check_overlap, check_weights, load_weights
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.structures.errors import UserError
@@ -148,3 +148,13 @@ def test_metrics_print_what_the_weights_were_trained_under():
     settings = Config({"train_mask": "camera", "outside": "label", "alpha": 0.1})
     measure_checkpoint.tell_training([metric, SimpleNamespace(training=True), object()], settings)
     assert metric.training == {"train_mask": "camera", "outside": "label", "note": "mine"}
+
+
+@pytest.mark.parametrize("use", [check_weights, load_weights, _check_overlap])
+def test_weights_of_whole_numbers_are_refused(use):
+    model = torch.nn.BatchNorm1d(2)  # which also counts, in whole numbers
+    state = model.state_dict()
+    use(model, {"state_dict": state}, "c.pth")
+    state["weight"] = state["weight"].to(torch.int8)
+    with pytest.raises(UserError, match=r"weight is torch\.int8, expected torch\.float32"):
+        use(model, {"state_dict": state}, "c.pth")

@@ -178,7 +178,8 @@ def begin(tmp_path, monkeypatch):
     def train():
         raise StopHereError(*sorted(path.name for path in tmp_path.iterdir()))
 
-    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), train=train)
+    loops = dict.fromkeys(("_train_loop", "_val_loop", "_test_loop"))
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), train=train, **loops)
     monkeypatch.setattr(launch, "build_runner", lambda cfg: runner)
 
     def call(overwrite=False, start_anew=False, **values):

@@ -92,6 +92,7 @@ def test_a_label_in_another_scene_is_refused(folders):
     ("content", "words"),
     [
         ("{", "is no JSON"),
+        pytest.param("[" * 100_000, "is no JSON", id="deep"),
         ("[1]", "expected {token"),
         ("{}", "expected {token"),
         ('{"aa": [1, 2, 3]}', "frame aa: ray origins of shape"),
