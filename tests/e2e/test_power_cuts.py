@@ -37,6 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.processes]
 TRIALS, CUTS = 10, 3
 TOOLS = ("create_data", "create_synthetic", "train", "test", "evaluate")
 CHECKPOINT = "epoch_2.pth"
+BEST = [f"default_hooks.checkpoint.{x}" for x in ("save_best=occ3d/geometric_iou", "rule=greater")]
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def jobs(tiny, tiny_root, world, undisturbed):
         ),
         "train": Job(
             "train.py",
-            lambda folder: [CONFIG, "--work-dir", folder, *recipe],
+            lambda folder: [CONFIG, "--work-dir", folder, *recipe, *BEST],
             trained,
             again=("--resume", "auto"),
         ),
@@ -301,14 +302,21 @@ def whole_files(folder):
 
 
 def trained(folder):
-    """Weights and state of the optimiser, what was read of the truth, and the last validation."""
+    """Weights, the best too, the optimiser's state, what was read of the truth, and validations."""
     assert Path((folder / "last_checkpoint").read_text()) == folder / CHECKPOINT
     content = read_checkpoint(folder / CHECKPOINT)
-    names = sorted(path.name for path in folder.glob("*.pth"))
-    state = [(name, *as_bytes(value)) for name, value in flat(content["state_dict"])]
-    state += [(name, *as_bytes(value)) for name, value in flat(content["optimizer"])]
-    audit = json.loads((folder / "label_audit.json").read_text())
-    return {"files": names, "state": state, "audit": audit, "validation": validation(folder)}
+    (best,) = folder.glob("best_*.pth")
+    parts = {
+        "weights": content["state_dict"],
+        "optimiser": content["optimizer"],
+        best.name: read_checkpoint(best)["state_dict"],
+    }
+    return {
+        "files": sorted(path.name for path in folder.glob("*.pth")),
+        "audit": json.loads((folder / "label_audit.json").read_text()),
+        "validation": validation(folder),
+        **{part: [(name, *as_bytes(x)) for name, x in flat(node)] for part, node in parts.items()},
+    }
 
 
 def flat(node, place=""):
