@@ -59,7 +59,12 @@ def test_ids_that_say_more_are_refused(tmp_path, meta):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("[1]", "has format None"), ('{"format": ', "cannot be read")]
+    ("text", "words"),
+    [
+        ("[1]", "has format None"),
+        ('{"format": ', "cannot be read"),
+        pytest.param("[" * 100_000, "cannot be read", id="deep"),
+    ],
 )
 def test_damaged_files_are_named(tmp_path, text, words):
     meta_path(tmp_path).write_text(text)
