@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import textwrap
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,11 @@ def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, An
         UnsafeFileError: it holds more than tensors and plain values.
     """
     path = local_checkpoint(name)
+    _check_sums(path)
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except (RuntimeError, EOFError, OSError) as error:
-        reason = textwrap.shorten(str(error), 120)
-        raise UserError(
-            f"checkpoint {path} cannot be read ({reason}): take the one before it, or copy it again"
-        ) from error
+        raise UserError(_damaged(path, str(error))) from error
     except Exception as error:  # what is no pickle at all fails in every way
         if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
             raise UnsafeFileError(
@@ -93,11 +92,28 @@ def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise UserError(f"{path} is not a checkpoint: check the path") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected a checkpoint's dict")
+    _check_content(content, path)
+    return content
+
+
+def _check_content(content: Mapping[str, Any], path: Path) -> None:
     for part in _PARTS:
         if not isinstance(content.get(part, {}), dict):
             raise UserError(
                 f"{path} is not a checkpoint: its {part} is a {type(content[part]).__name__}, "
                 "expected a dict"
+            )
+    scalars = content.get("message_hub", {}).get("log_scalars", {})
+    if not isinstance(scalars, dict) or not all(map(_is_history, scalars.values())):
+        raise UserError(
+            f"checkpoint {path}: its log is damaged (message_hub.log_scalars): take the one before "
+            "it, or save the state dict alone"
+        )
+    for name, tensor in _tensors(content, ""):
+        if tensor.layout != torch.strided:
+            raise UserError(
+                f"checkpoint {path}: {name} is sparse, expected plain tensors: save it with "
+                ".to_dense()"
             )
     lost = not_finite(content)
     if lost:
@@ -105,7 +121,40 @@ def read_checkpoint(name: str | Path, map_location: Any = "cpu") -> dict[str, An
             f"checkpoint {path}: {lost}, so that no run can go on from it and no figure be made: "
             "take the one before it"
         )
-    return content
+
+
+def _is_history(parts: Any) -> bool:
+    """Logged values and how many of each, as two rows of one length."""
+    return (
+        isinstance(parts, (list, tuple))
+        and len(parts) == 2
+        and all(isinstance(part, torch.Tensor) and part.ndim == 1 for part in parts)
+        and len(parts[0]) == len(parts[1])
+    )
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums that every checkpoint carries, and that torch itself passes over.
+
+    Raises:
+        UserError: a part of the file is not what was written.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # of torch before 1.6, without checksums; or damaged, as torch will say
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # a damaged archive fails in many ways
+        raise UserError(_damaged(path, str(error) or type(error).__name__)) from error
+    if broken:
+        raise UserError(_damaged(path, f"the checksum of {broken} is wrong"))
+
+
+def _damaged(path: Path, reason: str) -> str:
+    return (
+        f"checkpoint {path} cannot be read ({textwrap.shorten(reason, 120)}): take the one before "
+        "it, or copy it again"
+    )
 
 
 def not_finite(checkpoint: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from minkocc.components import component_problems
-from minkocc.info_file import MAX_SWEEPS
+from minkocc.info_checks import MAX_SWEEPS
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN

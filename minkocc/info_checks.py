@@ -11,8 +11,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from minkocc.structures.files import is_plain_name
+from minkocc.structures.files import is_plain_name, short
 from minkocc.structures.taxonomy import CAMERAS
 
 # Each key of a frame with the shape of its matrix; None where the value is no matrix.
@@ -33,9 +34,30 @@ _IMAGE = {
     "cam2img": (3, 3),
     "ego2cam": (4, 4),
 }
+_MADE_LATER = frozenset(
+    "points imgs img_aug raw_size ego_aug lattice voxel_semantics mask_camera weak_occupancy "
+    "img_semantics img_confidence lift_point lift_label lift_confidence".split()
+)
+"""What the steps of a pipeline add to a frame: from an info file it would be a target that no
+budget knows of."""
+
+MAX_SWEEPS = 10
+"""How many earlier sweeps a frame holds, at most."""
+
 _RIGID_TOLERANCE = 1e-3
 _FARTHEST = 1e8
 """Metres: more than any map's origin is away, and few enough that float64 keeps the centimetres."""
+_FARTHEST_OF_FRAME = 1e3
+"""Metres from the vehicle to its sensors, now and some sweeps ago."""
+_LARGEST_IMAGE = 1 << 16
+_MOST_ZOOM = 1e3
+"""Focal lengths and principal point, in image sizes."""
+_LONGEST_FRAME = 60.0
+"""Seconds between a frame and whatever belongs to it."""
+_FARTHEST_TIME = 1e12
+"""Seconds: more than any calendar has, and few enough that float64 keeps the milliseconds."""
+_SAME_PLACE = 0.01
+"""Metres by which two ways to the same place may differ."""
 
 
 def frame_problems(frame: Any, paths_leave_root: bool = False) -> Iterator[str]:
@@ -47,9 +69,9 @@ def frame_problems(frame: Any, paths_leave_root: bool = False) -> Iterator[str]:
     """
     yield from _structure_problems(frame)
     yield from _name_problems(frame)
-    if not paths_leave_root:
-        yield from _path_problems(frame)
+    yield from _path_problems(frame, paths_leave_root)
     yield from _label_problems(frame)
+    yield from _camera_problems(frame)
     yield from _size_problems(frame)
     yield from _pose_problems(frame)
     yield from _intrinsic_problems(frame)
@@ -59,6 +81,8 @@ def frame_problems(frame: Any, paths_leave_root: bool = False) -> Iterator[str]:
 
 def _structure_problems(frame: Any) -> Iterator[str]:
     yield from _problems(frame, _FRAME, "")
+    if made := sorted(_MADE_LATER & frame.keys()):
+        yield f"{', '.join(made)} is made when a frame is loaded, and no part of infos"
     yield from _problems(frame["lidar_points"], _LIDAR, "lidar_points.")
     if not isinstance(frame["lidar_sweeps"], list):
         yield "lidar_sweeps is no list"
@@ -84,17 +108,12 @@ def _problems(
 
 
 def _matrix_problem(value: Any, shape: tuple[int, int], place: str) -> Iterator[str]:
-    if isinstance(value, np.ndarray) and value.shape != shape:  # before a huge one is copied
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        yield f"{place} is {kind}, expected a matrix of float64"
+    elif value.shape != shape:
         yield f"{place} has shape {value.shape}, expected {shape}"
-        return
-    try:
-        matrix = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        yield f"{place} is no matrix of numbers"
-        return
-    if matrix.shape != shape:
-        yield f"{place} has shape {matrix.shape}, expected {shape}"
-    elif not np.isfinite(matrix).all():
+    elif not np.isfinite(value).all():
         yield f"{place} holds NaN or infinity"
 
 
@@ -102,19 +121,22 @@ def _name_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     """Files are named after tokens and scenes, so neither may lead to another folder."""
     for key in ("token", "scene_name"):
         if not is_plain_name(frame[key]):
-            yield f"{key} {frame[key]!r} is no plain file name"
+            yield f"{key} {short(frame[key])} is no plain file name"
     for key in ("prev", "next"):
         if not isinstance(frame[key], str):
-            yield f"{key} {frame[key]!r} is no token"
+            yield f"{key} {short(frame[key])} is no token"
 
 
-def _path_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+def _path_problems(frame: Mapping[str, Any], paths_leave_root: bool) -> Iterator[str]:
     """Links inside the root may point where they like: whoever owns the root has set them."""
     for place, path in paths_of(frame):
-        if not _stays(path):
+        if paths_leave_root:
+            if not _is_path(path):
+                yield f"{place} {short(path)} is no path"
+        elif not _stays(path):
             yield (
-                f"{place} {path!r} leaves the data root, expected a path relative to it (where "
-                "that is meant, set paths_leave_root=True)"
+                f"{place} {short(path)} leaves the data root, expected a path relative to it "
+                "(where that is meant, set paths_leave_root=True)"
             )
 
 
@@ -129,10 +151,12 @@ def paths_of(frame: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "occ_path", frame["occ_path"]
 
 
+def _is_path(path: Any) -> bool:
+    return isinstance(path, str) and bool(path) and path.isprintable()
+
+
 def _stays(path: Any) -> bool:
-    if not isinstance(path, str) or not path or not path.isprintable():
-        return False
-    return not path.startswith("/") and ".." not in path.split("/")
+    return _is_path(path) and not path.startswith("/") and ".." not in path.split("/")
 
 
 def _label_problems(frame: Mapping[str, Any]) -> Iterator[str]:
@@ -142,15 +166,16 @@ def _label_problems(frame: Mapping[str, Any]) -> Iterator[str]:
         return
     expected = (frame["scene_name"], frame["token"], "labels.npz")
     if not isinstance(path, str) or PurePosixPath(path).parts[-3:] != expected:
-        yield f"occ_path {path!r} is of another frame, expected <folder>/{'/'.join(expected)}"
+        yield f"occ_path {short(path)} is of another frame, expected <folder>/{'/'.join(expected)}"
 
 
 def _size_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     for camera in CAMERAS:
         for key in ("height", "width"):
             size = frame["images"][camera][key]
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                yield f"images.{camera}.{key} {size!r} is no number of pixels"
+            number = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+            if not number or not 1 <= size <= _LARGEST_IMAGE:
+                yield f"images.{camera}.{key} {short(size)} is no number of pixels"
 
 
 def _pose_problems(frame: Mapping[str, Any]) -> Iterator[str]:
@@ -160,10 +185,16 @@ def _pose_problems(frame: Mapping[str, Any]) -> Iterator[str]:
         rigid.append((f"lidar_sweeps.{number}.sweep2ego", sweep["sweep2ego"]))
     for camera in CAMERAS:
         rigid.append((f"images.{camera}.ego2cam", frame["images"][camera]["ego2cam"]))
-    fine = _are_rigid(np.array([matrix for _, matrix in rigid], np.float64))
-    for (place, _), is_fine in zip(rigid, fine):
+    matrices = np.array([matrix for _, matrix in rigid], np.float64)
+    away = np.abs(matrices[:, :3, 3]).max(1)
+    for (place, _), is_fine, metres in zip(rigid, _are_rigid(matrices), away):
         if not is_fine:
             yield f"{place} is no rotation and translation: it would bend what it moves"
+        elif metres > _FARTHEST_OF_FRAME and place != "ego2global":
+            yield (
+                f"{place} moves by {metres:g} m, expected metres from a vehicle to its own sensor, "
+                f"at most {_FARTHEST_OF_FRAME:g}"
+            )
 
 
 def _are_rigid(matrices: np.ndarray) -> np.ndarray:
@@ -179,12 +210,27 @@ def _intrinsic_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     matrices = np.array([frame["images"][c]["cam2img"] for c in CAMERAS], np.float64)
     focal = (matrices[:, 0, 0] > 0) & (matrices[:, 1, 1] > 0)
     zeros = (matrices[:, 1, 0] == 0) & (matrices[:, 2] == (0, 0, 1)).all(1)
-    for camera, is_fine in zip(CAMERAS, focal & zeros):
+    for camera, is_fine in zip(CAMERAS, focal & zeros & _are_bounded(frame, matrices)):
         if not is_fine:
             yield (
                 f"images.{camera}.cam2img is no camera's: expected [[fx, skew, cx], [0, fy, cy], "
                 "[0, 0, 1]] with focal lengths above 0"
             )
+
+
+def _are_bounded(frame: Mapping[str, Any], cam2img: np.ndarray) -> np.ndarray:
+    images = [frame["images"][camera] for camera in CAMERAS]
+    size = np.array([max(image["height"], image["width"]) for image in images], np.float64)
+    return np.asarray(np.abs(cam2img[:, :2]).max((1, 2)) <= _MOST_ZOOM * size)
+
+
+def _camera_problems(frame: Mapping[str, Any]) -> Iterator[str]:
+    """In nuScenes' layout a folder has a camera's name; the image of another would be believed."""
+    for camera in CAMERAS:
+        path = frame["images"][camera]["img_path"]
+        others = set(PurePosixPath(path).parts) & set(CAMERAS) - {camera}
+        if others:
+            yield f"images.{camera}.img_path {short(path)} is of {', '.join(sorted(others))}"
 
 
 def _time_problems(frame: Mapping[str, Any]) -> Iterator[str]:
@@ -195,7 +241,12 @@ def _time_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     places += [(f"lidar_sweeps.{n}.timestamp", sweep) for n, sweep in enumerate(sweeps)]
     for place, node in places:
         if not _is_time(node["timestamp"]):
-            yield f"{place} {node['timestamp']!r} is no time in seconds"
+            yield f"{place} {short(node['timestamp'])} is no time in seconds"
+        elif not abs(node["timestamp"] - frame["timestamp"]) <= _LONGEST_FRAME:
+            yield (
+                f"{place} {node['timestamp']:.6f} is more than {_LONGEST_FRAME:g} seconds from the "
+                f"frame's own timestamp, {frame['timestamp']:.6f}"
+            )
     before = ("the keyframe's own sweep", frame["lidar_points"]["timestamp"])
     for number, sweep in enumerate(sweeps):
         name, time = f"lidar_sweeps.{number}", sweep["timestamp"]
@@ -205,6 +256,8 @@ def _time_problems(frame: Mapping[str, Any]) -> Iterator[str]:
                 "listed back in time"
             )
         before = (name, time)
+    if len(sweeps) > MAX_SWEEPS:
+        yield f"lidar_sweeps are {len(sweeps)}, expected at most {MAX_SWEEPS}"
 
 
 def _origin_problems(frame: Mapping[str, Any]) -> Iterator[str]:
@@ -214,11 +267,17 @@ def _origin_problems(frame: Mapping[str, Any]) -> Iterator[str]:
         yield "ray_origins is no array of places (T, 3)"
     elif not np.isfinite(origins).all():
         yield "ray_origins holds NaN or infinity"
+    else:
+        own = frame["lidar_points"]["lidar2ego"][:3, 3]
+        if np.abs(origins - own).max(1).min() > _SAME_PLACE:
+            yield "ray_origins lacks the place of the frame's own LiDAR"
 
 
 def _is_time(value: Any) -> bool:
     number = isinstance(value, (int, float, np.integer, np.floating))
-    return number and not isinstance(value, bool) and math.isfinite(value)
+    if not number or isinstance(value, bool):
+        return False
+    return abs(value) < _FARTHEST_TIME and math.isfinite(value)
 
 
 def list_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -233,6 +292,42 @@ def list_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, st
             other = known.get(frame[link])
             if other is not None and (problem := _link_problem(frame, other, sign)):
                 yield frame["token"], f"{link} {other['token']} {problem}"
+    yield from _file_problems(frames)
+    yield from _scene_problems(frames)
+
+
+def _file_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Frames share sweeps, and each of these was recorded once; no two share an image."""
+    times: dict[str, float] = {}
+    images: set[str] = set()
+    for frame in frames:
+        for sweep in (frame["lidar_points"], *frame["lidar_sweeps"]):
+            path, time = sweep["lidar_path"], sweep["timestamp"]
+            if times.setdefault(path, time) != time:
+                yield (
+                    frame["token"],
+                    f"LiDAR file {short(path)} is of {time:.6f} here, and elsewhere of "
+                    f"{times[path]:.6f}",
+                )
+        for path in (frame["images"][camera]["img_path"] for camera in CAMERAS):
+            if path in images:
+                yield frame["token"], f"image {short(path)} is listed twice"
+            images.add(path)
+
+
+def _scene_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The places of a scene's rays are the same ones, whichever frame tells them."""
+    known: dict[str, NDArray[np.float64]] = {}
+    for frame in frames:
+        pose, origins = frame["ego2global"], frame["ray_origins"]
+        places = origins @ pose[:3, :3].T + pose[:3, 3]
+        others = known.setdefault(frame["scene_name"], places)
+        if len(places) != len(others) or np.abs(places - others).max() > _SAME_PLACE:
+            yield (
+                frame["token"],
+                "ego2global and ray_origins do not lead to the places that another frame of its "
+                "scene leads to",
+            )
 
 
 def _link_problem(frame: Mapping[str, Any], other: Mapping[str, Any], sign: int) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json
+from minkocc.structures.files import read_json, short, write_json
 from minkocc.structures.taxonomy import CAMERAS, NAMES_2D
 
 FORMAT = 1
@@ -76,7 +75,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """
     path = meta_path(folder)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise PseudoLabelMetaError(
             f"{path} does not exist, so nothing tells what the ids in {folder} mean: {_AGAIN}"
@@ -93,17 +92,18 @@ def meta_problem(content: Any) -> str | None:
     """Why the content of a ``meta.json`` cannot be used, None if it can."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
-        return f"has format {found!r}, expected {FORMAT}"
+        return f"has format {short(found)}, expected {FORMAT}"
     class_map, ids = content.get("class_map"), content.get("ids")
     if not isinstance(class_map, dict):
         return f"has {type(class_map).__name__} as class_map, expected a dict of source: class"
     for source, name in class_map.items():
         if name is not None and name not in NAMES_2D:
-            return f"maps {source!r} to {name!r}, expected null or one of {', '.join(NAMES_2D)}"
+            known = ", ".join(NAMES_2D)
+            return f"maps {short(source)} to {short(name)}, expected null or one of {known}"
     if ids is not None and ids != _IDS:
         given = ids if isinstance(ids, dict) else {}
         wrong = next((key for key, name in _IDS.items() if given.get(key) != name), "more")
-        return f"calls id {wrong} {given.get(wrong)!r}, expected {_IDS.get(wrong)!r}"
+        return f"calls id {wrong} {short(given.get(wrong))}, expected {_IDS.get(wrong)!r}"
     return None
 
 

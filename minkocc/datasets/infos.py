@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +15,16 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
-from minkocc.info_file import INFO_VERSION, MAX_SWEEPS, InfoError, check_frames
+from minkocc.info_checks import MAX_SWEEPS
+from minkocc.info_file import INFO_VERSION, InfoError, check_frames
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import is_plain_name, write_pickles
+from minkocc.structures.files import (
+    is_plain_name,
+    read_json,
+    require_regular,
+    short,
+    write_pickles,
+)
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
 _UNIT_TOLERANCE = 1e-3
@@ -72,7 +79,29 @@ def open_root(root: Path, version: str) -> NuScenes:
     if not (root / version / "scene.json").is_file():
         raise InfoError(f"{root / version} holds no nuScenes tables: check --root and --version")
     with _broken_tables(root, version):
-        return NuScenes(version=version, dataroot=str(root), verbose=False)
+        for path in sorted((root / version).glob("*.json")):
+            require_regular(path)
+        try:
+            nusc = NuScenes(version=version, dataroot=str(root), verbose=False)
+        except Exception as error:  # some of the devkit's own are of no type
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        _check_keyframes(nusc)
+    return nusc
+
+
+def _check_keyframes(nusc: NuScenes) -> None:
+    """Of two records that claim to be a sensor's at a keyframe the devkit takes the latter.
+
+    Raises:
+        InfoError: there are two.
+    """
+    seen: set[tuple[str, str]] = set()
+    for record in nusc.sample_data:
+        key = (record["sample_token"], record["channel"])
+        if record["is_key_frame"] and key in seen:
+            raise InfoError(f"sample {short(key[0])} has two keyframes of {key[1]}: {_MEND}")
+        if record["is_key_frame"]:
+            seen.add(key)
 
 
 @contextmanager
@@ -80,12 +109,14 @@ def _broken_tables(root: Path, version: str) -> Iterator[None]:
     """What tables lack, or have of a wrong kind, is the root's fault and said so in one line."""
     try:
         yield
+    except InfoError as error:
+        raise InfoError(f"{root / version}: {error}") from error
     except (UserError, MemoryError):
         raise
     except Exception as error:  # the devkit takes for granted that tables are what they should be
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
         raise InfoError(
-            f"the nuScenes tables in {root / version} cannot be read "
-            f"({type(error).__name__}: {error}): {_MEND}"
+            f"the nuScenes tables in {root / version} cannot be read ({reason}): {_MEND}"
         ) from error
 
 
@@ -118,8 +149,10 @@ def _own_split(path: Path, scenes: Sequence[str]) -> dict[str, list[str]]:
         InfoError: it does not.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        named = {split: [str(name) for name in content[split]] for split in ("train", "val")}
+        content = read_json(path)
+        named = {split: list(content[split]) for split in ("train", "val")}
+        if odd := [name for names in named.values() for name in names if not is_plain_name(name)]:
+            raise ValueError(f"{short(odd[0])} is no scene's name")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InfoError(
             f"{path} cannot be read ({type(error).__name__}: {error}): expected "
@@ -169,7 +202,10 @@ def create_infos(
     """
     root = Path(root)
     nusc = open_root(root, version)
-    names = [scene["name"] for scene in nusc.scene]
+    with _broken_tables(root, version):
+        names = [scene["name"] for scene in nusc.scene]
+        if odd := [name for name in names if not is_plain_name(name)]:
+            raise InfoError(f"a scene is called {short(odd[0])}, which is no plain file name")
     splits = split_scenes(root, version, names, val_scenes)
     frames: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
     side = {name: split for split, members in splits.items() for name in members}
@@ -207,7 +243,7 @@ def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]
 
     Raises:
         InfoError: the scene or a keyframe has a name that leads out of its folder, or the chain of
-            keyframes turns back or into another scene.
+            keyframes turns back or into another scene, or lacks an end.
     """
     samples: list[dict[str, Any]] = []
     token, seen = scene["first_sample_token"], set()
@@ -225,9 +261,14 @@ def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]
                 f"scene at sample {token}: {_MEND}"
             )
         token = samples[-1]["next"]
+    if not samples or samples[0]["prev"] or samples[-1]["token"] != scene["last_sample_token"]:
+        raise InfoError(
+            f"the keyframes of scene {scene['name']} in the nuScenes tables do not lead from its "
+            f"first to its last: some are cut off: {_MEND}"
+        )
     for name in (scene["name"], *(sample["token"] for sample in samples)):
         if not is_plain_name(name):
-            raise InfoError(f"the nuScenes tables name {name!r}, which is no plain file name")
+            raise InfoError(f"the nuScenes tables name {short(name)}, which is no plain file name")
     return samples
 
 
@@ -296,7 +337,13 @@ def _sweeps(
     for _ in range(MAX_SWEEPS):
         if not record["prev"]:
             break
-        record = nusc.get("sample_data", record["prev"])
+        earlier = nusc.get("sample_data", record["prev"])
+        if earlier["next"] != record["token"]:
+            raise InfoError(
+                f"sweep {short(record['token'])} follows {earlier['token']}, which does not lead "
+                f"to it: {_MEND}"
+            )
+        record = earlier
         if not (root / record["filename"]).is_file():
             missing.add(record["filename"])
             continue
@@ -335,13 +382,19 @@ def _pose(record: dict[str, Any]) -> np.ndarray:
     """4x4 matrix of a record's rotation and translation.
 
     Raises:
-        InfoError: the rotation is no unit quaternion, whose matrix has no inverse.
+        InfoError: the rotation is no unit quaternion, whose matrix has no inverse, or the
+            translation is not of three numbers.
     """
+    if np.shape(record["translation"]) != (3,):  # numpy would take a single one for all three
+        raise InfoError(
+            f"the nuScenes tables hold a pose, {short(record['token'])}, of translation "
+            f"{short(record['translation'])}, expected x, y, z: {_MEND}"
+        )
     norm = np.linalg.norm(np.asarray(record["rotation"], np.float64))
     if not abs(norm - 1) < _UNIT_TOLERANCE:
         raise InfoError(
-            f"the nuScenes tables hold a pose, {record['token']}, of rotation "
-            f"{record['rotation']}, which is no unit quaternion (w, x, y, z): {_MEND}"
+            f"the nuScenes tables hold a pose, {short(record['token'])}, of rotation "
+            f"{short(record['rotation'])}, which is no unit quaternion (w, x, y, z): {_MEND}"
         )
     matrix = Quaternion(record["rotation"]).transformation_matrix
     matrix[:3, 3] = record["translation"]

@@ -5,7 +5,6 @@ The labels of training frames outside the budget are not opened at all.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Set
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError, LabelError
-from minkocc.structures.files import write_json
+from minkocc.structures.files import read_json, write_json
 
 _TABLES = {
     "sample_annotation.json": "boxes",
@@ -130,7 +129,7 @@ def merge_audit(
         LabelError: a log is damaged.
     """
     opened: dict[str, set[str]] = {kind: set() for kind in _KEYS}
-    if path.is_file():
+    if os.path.lexists(path):
         former = _former_audit(path)
         for kind, keys in _KEYS.items():
             opened[kind].update(*(former[key] for key in keys))
@@ -164,12 +163,12 @@ def merge_audit(
 def _former_audit(path: Path) -> dict[str, list[str]]:
     """What the earlier part of a run has opened."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         former = {key: content.get(key, []) for keys in _KEYS.values() for key in keys}
         if all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in former.values()):
             return former
         problem = "it holds no lists of names"
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         problem = str(error)
     raise LabelError(
         f"audit {path} is damaged ({problem}): what the run has read so far cannot be told. Put a "

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json
+from minkocc.structures.files import read_json, write_json
 from minkocc.structures.fingerprint import fingerprint
 from minkocc.structures.npz import ArrayFileError, read_npz
 from minkocc.structures.phase import check_alpha
@@ -221,7 +221,7 @@ def _as_text(counts: dict[str, list[float]]) -> str:
 def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float]] | None:
     """Counts of the same labels; None where there are none, or the file is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         counts = {name: list(map(float, content["class_counts"][name])) for name in _COUNTED}
         same = all(content[key] == value for key, value in identity.items())
     except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,6 +41,7 @@ from minkocc.datasets.transforms.loading import (
 )
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
 from minkocc.pseudo_label_meta import meta_path, model_names
+from minkocc.structures.files import read_json
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import Keyframe, contact_sheet
@@ -232,7 +232,7 @@ def _label_statistics(labelled: Sequence[_Figures]) -> dict[str, Any]:
 def _makers(root: Path) -> list[str]:
     """The models that made the pseudo-labels, as their ``meta.json`` says; none if it is silent."""
     try:
-        meta = json.loads(meta_path(root / PSEUDO_LABELS).read_text(encoding="utf-8"))
+        meta = read_json(meta_path(root / PSEUDO_LABELS))
     except (OSError, ValueError):
         return []
     return model_names(meta) if isinstance(meta, dict) else []

@@ -301,7 +301,7 @@ def _check_state(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
         for what, there in (
             ("the iteration it is of", all(isinstance(place, int) for place in places)),
             ("the log", "message_hub" in checkpoint),
-            ("the optimiser's state", "param_groups" in (checkpoint.get("optimizer") or ())),
+            ("the optimiser's state", "param_groups" in _dict(checkpoint.get("optimizer"))),
             ("the schedule's", not cfg.get("param_scheduler") or "param_schedulers" in checkpoint),
         )
         if not there
@@ -314,16 +314,20 @@ def _check_state(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
         )
 
 
+def _dict(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _check_overlap(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:
     """Weights to begin a new run from may be a part of the model's, or more, but not none."""
     state, wanted = checkpoint.get("state_dict", checkpoint), model.state_dict()
-    taken = [key for key in wanted if key in state and state[key].shape == wanted[key].shape]
+    taken = [key for key in wanted if key in state and _fits(state[key], wanted[key])]
     if not taken:
         raise UserError(
             f"load_from {name} holds none of this model's {len(wanted)} tensors (it has "
-            f"{', '.join(list(state)[:2])}, ...): use it with the config it was trained with"
+            f"{', '.join(map(str, list(state)[:2]))}, ...): use it with the config it was trained "
+            "with"
         )
-    _check_kinds(wanted, state, name)
     if len(taken) < len(wanted):
         print_log(
             f"load_from {name} fills {len(taken)} of the model's {len(wanted)} tensors; the others "
@@ -354,9 +358,9 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
     state = checkpoint.get("state_dict", checkpoint)
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - state.keys())
-    unknown = sorted(state.keys() - wanted.keys())
+    unknown = sorted(state.keys() - wanted.keys(), key=str)
     reshaped = sorted(
-        key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape
+        key for key in wanted.keys() & state.keys() if not _fits(state[key], wanted[key])
     )
     for what, keys in (("lacks", missing), ("has unknown", unknown), ("differs in", reshaped)):
         if keys:
@@ -364,18 +368,17 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
                 f"checkpoint {name} is of another model: it {what} {len(keys)} tensors "
                 f"({keys[0]}, ...); use it with the config it was trained with"
             )
-    _check_kinds(wanted, state, name)
 
 
-def _check_kinds(wanted: dict[str, torch.Tensor], state: dict[str, Any], name: str) -> None:
-    """Refuse whole numbers, of a quantised model say, which torch would cast without a word."""
-    for key, tensor in wanted.items():
-        given = state.get(key, tensor)
-        if tensor.is_floating_point() != given.is_floating_point():
-            raise UserError(
-                f"checkpoint {name}: {key} is {given.dtype}, expected {tensor.dtype}: use the "
-                "checkpoint that was trained, not one converted from it"
-            )
+def _fits(value: Any, weight: torch.Tensor) -> bool:
+    """Whether a weight becomes what is meant: of another kind of number, torch makes it rounded."""
+    if not isinstance(value, torch.Tensor) or value.shape != weight.shape:
+        return False
+    first, second = (
+        (tensor.is_floating_point(), tensor.is_complex(), tensor.dtype == torch.bool)
+        for tensor in (value, weight)
+    )
+    return first == second
 
 
 def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from minkocc.datasets.transforms.pseudo_labels import label_path, read_label_image
 from minkocc.engine.pseudo_label_images import KeyframeImage
 from minkocc.pseudo_label_meta import PseudoLabelMetaError, meta_path, write_meta
-from minkocc.structures.files import atomic_write
+from minkocc.structures.files import atomic_write, read_json
 from minkocc.structures.label_images import grey_png, palette_png
 
 UInt8 = NDArray[np.uint8]
@@ -83,8 +83,8 @@ class PseudoLabelFolder:
             stray = any(any(self.path.glob(f"{kind}/*/*.png")) for kind in _KINDS)
             return ["there is no meta.json"] if stray else []
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            before = read_json(path)
+        except (OSError, ValueError) as error:
             return [f"meta.json cannot be read: {error}"]
         return list(_differences(before, json.loads(json.dumps(dict(meta)))))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, pro
 from minkocc.evaluation.ray_iou import select_origins
 from minkocc.info_file import read_infos
 from minkocc.structures.errors import UserError
+from minkocc.structures.files import read_json
 from minkocc.structures.npz import read_npz
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -93,9 +94,11 @@ def frames_of_origins(path: Path) -> FrameList:
         PredictionError: it is missing, no such JSON, or a frame's origins cannot be used.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
-        raise PredictionError(f"--origins {path} cannot be read: {error.strerror}") from error
+        raise PredictionError(
+            f"--origins {path} cannot be read: {error.strerror or error}"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise PredictionError(f"--origins {path} is no JSON ({error})") from error
     if not isinstance(content, dict) or not content:
@@ -193,7 +196,7 @@ def read_label(
             raise PredictionError(f"label {path} lacks {key}: fetch it again")
     semantics = _semantics(arrays["semantics"], f"label {path}, key semantics")
     mask = arrays["mask_camera"]
-    if mask.shape != OCC3D_GRID.shape or mask.dtype.kind not in "bui" or mask.max() > 1:
+    if mask.shape != OCC3D_GRID.shape or mask.dtype.kind not in "bui" or not _is_0_or_1(mask):
         raise PredictionError(
             f"label {path}, key mask_camera is {mask.dtype} {mask.shape}, expected 0 and 1 "
             f"{OCC3D_GRID.shape}: fetch it again"
@@ -253,8 +256,13 @@ def _origins(source: str, token: str, values: Any) -> NDArray[np.float64]:
         origins = np.asarray(values, np.float64)
         select_origins(origins)
     except (TypeError, ValueError, OverflowError) as error:
-        raise PredictionError(f"{source}, frame {token}: {error}") from error
+        raise PredictionError(f"{source}, frame {token[:99]}: {_shortened(error)}") from error
     return origins
+
+
+def _shortened(error: Exception) -> str:
+    """Numpy repeats what it cannot make a number of, however long it is."""
+    return textwrap.shorten(str(error), 200)
 
 
 def _load(files: FrameFiles) -> Frame:
@@ -298,6 +306,10 @@ def _semantics(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
             f"{what} holds id {array.max()}, expected 0..{FREE} with {FREE} = free"
         )
     return np.ascontiguousarray(array)
+
+
+def _is_0_or_1(mask: NDArray[Any]) -> bool:
+    return bool(mask.min() >= 0 and mask.max() <= 1)
 
 
 def _instances(arrays: Mapping[str, NDArray[Any]], what: str) -> NDArray[np.integer[Any]] | None:

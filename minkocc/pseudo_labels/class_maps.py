@@ -58,7 +58,7 @@ def read_class_map(name: str) -> ClassMap:
         return CLASS_MAPS[name]
     try:
         content = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ClassMapError(
             f"--class-map {name} cannot be read ({error}): name one of {', '.join(CLASS_MAPS)} or "
             'a JSON file such as {"road": "driveable_surface", "sky": "sky", "boat": null}'

@@ -98,7 +98,7 @@ def read_prompts(path: Path | None = None) -> list[PromptGroup]:
         return parse_prompts(DEFAULT_PROMPTS, "the default prompts")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PromptError(
             f"--prompts {path} cannot be read ({error}): name a JSON file with a list of groups, "
             'such as [{"car": ["car", "sedan"]}, {"sky": ["sky"]}]'

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import re
+import reprlib
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ from minkocc.structures.errors import UserError
 _ROW_OF_NUMBERS = re.compile(r"\[\n((?:\s*-?\d[\d.eE+-]*,?\n)+)\s*\]")
 
 _LONGEST_NAME = 200
+_LONGEST_TOLD = 400
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _LONGEST_NAME
 
 # What a pickle of plain containers and numpy arrays refers to, and nothing more.
 _ALLOWED_GLOBALS = {
@@ -130,6 +135,29 @@ def _first_os_error(error: BaseException) -> OSError | None:
         found = link if isinstance(link, OSError) else found
         link = link.__context__
     return found
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: it is missing or not regular, or cannot be read.
+        ValueError: it is no JSON.
+    """
+    require_regular(path)
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it nests deeper than anything that is meant") from error
+
+
+def short(value: Any) -> str:
+    """A value that someone else wrote, for a message: a few words, however much or deep it is."""
+    try:
+        text = _SHORT.repr(value)
+    except (RecursionError, ValueError):  # an integer may have more digits than Python writes
+        return f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,7 @@ def fingerprint(root: Path, paths: Iterable[str], by_content: bool = False) -> s
 def _state(path: Path, by_content: bool) -> str:
     try:
         status = os.stat(path)
-        if by_content:
+        if by_content and stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             return _digest(str(path), status.st_size, status.st_mtime_ns)
     except OSError:
         return "missing"

@@ -95,3 +95,31 @@ def test_parts_that_are_no_dicts_are_named(tmp_path, part, value):
     kind = type(value).__name__
     with pytest.raises(UserError, match=rf"odd\.pth is not a checkpoint: its {part} is a {kind}"):
         read_checkpoint(tmp_path / "odd.pth")
+
+
+def test_a_flipped_bit_of_a_weight_is_found(tmp_path):
+    """torch itself passes over the checksums: another weight would be trained on, or tested."""
+    path = tmp_path / "flipped.pth"
+    torch.save({"state_dict": {"a": torch.full((64,), 1.5)}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((64,), 1.5).numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["state_dict"]["a"].isfinite().all()
+    with pytest.raises(UserError, match=r"flipped\.pth cannot be read .*(CRC|checksum)"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"state_dict": {"a": torch.ones(3).to_sparse()}}, "state_dict.a is sparse"),
+        ({"message_hub": {"log_scalars": 3}}, "its log is damaged"),
+        ({"message_hub": {"log_scalars": {"loss": torch.ones(2)}}}, "its log is damaged"),
+        ({"message_hub": {"log_scalars": {"loss": [torch.ones(2), torch.ones(3)]}}}, "damaged"),
+        ({"message_hub": {"log_scalars": {"loss": [1, 2]}}}, "its log is damaged"),
+    ],
+)
+def test_what_no_one_can_go_on_from_is_refused(tmp_path, change, words):
+    torch.save({"state_dict": {"a": torch.ones(2)}, **change}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=rf"c\.pth: .*{words}"):
+        read_checkpoint(tmp_path / "c.pth")

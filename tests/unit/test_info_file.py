@@ -103,6 +103,20 @@ def swap_sweeps(frame):
     sweeps[0], sweeps[1] = sweeps[1], sweeps[0]
 
 
+def microseconds(frame):
+    for node in (frame, frame["lidar_points"], *frame["lidar_sweeps"]):
+        node["timestamp"] *= 1e6
+
+
+def more_sweeps(frame):
+    last = frame["lidar_sweeps"][-1]
+    frame["lidar_sweeps"] += [{**last, "timestamp": last["timestamp"] - 0.05}]
+
+
+def moved(matrix, metres):
+    return matrix + np.pad([[metres]], ((0, 3), (3, 0)))
+
+
 RIGID = (
     "ego2global lidar_points.lidar2ego lidar_sweeps.3.sweep2ego images.CAM_FRONT.ego2cam".split()
 )
@@ -143,6 +157,56 @@ VALUES = {
     "a sweep listed twice": (
         lambda frame: frame["lidar_sweeps"].insert(0, frame["lidar_sweeps"][0]),
         r"lidar_sweeps\.1 is of .*, not before lidar_sweeps\.0",
+    ),
+    **{
+        f"{place} of {value:g} seconds": (put(place, value), rf"{place} .* is more than 60 seconds")
+        for place in STAMPS[1:]
+        for value in (7.0, 1e10)
+    },
+    "a time of more digits than a float has": (
+        put("timestamp", 10**400),
+        "timestamp 1000.* is no time in seconds",
+    ),
+    "a time that no one can print": (
+        put("timestamp", 10**5000),
+        "timestamp a int is no time in seconds",
+    ),
+    "microseconds": (microseconds, r"timestamp 1\d{15}.* is no time in seconds"),
+    "more sweeps than infos hold": (more_sweeps, "lidar_sweeps are 11, expected at most 10"),
+    "a sensor far from its vehicle": (
+        put("images.CAM_BACK.ego2cam", lambda f: moved(f["images"]["CAM_BACK"]["ego2cam"], 1e7)),
+        r"images\.CAM_BACK\.ego2cam moves by 1e\+07 m",
+    ),
+    "a focal length of light years": (
+        put("images.CAM_BACK.cam2img", np.diag([1e30, 100.0, 1.0])),
+        r"images\.CAM_BACK\.cam2img is no camera's",
+    ),
+    **{
+        f"a matrix as {name}": (
+            put("ego2global", lambda f, make=make: make(f["ego2global"])),
+            rf"ego2global is {name}, expected a matrix of float64",
+        )
+        for name, make in (
+            ("list", np.ndarray.tolist),
+            ("float32", lambda matrix: matrix.astype(np.float32)),
+            ("object", lambda matrix: matrix.astype(object)),
+            ("<U32", lambda matrix: matrix.astype(str)),
+        )
+    },
+    **{
+        f"a target called {name}": (
+            put(name, np.zeros(3)),
+            f"{name} is made when a frame is loaded",
+        )
+        for name in ("voxel_semantics", "weak_occupancy", "img_semantics", "points", "ego_aug")
+    },
+    "ray origins without its own": (
+        lambda frame: frame["ray_origins"].__iadd__(3.0),
+        "ray_origins lacks the place of the frame's own LiDAR",
+    ),
+    "the image of another camera": (
+        put("images.CAM_BACK.img_path", lambda f: f["images"]["CAM_FRONT"]["img_path"]),
+        r"images\.CAM_BACK\.img_path .* is of CAM_FRONT",
     ),
     "ray origins of NaN": (
         lambda frame: frame["ray_origins"].fill(np.nan),
@@ -249,6 +313,86 @@ def test_links_that_cannot_be_right_are_refused(tmp_path, right, case):
     content = copy.deepcopy(right)
     change(content["data_list"])
     refuse(tmp_path, content, words)
+
+
+def same_sweep(frames):
+    sweeps = frames[1]["lidar_sweeps"]
+    sweeps[0]["lidar_path"] = sweeps[1]["lidar_path"]
+
+
+def swap_sweep_files(frames):
+    first, second = frames[0]["lidar_points"], frames[1]["lidar_points"]
+    first["lidar_path"], second["lidar_path"] = second["lidar_path"], first["lidar_path"]
+
+
+def same_image(frames):
+    frames[1]["images"]["CAM_BACK"] = frames[0]["images"]["CAM_BACK"]
+
+
+def turn(frames):
+    quarter = np.eye(4)
+    quarter[:2, :2] = [[0, -1], [1, 0]]
+    frames[1]["ego2global"] = frames[1]["ego2global"] @ quarter
+
+
+def lose_origin(frames):
+    frames[0]["ray_origins"] = frames[0]["ray_origins"][:1]
+
+
+FILES = {
+    "a LiDAR file of two times": (same_sweep, "LiDAR file .* is of .* here, and elsewhere of"),
+    "LiDAR files that change places": (swap_sweep_files, "LiDAR file .* is of .* here"),
+    "an image of two frames": (same_image, "image .* is listed twice"),
+    "a pose that was turned": (turn, "do not lead to the places that another frame"),
+    "an origin lost": (lose_origin, "do not lead to the places that another frame"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_frames_that_contradict_each_other_are_refused(tmp_path, right, case):
+    change, words = FILES[case]
+    content = copy.deepcopy(right)
+    change(content["data_list"])
+    refuse(tmp_path, content, words)
+
+
+# The file
+
+
+@pytest.mark.parametrize("classes", [["car"], [], None, 3, [np.zeros(2)] * 17])
+def test_classes_of_another_list_are_refused(tmp_path, right, classes):
+    content = copy.deepcopy(right)
+    content["metainfo"]["classes"] = classes
+    refuse(tmp_path, content, r"infos\.pkl has classes .*, expected those of Occ3D-nuScenes")
+
+
+VERSIONS = [np.zeros(3), ["x" * 1000] * 1000, 10**5000]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["array", "long", "huge"])
+def test_a_version_of_any_kind_is_told_in_a_line(tmp_path, right, version):
+    content = copy.deepcopy(right)
+    content["metainfo"]["info_version"] = version
+    refuse(tmp_path, content, r"infos\.pkl has version None, expected 'minkocc-1'")
+
+
+@pytest.mark.parametrize("place", ["timestamp", "note"])
+def test_what_nests_too_deeply_to_be_copied_is_refused(tmp_path, right, place):
+    deep = []
+    for _ in range(20):
+        deep = [deep]
+    content = copy.deepcopy(right)
+    content["data_list"][1][place] = deep
+    refuse(tmp_path, content, r"infos\.pkl nests deeper than infos do")
+
+
+@pytest.mark.parametrize("path", [3, None, "a\0b"])
+def test_paths_that_are_none_are_refused_where_they_may_leave_the_root(tmp_path, right, path):
+    content = copy.deepcopy(right)
+    content["data_list"][1]["lidar_points"]["lidar_path"] = path
+    (tmp_path / "infos.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(InfoError, match=r"lidar_points\.lidar_path .* is no path"):
+        read_infos(tmp_path / "infos.pkl", paths_leave_root=True)
 
 
 def test_a_frame_that_is_listed_twice_is_refused(tmp_path, right):

@@ -11,10 +11,11 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from minkocc.datasets.label_budget import LabelReader
-from minkocc.info_file import MAX_SWEEPS
+from minkocc.info_checks import MAX_SWEEPS
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import require_regular
+from minkocc.structures.image_file import UNREADABLE_IMAGE, open_image
 from minkocc.structures.phase import Phase
 from minkocc.structures.settings import check_number
 from minkocc.structures.taxonomy import CAMERAS
@@ -35,10 +36,6 @@ _ORIENTATION, _UPRIGHT = 0x0112, (None, 0, 1)  # of EXIF
 
 class InputError(UserError, ValueError):
     """An input file that cannot be used; the text names it and the remedy."""
-
-
-UNREADABLE_IMAGE = (OSError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises of files that are no images; a broken chunk is a ``SyntaxError`` to it."""
 
 
 def read_lidar(path: str | Path) -> np.ndarray:
@@ -145,8 +142,7 @@ def read_image(path: Path, record: Mapping[str, Any]) -> Image.Image:
             than 8 bits.
     """
     try:
-        require_regular(path)
-        with Image.open(path) as file:
+        with open_image(path) as file:
             _check_image(file, path, record)
             return file.convert("RGB")
     except FileNotFoundError as error:

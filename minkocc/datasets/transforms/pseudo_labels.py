@@ -11,11 +11,11 @@ from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 from PIL import Image
 
-from minkocc.datasets.transforms.loading import UNREADABLE_IMAGE, InputError, check_upright
+from minkocc.datasets.transforms.loading import InputError, check_upright
 from minkocc.ops.point_sampling import project_points
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.files import require_regular
+from minkocc.structures.image_file import UNREADABLE_IMAGE, open_image
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
@@ -101,8 +101,7 @@ def read_label_image(path: Path, kind: str, size: tuple[int, int]) -> NDArray[np
         InputError: the file is missing, cannot be read, or is of a wrong size or id.
     """
     try:
-        require_regular(path)
-        with Image.open(path) as file:
+        with open_image(path) as file:
             _check_label_image(file, path, kind, size)
             array = np.array(file)
     except FileNotFoundError as error:
@@ -130,6 +129,11 @@ def _check_label_image(file: Image.Image, path: Path, kind: str, size: tuple[int
         raise InputError(
             f"pseudo-label {path} is {width}x{height} of mode {file.mode}, expected "
             f"{size[1]}x{size[0]} of mode {' or '.join(modes)} like its image: generate it again"
+        )
+    if file.format != "PNG":  # a JPEG's pixels are nearly those that were meant: other ids
+        raise InputError(
+            f"pseudo-label {path} is a {file.format}, expected a PNG, which keeps ids as they "
+            "are: generate it again"
         )
     check_upright(file, f"pseudo-label {path}")
 

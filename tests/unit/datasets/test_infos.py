@@ -285,7 +285,7 @@ def test_missing_keys_are_named(tmp_path, synthetic_root):
         ),
         (
             lambda frame: frame.update(ego2global=[[1, 2], [3]]),
-            "ego2global is no matrix of numbers",
+            "ego2global is list, expected a matrix of float64",
         ),
         (lambda frame: frame.update(lidar_sweeps=None), "lidar_sweeps is no list"),
         (lambda frame: frame.update(lidar_points=3), r"lidar_points is a int, expected a dict"),
@@ -332,6 +332,14 @@ def test_broken_tables_are_named(linked_root):
         create_infos(linked_root, "v1.0-synthetic")
 
 
+def test_tables_that_nest_too_deeply_are_named(linked_root):
+    table = linked_root / "v1.0-synthetic" / "sample.json"
+    table.unlink()
+    table.write_text("[" * 100_000)
+    with pytest.raises(InfoError, match=r"tables in .*v1\.0-synthetic cannot be read .*Recursion"):
+        create_infos(linked_root, "v1.0-synthetic")
+
+
 def test_a_keyframe_whose_name_leaves_the_folder_is_refused(linked_root):
     change_table(linked_root, "scene", lambda scenes: scenes[0].update(name="../scene"))
     with pytest.raises(InfoError, match=r"'\.\./scene', which is no plain file name"):
@@ -364,6 +372,37 @@ REFUSED = {
     "sensors in a list": (
         *("calibrated_sensor", lambda records: [r.update(camera_intrinsic=7) for r in records]),
         r"cam2img has shape \(\)",
+    ),
+    "map of another release": (
+        *("map", lambda records: records[0].pop("log_tokens")),
+        "cannot be read .*log_tokens not in map table",
+    ),
+    "translation of one number": (
+        *spoil_first("ego_pose", translation=7.0),
+        r"v1\.0-synthetic: .* hold a pose, .* of translation 7\.0, expected x, y, z",
+    ),
+    "time of 400 digits": (*spoil_first("sample", timestamp=10**400), "OverflowError"),
+    "scene without a name": (
+        *("scene", lambda records: records[0].pop("name")),
+        r"tables in .*v1\.0-synthetic cannot be read \(KeyError: 'name'\)",
+    ),
+    "scene of a wrong name": (*spoil_first("scene", name={}), "a scene is called {}"),
+    "scene that begins later": (
+        *(
+            "scene",
+            lambda records: records[0].update(first_sample_token=records[0]["last_sample_token"]),
+        ),
+        "do not lead from its first to its last: some are cut off",
+    ),
+    "scene that ends early": (*spoil_first("sample", next=""), "some are cut off"),
+    "scene that never begins": (*spoil_first("scene", first_sample_token=""), "some are cut off"),
+    "sweep that is left out of its chain": (
+        *("sample_data", lambda records: [r.update(next="") for r in records if r["prev"]]),
+        "sweep .* follows .*, which does not lead to it",
+    ),
+    "two keyframes of a sensor": (
+        *("sample_data", lambda records: [r.update(is_key_frame=True) for r in records]),
+        "has two keyframes of LIDAR_TOP",
     ),
     "keyframe without a time": (*spoil_first("sample", timestamp=None), "cannot be read"),
 }
@@ -433,7 +472,7 @@ def test_sweeps_in_a_circle_are_refused(linked_root, soon):
         first["prev"] = first["token"]
 
     change_table(linked_root, "sample_data", change)
-    with pytest.raises(InfoError, match=r"lidar_sweeps\.\d+ is of .*, not before"):
+    with pytest.raises(InfoError, match=r"sweep .* follows .*, which does not lead to it"):
         create_infos(linked_root, "v1.0-synthetic")
 
 

@@ -150,6 +150,24 @@ def test_a_png_with_a_broken_chunk_is_named(frame):
         load_pseudo(frame)
 
 
+@pytest.mark.parametrize("kind", ["labels", "confidence"])
+def test_a_flipped_bit_of_the_pixels_is_found(frame, kind):
+    """What is unpacked of it may well be pixels, and Pillow compares no checksum of these."""
+    path = replace(pseudo_path(frame, kind))
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"IEND") - 6] ^= 1  # of the checksum itself, which tells as much
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{path} cannot be read .*broken PNG"):
+        read_label_image(path, kind, (108, 192))
+
+
+def test_a_pseudo_label_that_was_packed_with_a_loss_is_refused(frame):
+    path = replace(pseudo_path(frame, "labels"))
+    Image.new("L", (192, 108)).save(path, "JPEG")
+    with pytest.raises(InputError, match=rf"{path} is a JPEG, expected a PNG"):
+        read_label_image(path, "labels", (108, 192))
+
+
 def test_the_meta_file_is_read_once(frame):
     step = LoadPseudoLabels()
     results = {**frame, "phase": Phase.WEAK, "raw_size": (108, 192)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minkocc.datasets.infos import open_root
 from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.lidarseg import read_categories
 from minkocc.datasets.statistics import reference_clouds
@@ -15,7 +16,9 @@ from minkocc.datasets.transforms.loading import read_image, read_lidar
 from minkocc.datasets.transforms.pseudo_labels import read_label_image
 from minkocc.evaluation import prediction_folder
 from minkocc.info_file import read_infos
+from minkocc.pseudo_label_meta import read_meta
 from minkocc.structures.errors import UserError
+from minkocc.structures.fingerprint import fingerprint
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 READERS = {
@@ -28,6 +31,7 @@ READERS = {
     "image": lambda path: read_image(path, {"width": 4, "height": 3}),
     "pseudo-label": lambda path: read_label_image(path, "labels", (3, 4)),
     "infos": read_infos,
+    "ray origins": prediction_folder.frames_of_origins,
 }
 
 
@@ -36,6 +40,19 @@ def test_a_pipe_is_not_waited_for(tmp_path, kind, soon):
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(UserError, match=r"pipe\.npz"):
         READERS[kind](tmp_path / "pipe.npz")
+
+
+def test_pipes_under_other_names_are_not_waited_for(tmp_path, soon):
+    os.mkfifo(tmp_path / "meta.json")
+    with pytest.raises(UserError, match=r"meta\.json cannot be read .*no regular file"):
+        read_meta(tmp_path)
+    assert fingerprint(tmp_path, ["meta.json"], by_content=True).startswith("meta.json 0 ")
+    (tmp_path / "v1.0-x").mkdir()
+    for name in ("scene.json", "log.json"):
+        (tmp_path / "v1.0-x" / name).write_text("[]")
+    os.mkfifo(tmp_path / "v1.0-x" / "sample.json")
+    with pytest.raises(UserError, match=r"v1\.0-x cannot be read .*no regular file.*sample"):
+        open_root(tmp_path, "v1.0-x")
 
 
 @pytest.mark.parametrize("kind", READERS)

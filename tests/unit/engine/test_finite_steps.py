@@ -260,7 +260,10 @@ def test_weights_that_are_not_finite_are_not_loaded(tmp_path, path, name, value)
 
 def test_a_log_may_hold_nan(tmp_path):
     """Figures that are undefined, and losses of steps that were left out."""
-    content = {**CONTENT, "message_hub": {"log_scalars": {"val/x": [torch.tensor([NAN])]}}}
+    content = {
+        **CONTENT,
+        "message_hub": {"log_scalars": {"val/x": [torch.tensor([NAN]), torch.ones(1)]}},
+    }
     torch.save(content, tmp_path / "good.pth")
     assert read_checkpoint(tmp_path / "good.pth").keys() == content.keys()
 

@@ -1,4 +1,5 @@
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -75,3 +76,10 @@ def test_a_damaged_audit_is_named(runner, tmp_path, text):
     with pytest.raises(LabelError, match=r"label_audit\.json is damaged .*Put a copy back"):
         audit(runner, tmp_path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("nowhere", path)])
+def test_what_is_no_audit_is_no_new_run(runner, tmp_path, make, soon):
+    make(tmp_path / "label_audit.json")
+    with pytest.raises(LabelError, match=r"label_audit\.json is damaged"):
+        audit(runner, tmp_path)

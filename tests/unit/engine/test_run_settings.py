@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from minkocc.config import load_config
 from minkocc.engine import measure_checkpoint, run_settings
-from minkocc.engine.launch import _check_overlap, check_weights, load_weights
+from minkocc.engine.launch import _check_state, check_weights, load_weights
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.structures.errors import UserError
@@ -150,11 +150,38 @@ def test_metrics_print_what_the_weights_were_trained_under():
     assert metric.training == {"train_mask": "camera", "outside": "label", "note": "mine"}
 
 
-@pytest.mark.parametrize("use", [check_weights, load_weights, _check_overlap])
-def test_weights_of_whole_numbers_are_refused(use):
-    model = torch.nn.BatchNorm1d(2)  # which also counts, in whole numbers
-    state = model.state_dict()
-    use(model, {"state_dict": state}, "c.pth")
-    state["weight"] = state["weight"].to(torch.int8)
-    with pytest.raises(UserError, match=r"weight is torch\.int8, expected torch\.float32"):
-        use(model, {"state_dict": state}, "c.pth")
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.ones(1, dtype=torch.int8),
+        torch.ones(1, dtype=torch.bool),
+        torch.ones(1, dtype=torch.complex64),
+        torch.ones(1, 1),
+        3.0,
+        "x",
+        None,
+    ],
+    ids=str,
+)
+def test_what_would_become_another_weight_is_refused(weight):
+    """torch rounds numbers of another kind into place without a word."""
+    content = {"meta": trained(), "state_dict": {"weight": weight, 7: torch.ones(1)}}
+    with pytest.raises(UserError, match=r"c\.pth is of another model"):
+        load_weights(Gridded(0.4), content, "c.pth")
+    del content["state_dict"][7]
+    with pytest.raises(UserError, match=r"differs in 1 tensors \(weight"):
+        load_weights(Gridded(0.4), content, "c.pth")
+
+
+def test_half_precision_is_no_other_kind():
+    content = {"state_dict": {"weight": torch.full((1,), 1.5, dtype=torch.float16)}}
+    model = Gridded(0.4)
+    load_weights(model, content, "c.pth")
+    assert model.weight.item() == 1.5
+
+
+@pytest.mark.parametrize("optimizer", [1.5, [], "param_groups", None])
+def test_a_state_that_is_none_is_said(optimizer):
+    content = {"meta": {"iter": 1, "epoch": 1}, "message_hub": {}, "optimizer": optimizer}
+    with pytest.raises(UserError, match=r"c\.pth lacks the optimiser's state"):
+        _check_state(Config({}), content, "c.pth")

@@ -100,6 +100,8 @@ def test_a_label_in_another_scene_is_refused(folders):
         ('{"aa": [[400, 0, 0]]}', "frame aa: none of 1 ray origins"),
         ('{"aa": [[0, 0, 1e30]]}', "frame aa: .* under 1000000 m"),
         ('{"aa": [[0, 0, 1' + 400 * "0" + "]]}", "frame aa: int too large"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"aa": "' + "long" * 1000 + '"}', r"frame aa: .{,200}$"),
     ],
 )
 def test_bad_origins_are_named(tmp_path, content, words):
@@ -107,6 +109,14 @@ def test_bad_origins_are_named(tmp_path, content, words):
     path.write_text(content)
     with pytest.raises(PredictionError, match=words):
         frames_of_origins(path)
+
+
+def test_a_mask_below_0_is_refused(tmp_path):
+    mask = np.zeros(GOOD.shape, np.int8)
+    mask[0, 0, 0] = -1
+    np.savez_compressed(tmp_path / "labels.npz", semantics=GOOD, mask_camera=mask)
+    with pytest.raises(PredictionError, match=r"mask_camera is int8 .* expected 0 and 1"):
+        read_label(tmp_path / "labels.npz")
 
 
 def test_missing_origins_file(tmp_path):

@@ -7,7 +7,9 @@ import pytest
 from minkocc.structures.files import (
     UnsafeFileError,
     atomic_write,
+    read_json,
     read_plain_pickle,
+    short,
     write_pickle,
 )
 
@@ -77,3 +79,27 @@ def test_failed_write_leaves_the_old_file(tmp_path):
         write()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "1" * 5000, b"\xff\xfe"])
+def test_what_is_no_json_is_a_value_error(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=r"nests|line|digit|codec"):
+        read_json(path)
+
+
+def test_json_from_a_pipe_is_not_waited_for(tmp_path, soon):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        read_json(tmp_path / "pipe")
+
+
+def test_any_value_is_told_in_a_few_words():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert short("a") == "'a'"
+    assert short(10**5000) == "a int"
+    for value in (deep, ["x" * 1000] * 1000, "x" * 10**6, {"x": deep}):
+        assert len(short(value)) < 500
