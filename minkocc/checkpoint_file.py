@@ -27,6 +27,7 @@ _TORCHVISION = {
         ("resnet101", "63fe2227"),
     )
 }
+_ZIP = b"PK\x03\x04"
 _PARTS = ("state_dict", "ema_state_dict", "meta", "message_hub")
 """What is a dict where a checkpoint has it."""
 
@@ -139,9 +140,10 @@ def _check_sums(path: Path) -> None:
     Raises:
         UserError: a part of the file is not what was written.
     """
-    if not zipfile.is_zipfile(path):
-        return  # of torch before 1.6, without checksums; or damaged, as torch will say
     try:
+        with open(path, "rb") as source:
+            if source.read(len(_ZIP)) != _ZIP:  # by which torch tells them, too
+                return  # of torch before 1.6, without checksums; or damaged, as torch will say
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:  # a damaged archive fails in many ways

@@ -390,8 +390,8 @@ def _pose(record: dict[str, Any]) -> np.ndarray:
             f"the nuScenes tables hold a pose, {short(record['token'])}, of translation "
             f"{short(record['translation'])}, expected x, y, z: {_MEND}"
         )
-    norm = np.linalg.norm(np.asarray(record["rotation"], np.float64))
-    if not abs(norm - 1) < _UNIT_TOLERANCE:
+    rotation = np.asarray(record["rotation"], np.float64)
+    if rotation.shape != (4,) or not abs(np.linalg.norm(rotation) - 1) < _UNIT_TOLERANCE:
         raise InfoError(
             f"the nuScenes tables hold a pose, {short(record['token'])}, of rotation "
             f"{short(record['rotation'])}, which is no unit quaternion (w, x, y, z): {_MEND}"

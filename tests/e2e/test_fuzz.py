@@ -98,6 +98,7 @@ SEATS = {
     "splits": Seat(30, "splits.json", SPLITS, [World.created]),
     "audit": Seat(30, "audit/label_audit.json", AUDIT, [World.audit]),
     "checkpoint": Seat(120, "epoch_1.pth", CHECKPOINT, [World.resumed]),
+    "mounts": Seat(40, "v1.0-synthetic/calibrated_sensor.json", TABLE, [World.created]),
     "poses": Seat(30, "v1.0-synthetic/ego_pose.json", TABLE, [World.created]),
     **{
         f"table {name}": Seat(40, f"v1.0-synthetic/{name}.json", CHAIN, [World.created])

@@ -109,6 +109,17 @@ def test_a_flipped_bit_of_a_weight_is_found(tmp_path):
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("place", [-26, -22])
+def test_a_damaged_end_of_an_archive_is_named(tmp_path, place):
+    path = tmp_path / "c.pth"
+    torch.save({"state_dict": {"a": torch.ones(2)}}, path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"c\.pth cannot be read"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

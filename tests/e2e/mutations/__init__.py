@@ -8,6 +8,6 @@ left out, or is ``loose``: it is made all the same, but only has to end in an or
 - Another class, pose, time or intrinsic that may be, where nothing else repeats it: two sweeps of
   one frame that change places, the mounting of a camera, a label of another city.
 - A frame, a sweep or a label path left out of infos that hold the rest: such infos exist.
-- Two poses of a vehicle that change places.
+- Two poses of a vehicle, or two mounts of a sensor, that change places.
 - Two files of one kind and size that change places under their names, where they name nobody.
 """

@@ -122,7 +122,7 @@ SPLITS = [
 def _audit_may_be(node: Any, key: Any, value: Any) -> bool:
     """Other names, or none."""
     names = value if isinstance(node, dict) else [value]
-    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return isinstance(names, list) and all(isinstance(name, (str, bytes)) for name in names)
 
 
 AUDIT = [
@@ -134,7 +134,7 @@ AUDIT = [
 # Tables
 # What infos are made of. Other tables may say what they like, and the end of a chain of sweeps
 # is the beginning of a scene as far as anyone can tell.
-CHAINED = ("scene", "sample", "sample_data", "calibrated_sensor", "sensor")
+CHAINED = ("scene", "sample", "sample_data", "sensor")
 
 
 def _table_may_be(node: Any, key: Any, value: Any) -> bool:

@@ -367,7 +367,11 @@ REFUSED = {
         *spoil_first("ego_pose", rotation=[0.0, 0.0, 0.0, 0.0]),
         "no unit quaternion",
     ),
-    "rotation of three numbers": (*spoil_first("ego_pose", rotation=[1.0, 0.0]), "cannot be read"),
+    "rotation of three numbers": (
+        *spoil_first("ego_pose", rotation=[1.0, 0.0]),
+        "no unit quaternion",
+    ),
+    "rotation of yes": (*spoil_first("ego_pose", rotation=True), "no unit quaternion"),
     "sweep without its pose": ("ego_pose", lose_last, "cannot be read"),
     "sensors in a list": (
         *("calibrated_sensor", lambda records: [r.update(camera_intrinsic=7) for r in records]),
