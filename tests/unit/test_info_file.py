@@ -272,7 +272,7 @@ def test_a_huge_matrix_is_refused_before_it_is_copied(tmp_path, right):
     content["data_list"][1]["ego2global"] = np.zeros((1 << 22,), np.uint8)
     tracemalloc.start()
     try:
-        refuse(tmp_path, content, r"ego2global has shape \(4194304,\), expected \(4, 4\)")
+        refuse(tmp_path, content, "ego2global is uint8, expected a matrix of float64")
         assert tracemalloc.get_traced_memory()[1] < 24 << 20  # as float64 it takes 32 MiB
     finally:
         tracemalloc.stop()

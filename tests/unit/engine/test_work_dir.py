@@ -104,9 +104,8 @@ def test_the_lock_dies_with_its_process_and_not_with_its_workers(tmp_path):
     holder = os.fork()
     if not holder:
         with claimed(tmp_path, RECIPE, None, False, False):
-            worker = os.fork()
-            if worker:
-                os.write(write, str(worker).encode())
+            if not os.fork():  # what Python does in a new process is done when it comes here
+                os.write(write, str(os.getpid()).encode())
             time.sleep(60)
             os._exit(0)
     worker = int(os.read(read, 20))
