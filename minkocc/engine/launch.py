@@ -48,7 +48,35 @@ def _building() -> Iterator[None]:
 
 
 class _Runner(Runner):
-    """Says in one line what a recipe's parts refuse that are built when training begins."""
+    """Says in one line what a recipe's parts refuse that are built when training begins.
+
+    The processes that load its data end with what they were loaded for.
+    """
+
+    def train(self) -> torch.nn.Module:
+        try:
+            return super().train()
+        finally:
+            self._end_data_workers()
+
+    def test(self) -> dict[str, float]:
+        try:
+            return super().test()
+        finally:
+            self._end_data_workers()
+
+    def _end_data_workers(self) -> None:
+        """Tell the processes that load data to end, which they do at once.
+
+        torch tells them when their loader goes, and a runner, in circles with its hooks, keeps it.
+        At Python's end it then waits, untold, 5 s for each of those whose batches were pinned for a
+        GPU.
+        """
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            loader = getattr(loop, "dataloader", None)  # a loop that never ran is a dict still
+            if loader is not None and loader._iterator is not None:
+                loader._iterator._shutdown_workers()
+                loader._iterator = None
 
     def build_train_loop(self, loop: Any) -> Any:
         with _building():
@@ -222,21 +250,7 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
         try:
             runner.train()
         finally:
-            end_data_workers(runner)
             watch_truth(None)  # a run that failed closes no label to what comes after it
-
-
-def end_data_workers(runner: Any) -> None:
-    """Tell the processes that load a runner's data to end, which they do at once.
-
-    torch tells them when their loader goes, and a runner, in circles with its hooks, keeps it. At
-    Python's end it then waits, untold, 5 s for each of those whose batches were pinned for a GPU.
-    """
-    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        loader = getattr(loop, "dataloader", None)  # a loop that never ran is a dict still
-        if loader is not None and loader._iterator is not None:
-            loader._iterator._shutdown_workers()
-            loader._iterator = None
 
 
 def _settle_loop(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS
 from minkocc.engine.disjoint_splits import count_trained
-from minkocc.engine.launch import build_runner, end_data_workers, load_weights, unwrapped
+from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.engine.run_settings import differences, reported_settings
 from minkocc.evaluation.metrics import (
     DumpPredictions,
@@ -185,8 +185,5 @@ def _test(runner: Runner, added: list[FrameMetric]) -> list[dict[str, Any]]:
     for metric in added:
         metric.dataset_meta = runner.test_dataloader.dataset.metainfo
         metrics.append(metric)
-    try:
-        runner.test()
-    finally:
-        end_data_workers(runner)
+    runner.test()
     return summaries_of(metrics)

@@ -18,7 +18,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from minkocc.engine.launch import build_runner, end_data_workers, unwrapped
+from minkocc.engine.launch import build_runner, unwrapped
 from minkocc.engine.stage_times import StageTimes, clock
 from minkocc.info_file import read_infos
 
@@ -122,10 +122,7 @@ def measure_training(
         runner.register_hook(watch)
         if stages:
             runner.register_hook(by_stage)
-        try:
-            runner.train()
-        finally:
-            end_data_workers(runner)
+        runner.train()
         iterations = runner.max_iters
     device: dict[str, float] = {}
     _note_device_memory(device, "peak_device_memory_gib")

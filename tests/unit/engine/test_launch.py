@@ -128,8 +128,8 @@ def test_data_workers_end_when_the_runner_is_done():
     assert next(batches) == 0
     workers = set(batches._workers)
     assert workers <= set(multiprocessing.active_children())
-    launch.end_data_workers(runner)
-    launch.end_data_workers(runner)
+    launch._Runner._end_data_workers(runner)
+    launch._Runner._end_data_workers(runner)
     assert not workers & set(multiprocessing.active_children())
 
 

@@ -177,8 +177,7 @@ def begin(tmp_path, monkeypatch):
     def train():
         raise StopHereError(*sorted(path.name for path in tmp_path.iterdir()))
 
-    loops = dict.fromkeys(("_train_loop", "_val_loop", "_test_loop"))
-    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), train=train, **loops)
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), train=train)
     monkeypatch.setattr(launch, "build_runner", lambda cfg: runner)
 
     def call(overwrite=False, start_anew=False, **values):
