@@ -22,6 +22,7 @@ from minkocc.components import component_problems
 from minkocc.info_checks import MAX_SWEEPS
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_alpha
+from minkocc.structures.settings import is_number
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -79,11 +80,6 @@ def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _number(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
-
-
 def _two_whole(value: Any, least: int) -> bool:
     return (
         isinstance(value, (list, tuple))
@@ -93,8 +89,8 @@ def _two_whole(value: Any, least: int) -> bool:
 
 
 _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "alpha": (_number, "a share, e.g. 0.1"),
-    "voxel_size": (_number, "a number of metres, e.g. 0.4"),
+    "alpha": (is_number, "a share, e.g. 0.1"),
+    "voxel_size": (is_number, "a number of metres, e.g. 0.4"),
     "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
     "data_root": (lambda v: isinstance(v, str), "a folder's name"),
     "paths_leave_root": (lambda v: isinstance(v, bool), "True or False"),
@@ -115,7 +111,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "weak_frames": (lambda v: _two_whole(v, 0), "two whole numbers (past, future), e.g. [8,0]"),
     "weak_min_hits": (lambda v: _whole(v, 1), "a whole number of returns from 1"),
     "weak_see_through": (
-        lambda v: v is None or (_number(v) and v > 0),
+        lambda v: v is None or (is_number(v) and v > 0),
         "a number of times above 0, e.g. 4, or None to keep every hit",
     ),
     "weak_sky": (lambda v: isinstance(v, bool), "True or False"),
@@ -123,11 +119,11 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outside": (lambda v: v in OUTSIDE, "'label', 'free' or 'ignore'"),
     "unknown": (lambda v: v in UNKNOWN, "'free' or 'ignore'"),
     "unknown_weight": (
-        lambda v: _number(v) and 0 < v <= 1,
+        lambda v: is_number(v) and 0 < v <= 1,
         "a weight in (0, 1]; unknown='ignore' leaves the unknown out",
     ),
     **{
-        name: (lambda v: _number(v) and v >= 0, "a weight from 0, which leaves it out")
+        name: (lambda v: is_number(v) and v >= 0, "a weight from 0, which leaves it out")
         for name in ("weight_2d", "shader_weight", "tied_weight", "lift_weight")
     },
     "warm_shader": (lambda v: isinstance(v, bool), "True or False"),
@@ -136,7 +132,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "batch_size": (lambda v: _whole(v, 1), "a whole number from 1"),
     "image_size": (lambda v: _two_whole(v, 1), "two whole numbers (height, width)"),
     "num_workers": (lambda v: _whole(v, 0), "a whole number from 0"),
-    "lr": (lambda v: _number(v) and v > 0, "a number above 0"),
+    "lr": (lambda v: is_number(v) and v > 0, "a number above 0"),
 }
 
 

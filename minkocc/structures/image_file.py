@@ -28,8 +28,10 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     require_regular(path)
     source = io.BytesIO(Path(path).read_bytes())
     with Image.open(source) as file:
-        if file.format == "PNG":
-            file.verify()  # leaves an image that cannot be read any more
+        if file.format != "PNG":
+            yield file
+            return
+        file.verify()  # leaves an image that cannot be read any more
     source.seek(0)
     with Image.open(source) as file:
         yield file

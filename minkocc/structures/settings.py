@@ -12,14 +12,19 @@ class SettingError(UserError, ValueError):
     """A value that a component cannot take; the text names it and what is expected."""
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, which True and False are not."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
 def check_number(name: str, value: Any, least: float, most: float) -> float:
     """Return a value as a float.
 
     Raises:
         SettingError: it is no finite number from ``least`` to ``most``.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not least <= value <= most:
+    if not is_number(value) or not least <= value <= most:
         raise SettingError(f"{name} {value!r}: expected a number from {least:g} to {most:g}")
     return float(value)
 
