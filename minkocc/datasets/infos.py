@@ -153,7 +153,7 @@ def _own_split(path: Path, scenes: Sequence[str]) -> dict[str, list[str]]:
         named = {split: list(content[split]) for split in ("train", "val")}
         if odd := [name for names in named.values() for name in names if not is_plain_name(name)]:
             raise ValueError(f"{short(odd[0])} is no scene's name")
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise InfoError(
             f"{path} cannot be read ({type(error).__name__}: {error}): expected "
             '{"train": [scenes], "val": [scenes]}, or name the validation scenes with --val-scenes'

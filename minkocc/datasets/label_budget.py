@@ -226,7 +226,7 @@ def _stored_counts(path: Path, identity: dict[str, Any]) -> dict[str, list[float
         same = all(content[key] == value for key, value in identity.items())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         _warn_of_damage(path, f"{type(error).__name__}: {error}")
         return None
     if not same:

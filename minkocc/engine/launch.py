@@ -27,7 +27,7 @@ from minkocc.engine.warm_start_sampler import WarmStartSampler
 from minkocc.engine.work_dir import RECIPE, claimed, last_checkpoint, remove_results
 from minkocc.registry import LOOPS
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import atomic_write
+from minkocc.structures.files import write_text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -109,8 +109,7 @@ class _Runner(Runner):
     def dump_config(self) -> None:
         # mmengine opens the file and then takes its time to fill it.
         name = Path(self.cfg.filename or f"{self.timestamp}.py").name
-        with atomic_write(Path(self.work_dir) / name) as sink:
-            sink.write(self.cfg.dump().encode())
+        write_text(Path(self.work_dir) / name, self.cfg.dump())
 
 
 class _LeavesNoConfig(_Runner):
@@ -245,8 +244,7 @@ def train(cfg: Config, recipe: Config, overwrite: bool = False, start_anew: bool
         if is_main_process():
             if overwrite and (named or not cfg.resume):
                 remove_results(cfg.work_dir)
-            with atomic_write(Path(cfg.work_dir) / RECIPE) as sink:
-                sink.write(text.encode())
+            write_text(Path(cfg.work_dir) / RECIPE, text)
         try:
             runner.train()
         finally:
@@ -308,8 +306,8 @@ def _runner_with_checkpoint(cfg: Config) -> Runner:
 
 def _check_state(cfg: Config, checkpoint: dict[str, Any], name: str) -> None:
     """Refuse to resume from what says too little of the run, which would begin half of it anew."""
-    meta = checkpoint.get("meta")
-    places = [meta.get(key) if isinstance(meta, dict) else None for key in ("iter", "epoch")]
+    meta = _dict(checkpoint.get("meta"))
+    places = [meta.get(key) for key in ("iter", "epoch")]
     lacks = [
         what
         for what, there in (

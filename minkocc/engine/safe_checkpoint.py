@@ -19,7 +19,7 @@ from minkocc.engine.run_settings import run_settings
 from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import atomic_write
+from minkocc.structures.files import atomic_write, write_text
 
 _BACKEND = "minkocc_atomic"
 
@@ -156,8 +156,7 @@ class SafeCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        with atomic_write(Path(runner.work_dir) / "last_checkpoint") as sink:
-            sink.write(str(self.last_ckpt).encode())
+        write_text(Path(runner.work_dir) / "last_checkpoint", str(self.last_ckpt))
         for former in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(former))
             if self.file_backend.isfile(path):

@@ -13,7 +13,7 @@ from minkocc.cli import raise_if_interrupted
 from minkocc.engine.work_dir import VALIDATION
 from minkocc.registry import LOOPS
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import atomic_write
+from minkocc.structures.files import write_text
 
 
 # Also under mmengine's name, as recipes for mmdet3d write it.
@@ -105,5 +105,4 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         ):
             self.runner.val_loop.run()
             if is_main_process():
-                with atomic_write(Path(self.runner.work_dir) / VALIDATION) as sink:
-                    sink.write(self._place().encode())
+                write_text(Path(self.runner.work_dir) / VALIDATION, self._place())

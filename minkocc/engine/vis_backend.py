@@ -9,7 +9,7 @@ from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
 from minkocc.registry import VISBACKENDS
-from minkocc.structures.files import atomic_write
+from minkocc.structures.files import write_text
 
 
 # Under mmengine's own name, as recipes write it.
@@ -20,5 +20,4 @@ class WholeConfigVisBackend(LocalVisBackend):
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Write the config."""
-        with atomic_write(self._config_save_file) as sink:
-            sink.write(config.pretty_text.encode())
+        write_text(self._config_save_file, config.pretty_text)

@@ -99,7 +99,7 @@ def frames_of_origins(path: Path) -> FrameList:
         raise PredictionError(
             f"--origins {path} cannot be read: {error.strerror or error}"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PredictionError(f"--origins {path} is no JSON ({error})") from error
     if not isinstance(content, dict) or not content:
         raise PredictionError(f"--origins {path}: expected {{token: [[x, y, z], ...], ...}}")

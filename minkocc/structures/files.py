@@ -160,11 +160,16 @@ def short(value: Any) -> str:
     return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write text as UTF-8, atomically."""
+    with atomic_write(path) as sink:
+        sink.write(text.encode())
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as indented JSON, a row of numbers on one line, atomically."""
     text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(content, indent=2))
-    with atomic_write(path) as sink:
-        sink.write((text + "\n").encode())
+    write_text(path, text + "\n")
 
 
 def _on_one_line(found: re.Match[str]) -> str:
