@@ -307,14 +307,6 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("case", LINKS)
-def test_links_that_cannot_be_right_are_refused(tmp_path, right, case):
-    change, words = LINKS[case]
-    content = copy.deepcopy(right)
-    change(content["data_list"])
-    refuse(tmp_path, content, words)
-
-
 def same_sweep(frames):
     sweeps = frames[1]["lidar_sweeps"]
     sweeps[0]["lidar_path"] = sweeps[1]["lidar_path"]
@@ -348,9 +340,9 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("case", FILES)
+@pytest.mark.parametrize("case", [*LINKS, *FILES])
 def test_frames_that_contradict_each_other_are_refused(tmp_path, right, case):
-    change, words = FILES[case]
+    change, words = {**LINKS, **FILES}[case]
     content = copy.deepcopy(right)
     change(content["data_list"])
     refuse(tmp_path, content, words)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,25 @@ class Mutation(NamedTuple):
     """Nothing tells what it makes of the file from a right one."""
 
 
-def of_bytes(change: Callable[[bytes, np.random.Generator], bytes]) -> Callable[..., None]:
-    """A change of a file's bytes."""
+Change = Callable[[Any, np.random.Generator], Any]
+"""Of what a file holds: in place, or to what it returns."""
 
-    def write(path: Path, rng: np.random.Generator) -> None:
-        path.write_bytes(change(path.read_bytes(), rng))
 
-    return write
+def changed_by(
+    read: Callable[[Path], Any], write: Callable[[Path, Any], object], change: Change
+) -> Callable[[Path, np.random.Generator], None]:
+    """The change of a file that is one of what it holds."""
+
+    def damage(path: Path, rng: np.random.Generator) -> None:
+        content = read(path)
+        changed = change(content, rng)
+        write(path, content if changed is None else changed)
+
+    return damage
+
+
+of_bytes = partial(changed_by, Path.read_bytes, Path.write_bytes)
+"""A change of a file's bytes."""
 
 
 def cut(raw: bytes, rng: np.random.Generator) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,16 @@ from tests.e2e.mutations.any_file import (
     NO_FILE,
     NOISE,
     Mutation,
+    changed_by,
 )
 from tests.e2e.mutations.values import places
 
-
-def of_checkpoint(change: Callable[[Any, np.random.Generator], Any]) -> Callable[..., None]:
-    """A change of what a checkpoint holds."""
-
-    def write(path: Path, rng: np.random.Generator) -> None:
-        content = torch.load(path, weights_only=True)
-        changed = change(content, rng)
-        torch.save(content if changed is None else changed, path)
-
-    return write
+of_checkpoint = partial(
+    changed_by,
+    lambda path: torch.load(path, weights_only=True),
+    lambda path, content: torch.save(content, path),
+)
+"""A change of what a checkpoint holds."""
 
 
 def _weight(content: Any, rng: np.random.Generator) -> tuple[dict[str, Any], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,9 @@ from tests.e2e.mutations.any_file import (
     NOISE,
     UNTOLD,
     Mutation,
+    changed_by,
 )
 from tests.e2e.mutations.values import MARK, places, put_one, shallow, wrong_value
-
-
-def of_infos(change: Callable[[Any, np.random.Generator], Any]) -> Callable[..., None]:
-    """A change of what an info file holds."""
-
-    def write(path: Path, rng: np.random.Generator) -> None:
-        content = pickle.loads(path.read_bytes())
-        changed = change(content, rng)
-        path.write_bytes(_pickled(content if changed is None else changed))
-
-    return write
 
 
 def _pickled(content: Any) -> bytes:
@@ -41,6 +31,14 @@ def _pickled(content: Any) -> bytes:
         mark = b"\x8c" + bytes([len(MARK)]) + MARK.encode()
         assert mark in marked
         return marked.replace(mark, b"]" * 100_001 + b"a" * 100_000)
+
+
+of_infos = partial(
+    changed_by,
+    lambda path: pickle.loads(path.read_bytes()),
+    lambda path, content: path.write_bytes(_pickled(content)),
+)
+"""A change of what an info file holds."""
 
 
 def _frame(content: Any, rng: np.random.Generator) -> dict[str, Any]:

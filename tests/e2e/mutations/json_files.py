@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,10 @@ from tests.e2e.mutations.any_file import (
     NOISE,
     UNTOLD,
     Mutation,
+    changed_by,
     of_bytes,
 )
 from tests.e2e.mutations.values import MARK, places, shallow, wrong_value
-
-
-def of_json(change: Callable[[Any, np.random.Generator], Any]) -> Callable[..., None]:
-    """A change of what a JSON file holds."""
-
-    def write(path: Path, rng: np.random.Generator) -> None:
-        content = json.loads(path.read_text())
-        changed = change(content, rng)
-        path.write_text(_dumped(content if changed is None else changed), "utf-8")
-
-    return write
 
 
 def _dumped(content: Any) -> str:
@@ -43,6 +33,14 @@ def _dumped(content: Any) -> str:
         return json.dumps(_without_huge(content), default=str).replace(
             json.dumps(MARK), "1" + "0" * 5000
         )
+
+
+of_json = partial(
+    changed_by,
+    lambda path: json.loads(path.read_text()),
+    lambda path, content: path.write_text(_dumped(content), "utf-8"),
+)
+"""A change of what a JSON file holds."""
 
 
 def _without_huge(node: Any) -> Any:
@@ -85,7 +83,7 @@ META = [
     Mutation("another format", of_json(lambda c, rng: c.update(format=0))),
     Mutation("unknown class", of_json(lambda c, rng: c["class_map"].update(x="unicorn"))),
     Mutation("ids swapped", of_json(lambda c, rng: c["ids"].update({"1": "car"}))),
-    Mutation("id lost", of_json(lambda c, rng: c["ids"].pop("3"))),
+    Mutation("id lost", of_json(lambda c, rng: c["ids"].pop("3") and None)),
     Mutation("id more", of_json(lambda c, rng: c["ids"].update({"19": "x"}))),
 ]
 COUNTS = [
