@@ -21,13 +21,15 @@ from mmengine.config import Config, ConfigDict
 from minkocc.components import component_problems
 from minkocc.info_checks import MAX_SWEEPS
 from minkocc.structures.errors import UserError
-from minkocc.structures.phase import check_alpha
+from minkocc.structures.phase import warm_share_of
 from minkocc.structures.settings import is_number
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 KNOBS: tuple[str, ...] = (
     "alpha",
+    "warm_share",
+    "replay",
     "voxel_size",
     "seed",
     "data_root",
@@ -90,6 +92,11 @@ def _two_whole(value: Any, least: int) -> bool:
 
 _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "alpha": (is_number, "a share, e.g. 0.1"),
+    "warm_share": (
+        lambda v: v is None or is_number(v),
+        "a share of the iterations, or None for that of alpha",
+    ),
+    "replay": (lambda v: is_number(v) and 0 <= v < 1, "a share in [0, 1), e.g. 0.125"),
     "voxel_size": (is_number, "a number of metres, e.g. 0.4"),
     "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
     "data_root": (lambda v: isinstance(v, str), "a folder's name"),
@@ -213,7 +220,7 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} {knobs[name]!r} is not {expected}")
     try:
         if "alpha" in knobs:
-            check_alpha(knobs["alpha"])
+            warm_share_of(knobs["alpha"], knobs.get("warm_share"))
         if "voxel_size" in knobs:
             _check_voxel_size(knobs["voxel_size"])
             extent = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)

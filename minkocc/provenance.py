@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+FROZEN = "frozen_code.json"
+"""Beside the package in a copy that a study runs from: the commit that it is of."""
 
 
 def provenance() -> dict[str, Any]:
@@ -20,7 +24,7 @@ def provenance() -> dict[str, Any]:
         ``machine``, ``python``, ``torch`` and ``command``.
     """
     return {
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parent),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_device()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -28,12 +32,14 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit_of(package: Path) -> str | None:
+    """The commit of the checkout, or of the copy of one, that holds a package."""
+    note = package.parent / FROZEN
+    if note.is_file():  # a copy may lie within another checkout, whose commit is not its own
+        return json.loads(note.read_text(encoding="utf-8"))["commit"]
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -1,6 +1,8 @@
 default_scope = "minkocc"
 
 alpha = 0.1
+warm_share = None  # of the iterations in the warm start; None: alpha, 1.0: labelled frames alone
+replay = 0.0  # of the iterations after the switch that go back to labelled frames
 seed = 0
 train_mask = "camera"
 outside = "label"
@@ -37,8 +39,14 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     sync_buffers=dict(type="SyncBuffersHook"),
     disjoint_splits=dict(type="DisjointSplitsHook"),
-    warm_start=dict(type="WarmStartHook", alpha="${alpha}", train_mask="${train_mask}"),
+    warm_start=dict(
+        type="WarmStartHook",
+        alpha="${alpha}",
+        warm_share="${warm_share}",
+        train_mask="${train_mask}",
+    ),
     calibrate=dict(type="CalibrateHook"),
+    validation_figures=dict(type="ValidationFiguresHook"),
 )
 log_processor = dict(type="PhaseLogProcessor", window_size=50)
 log_level = "INFO"

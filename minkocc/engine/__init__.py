@@ -7,6 +7,7 @@ from minkocc.engine.finite_steps import FiniteStepHook
 from minkocc.engine.phase_log import PhaseLogProcessor
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.engine.train_loop import ResumableTrainLoop
+from minkocc.engine.validation_figures import ValidationFiguresHook
 from minkocc.engine.vis_backend import WholeConfigVisBackend
 from minkocc.engine.warm_start import WarmStartHook
 from minkocc.engine.warm_start_sampler import WarmStartSampler
@@ -19,6 +20,7 @@ __all__ = [
     "PhaseLogProcessor",
     "ResumableTrainLoop",
     "SafeCheckpointHook",
+    "ValidationFiguresHook",
     "WarmStartHook",
     "WarmStartSampler",
     "WholeConfigVisBackend",

@@ -15,27 +15,27 @@ from minkocc.datasets.label_audit import merge_audit, watch_truth
 from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine.launch import unwrapped
 from minkocc.registry import HOOKS
-from minkocc.structures.phase import Phase, phase_at, switch_iteration
+from minkocc.structures.phase import Phase, phase_at, switch_iteration, warm_share_of
 
 
-def ramp_at(iteration: int, max_iters: int, alpha: float, ramp: int, batch: int = 1) -> float:
+def ramp_at(iteration: int, max_iters: int, warm_share: float, ramp: int, batch: int = 1) -> float:
     """Weight of the 2D term: rises linearly over ``ramp`` samples after the switch.
 
     ``batch`` is how many samples one iteration takes, over all processes.
     """
-    if alpha in (0.0, 1.0) or ramp <= 0:
+    if warm_share in (0.0, 1.0) or ramp <= 0:
         return 1.0
-    since = (iteration - switch_iteration(max_iters, alpha) + 1) * batch
+    since = (iteration - switch_iteration(max_iters, warm_share) + 1) * batch
     return min(1.0, max(0.0, since / ramp))
 
 
 def in_clip_window(
-    iteration: int, max_iters: int, alpha: float, window: int, batch: int = 1
+    iteration: int, max_iters: int, warm_share: float, window: int, batch: int = 1
 ) -> bool:
     """Whether gradients are clipped: within ``window`` samples of the switch, either side."""
-    if alpha in (0.0, 1.0):
+    if warm_share in (0.0, 1.0):
         return False  # no switch
-    return abs(iteration - switch_iteration(max_iters, alpha)) * batch <= window
+    return abs(iteration - switch_iteration(max_iters, warm_share)) * batch <= window
 
 
 @HOOKS.register_module()
@@ -43,7 +43,8 @@ class WarmStartHook(Hook):
     """Drives the phases of a run. State is a function of progress, so a resumed run is the same.
 
     Args:
-        alpha: share of iterations in the warm start.
+        alpha: share of the scenes with dense labels.
+        warm_share: share of the iterations in the warm start; None for ``alpha``.
         train_mask: which voxels are counted for Eq. 4.
         ramp: samples over which the 2D term rises after the switch. Like the next one in samples
             of all processes, so that 1 and 8 of them mean the same.
@@ -59,12 +60,14 @@ class WarmStartHook(Hook):
     def __init__(
         self,
         alpha: float,
+        warm_share: float | None = None,
         train_mask: str | None = "camera",
         ramp: int = 1000,
         clip_window: int = 2000,
         max_norm: float | None = 10.0,
     ) -> None:
         self.alpha = alpha
+        self.warm_share = warm_share_of(alpha, warm_share)
         self.train_mask = train_mask
         self.ramp = ramp
         self.clip_window = clip_window
@@ -90,7 +93,7 @@ class WarmStartHook(Hook):
             f"warm start: alpha {self.alpha:g}, {len(dataset.label_budget.scenes)} of "
             f"{len(set(dataset.scene_names))} scenes, {labelled} of {len(dataset)} frames "
             f"({labelled / len(dataset):.1%}) have dense labels; the switch is at iteration "
-            f"{switch_iteration(runner.max_iters, self.alpha)} of {runner.max_iters}",
+            f"{switch_iteration(runner.max_iters, self.warm_share)} of {runner.max_iters}",
             logger="current",
         )
 
@@ -129,7 +132,7 @@ class WarmStartHook(Hook):
         sampler = runner.train_dataloader.sampler
         phase = sampler.phase(runner.iter)
         runner.message_hub.update_info("phase", phase.value)
-        at = (runner.iter, runner.max_iters, self.alpha)
+        at = (runner.iter, runner.max_iters, self.warm_share)
         batch = sampler.batch_size * sampler.world_size
         unwrapped(runner.model).set_render_ramp(ramp_at(*at, self.ramp, batch))
         within = in_clip_window(*at, self.clip_window, batch)
@@ -175,11 +178,12 @@ class WarmStartHook(Hook):
         }
 
     def _switches(self, iteration: int, max_iters: int) -> bool:
-        now = phase_at(iteration, max_iters, self.alpha)
+        shares = (self.alpha, self.warm_share)
+        now = phase_at(iteration, max_iters, *shares)
         return (
             now is Phase.WEAK
             and iteration > 0
-            and phase_at(iteration - 1, max_iters, self.alpha) is Phase.WARM
+            and phase_at(iteration - 1, max_iters, *shares) is Phase.WARM
         )
 
     @staticmethod

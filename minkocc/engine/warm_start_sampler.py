@@ -12,7 +12,14 @@ from torch.utils.data import Sampler
 
 from minkocc.registry import DATA_SAMPLERS
 from minkocc.structures.errors import UserError
-from minkocc.structures.phase import Phase, TrainIndex, check_alpha, phase_at, switch_iteration
+from minkocc.structures.phase import (
+    Phase,
+    TrainIndex,
+    check_alpha,
+    phase_at,
+    switch_iteration,
+    warm_share_of,
+)
 
 
 class SamplerError(UserError, RuntimeError):
@@ -31,11 +38,12 @@ class WarmStartSampler(Sampler):
 
     Args:
         dataset: gives ``labelled_indices()``.
-        alpha: share of the iterations in the warm start.
+        alpha: share of the scenes with dense labels.
         batch_size: of the dataloader, per rank.
         seed: of the permutations.
         replay: share of the iterations after the switch that go back to the labelled frames and
             the warm losses; 0 in the paper's recipes.
+        warm_share: share of the iterations in the warm start; None for ``alpha``.
 
     Raises:
         ValueError: ``alpha`` or ``replay`` is out of range, or a phase has no frame to draw.
@@ -48,8 +56,10 @@ class WarmStartSampler(Sampler):
         batch_size: int,
         seed: int = 0,
         replay: float = 0.0,
+        warm_share: float | None = None,
     ) -> None:
         self.alpha = check_alpha(alpha)
+        self.warm_share = warm_share_of(alpha, warm_share)
         if not 0 <= replay < 1:
             raise ValueError(
                 f"replay {replay} is outside [0, 1): 0.125 replays every 8th iteration"
@@ -91,7 +101,7 @@ class WarmStartSampler(Sampler):
             raise SamplerError(
                 "WarmStartSampler.max_iters is not set: add dict(type='WarmStartHook') to the hooks"
             )
-        phase = phase_at(iteration, self.max_iters, self.alpha)
+        phase = phase_at(iteration, self.max_iters, self.alpha, self.warm_share)
         if phase is Phase.WEAK and self._replayed(iteration) > self._replayed(iteration - 1):
             return Phase.WARM
         return phase
@@ -112,7 +122,7 @@ class WarmStartSampler(Sampler):
     def _replayed(self, iteration: int) -> int:
         """Replayed iterations up to and including this one."""
         assert self.max_iters is not None
-        since = iteration - switch_iteration(self.max_iters, self.alpha) + 1
+        since = iteration - switch_iteration(self.max_iters, self.warm_share) + 1
         return math.floor(max(0, since) * self.replay + 1e-9)
 
     def _earlier(self, iteration: int, phase: Phase) -> int:
@@ -120,7 +130,7 @@ class WarmStartSampler(Sampler):
         assert self.max_iters is not None
         if phase is Phase.STRONG:
             return iteration
-        switch = switch_iteration(self.max_iters, self.alpha)
+        switch = switch_iteration(self.max_iters, self.warm_share)
         if iteration < switch:
             return iteration
         replayed = self._replayed(iteration - 1)

@@ -189,7 +189,8 @@ def sweep_thresholds(counts: Counts, num_frames: int) -> list[dict[str, Any]]:
 
     Returns:
         For each level, coarse to fine: ``stride``, ``threshold_in_use``, and beside each other
-        the lists ``threshold``, ``recall``, ``precision`` and ``iou``, the last three in percent.
+        the lists ``threshold``, ``recall``, ``precision`` and ``iou``, the last three in percent,
+        and ``occupied`` and ``free``, the visible candidates of each bin of probability.
     """
     return [
         {
@@ -202,7 +203,7 @@ def sweep_thresholds(counts: Counts, num_frames: int) -> list[dict[str, Any]]:
     ]
 
 
-def _sweep(level: Counts) -> dict[str, list[float | None]]:
+def _sweep(level: Counts) -> dict[str, list[Any]]:
     right, wrong = level["histogram"][:, ::-1].cumsum(1)[:, ::-1]
     wanted = level["visible_occupied"][0]
     curves = {
@@ -210,7 +211,10 @@ def _sweep(level: Counts) -> dict[str, list[float | None]]:
         "precision": ratio(right, right + wrong),
         "iou": ratio(right, wanted + wrong),
     }
-    return {name: [percent(value) for value in values] for name, values in curves.items()}
+    return {
+        **{name: [percent(value) for value in values] for name, values in curves.items()},
+        **{name: row.tolist() for name, row in zip(("occupied", "free"), level["histogram"])},
+    }
 
 
 def _level_figures(level: Counts, num_frames: int) -> dict[str, float | None]:

@@ -94,7 +94,10 @@ def soft_cross_entropy_2d(
 
 
 def occupancy_bce(
-    logits: Sequence[Tensor], targets: Sequence[Tensor], unknown_weight: float = 0.0
+    logits: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    unknown_weight: float = 0.0,
+    occupied_weight: float = 1.0,
 ) -> Tensor:
     """L_bce: binary cross-entropy of each decoder level before pruning, averaged over levels.
 
@@ -104,15 +107,20 @@ def occupancy_bce(
             253 in no loss.
         unknown_weight: with which the unknown is taught to be free, beside 1 for what is known;
             0 leaves it out.
+        occupied_weight: of the occupied, beside 1 for what is known to be free.
     """
-    terms = [_weighted_bce(logit, target, unknown_weight) for logit, target in zip(logits, targets)]
+    weights = (unknown_weight, occupied_weight)
+    terms = [_weighted_bce(logit, target, *weights) for logit, target in zip(logits, targets)]
     return torch.stack(terms).mean()
 
 
-def _weighted_bce(logit: Tensor, target: Tensor, unknown_weight: float) -> Tensor:
+def _weighted_bce(
+    logit: Tensor, target: Tensor, unknown_weight: float, occupied_weight: float
+) -> Tensor:
     """One level; 0 with a gradient path when it has nothing to teach."""
     weight = torch.ones_like(logit)
     weight.masked_fill_(target == WEAK_UNKNOWN, unknown_weight)
+    weight.masked_fill_(target == WEAK_OCCUPIED, occupied_weight)
     weight.masked_fill_((target == WEAK_IGNORED) | (target == WEAK_DROPPED), 0.0)
     wanted = (target == WEAK_OCCUPIED).to(logit.dtype)
     cost = F.binary_cross_entropy_with_logits(logit, wanted, weight, reduction="sum")

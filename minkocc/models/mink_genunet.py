@@ -103,13 +103,13 @@ class SqueezeExcite(nn.Module):
 class ResidualBlock(nn.Module):
     """Two k3 convolutions with batch norm and ReLU, squeeze-and-excite, and the input added."""
 
-    def __init__(self, backend: SparseBackend, channels: int) -> None:
+    def __init__(self, backend: SparseBackend, channels: int, squeeze_excite: bool = True) -> None:
         super().__init__()
         self.conv1 = backend.Conv3d(channels, channels, 3)
         self.norm1 = SparseNorm(channels)
         self.conv2 = backend.Conv3d(channels, channels, 3)
         self.norm2 = SparseNorm(channels, relu=False)
-        self.excite = SqueezeExcite(channels)
+        self.excite = SqueezeExcite(channels) if squeeze_excite else nn.Identity()
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Same coordinates, new features."""
@@ -145,6 +145,7 @@ class MinkGenUNet(BaseModule):
         max_voxels: most voxels kept of one sample at any level: a guard for memory. Targets come
             first, then the likeliest of each 0.4 m cell, then the likeliest. A scene's label holds
             about 44,000 occupied voxels of 0.4 m.
+        squeeze_excite: whether residual blocks weigh their channels by their mean.
         backend: ``'auto'``, ``'minkowski'`` or ``'torch'``.
     """
 
@@ -157,6 +158,7 @@ class MinkGenUNet(BaseModule):
         blocks: int = 1,
         thresholds: Sequence[float] = (0.1, 0.1, 0.2, 0.4),
         max_voxels: int = 400_000,
+        squeeze_excite: bool = True,
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -186,7 +188,9 @@ class MinkGenUNet(BaseModule):
                 nn.Sequential(sparse.Conv3d(inputs, outputs, 2, stride=2), SparseNorm(outputs))
             )
             self.encode.append(
-                nn.Sequential(*[ResidualBlock(sparse, outputs) for _ in range(blocks)])
+                nn.Sequential(
+                    *[ResidualBlock(sparse, outputs, squeeze_excite) for _ in range(blocks)]
+                )
             )
         self.up = nn.ModuleList()
         self.up_norm = nn.ModuleList()
@@ -195,7 +199,7 @@ class MinkGenUNet(BaseModule):
         for inputs, outputs in zip(channels[:0:-1], channels[-2::-1]):
             self.up.append(sparse.GenerativeConvTranspose3d(inputs, outputs, 3, stride=2))
             self.up_norm.append(SparseNorm(outputs))
-            self.decode.append(ResidualBlock(sparse, outputs))
+            self.decode.append(ResidualBlock(sparse, outputs, squeeze_excite))
             logit = sparse.Conv3d(outputs, 1, 3, bias=True)
             assert logit.bias is not None
             nn.init.constant_(logit.bias, _OCCUPANCY_PRIOR)

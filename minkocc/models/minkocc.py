@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,7 @@ class MinkOcc(BaseModel):
             ``'label'``, ``'free'``, or ``'ignore'``, under which the network floods it.
         unknown: what it is taught where a weak target knows nothing: ``'free'`` or ``'ignore'``.
         unknown_weight: of that ``'free'``, beside 1 for what is known.
+        occupied_weight: of occupied voxels in L_bce, beside 1 of free ones.
         lambda_1: of Eq. 6, of the semantic term: L_3D.ce while there are dense labels, L_2D.ce
             after. How the latter is split over its two paths stands in ``pulsar_head``.
         lambda_2: of Eq. 6, of L_bce, the mean over the decoder's levels.
@@ -68,6 +70,7 @@ class MinkOcc(BaseModel):
         outside: str = "label",
         unknown: str = "free",
         unknown_weight: float = 0.1,
+        occupied_weight: float = 1.0,
         lambda_1: float = 0.5,
         lambda_2: float = 1.0,
         lift_weight: float = 0.0,
@@ -97,6 +100,9 @@ class MinkOcc(BaseModel):
             raise ValueError(
                 f"unknown_weight {unknown_weight} is not in (0, 1]: use unknown='ignore' for none"
             )
+        if not (math.isfinite(occupied_weight) and occupied_weight > 0):
+            raise ValueError(f"occupied_weight {occupied_weight} is no weight above 0: 1 is usual")
+        self.occupied_weight = occupied_weight
         self.train_mask = train_mask
         self.outside = outside
         self.unknown_weight = unknown_weight if unknown == "free" else 0.0
@@ -171,7 +177,8 @@ class MinkOcc(BaseModel):
             inputs, data_samples, self.occupancy_target(data_samples, phase)
         )
         targets = [level.targets for level in levels if level.targets is not None]
-        bce = occupancy_bce([level.logits for level in levels], targets, self.unknown_weight)
+        weights = (self.unknown_weight, self.occupied_weight)
+        bce = occupancy_bce([level.logits for level in levels], targets, *weights)
         losses = {"loss_bce": self.lambda_2 * bce}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:

@@ -61,6 +61,8 @@ class PulsarHead(BaseModule):
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
+        confidence: weigh pixels by the confidence of their pseudo-label, as Eq. 5; False weighs all
+            that have some alike.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
 
     Raises:
@@ -82,6 +84,7 @@ class PulsarHead(BaseModule):
         warm_shader: bool = True,
         min_coverage: float = 0.5,
         beta: float = 0.0,
+        confidence: bool = True,
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
@@ -103,6 +106,7 @@ class PulsarHead(BaseModule):
         self.warm_shader = warm_shader
         self.min_coverage = min_coverage
         self.beta = beta
+        self.confidence = confidence
         self.sphere = nn.Linear(channels, 2)
         nn.init.zeros_(self.sphere.weight)
         nn.init.zeros_(self.sphere.bias)
@@ -220,9 +224,10 @@ class PulsarHead(BaseModule):
         return {"loss_warm_shader": shader * cost}
 
     def _targets(self, sample: OccDataSample) -> tuple[Tensor, Tensor]:
-        """Pseudo-labels and confidence in [0, 1] at the lattice, each ``(N, h, w)``."""
+        """Pseudo-labels and their weight in [0, 1] at the lattice, each ``(N, h, w)``."""
         confidence = self._at_lattice("img_confidence", sample)
-        return self._at_lattice("img_semantics", sample), confidence.float() / 255.0
+        weight = confidence.float() / 255.0 if self.confidence else (confidence > 0).float()
+        return self._at_lattice("img_semantics", sample), weight
 
     def _at_lattice(self, name: str, sample: OccDataSample) -> Tensor:
         maps = sample.get(name)

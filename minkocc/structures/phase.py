@@ -63,22 +63,53 @@ def check_alpha(alpha: float) -> float:
     return float(alpha)
 
 
-def switch_iteration(max_iters: int, alpha: float) -> int:
-    """The first iteration after the warm start: ``ceil(alpha * max_iters)``."""
-    return math.ceil(check_alpha(alpha) * max_iters - 1e-9)
+def warm_share_of(alpha: float, warm_share: float | None = None) -> float:
+    """The share of the iterations that the warm start takes: ``alpha``'s, if not said otherwise.
+
+    Args:
+        alpha: share of the scenes whose dense labels may be read.
+        warm_share: 1 trains on the labelled frames alone; None, as in the paper, means ``alpha``.
+
+    Raises:
+        ValueError: either is outside [0, 1], or there is a warm start of frames without labels,
+            or labels of all frames that are not used throughout.
+    """
+    if warm_share is None:
+        return check_alpha(alpha)
+    if not 0.0 <= float(warm_share) <= 1.0:
+        raise ValueError(
+            f"warm_share {warm_share} is no share: use a value from 0 to 1, or None for alpha's"
+        )
+    if check_alpha(alpha) in (0.0, 1.0) and warm_share != alpha:
+        raise ValueError(
+            f"warm_share {warm_share} with alpha {alpha:g}: without dense labels there is no warm "
+            "start, and with all of them there is no switch; leave it at None"
+        )
+    if warm_share == 0:
+        raise ValueError(f"warm_share 0 uses none of alpha {alpha:g}'s labels: use alpha=0")
+    return float(warm_share)
 
 
-def phase_at(iteration: int, max_iters: int, alpha: float) -> Phase:
+def switch_iteration(max_iters: int, warm_share: float) -> int:
+    """The first iteration after the warm start: ``ceil(warm_share * max_iters)``."""
+    return math.ceil(check_alpha(warm_share) * max_iters - 1e-9)
+
+
+def phase_at(
+    iteration: int, max_iters: int, alpha: float, warm_share: float | None = None
+) -> Phase:
     """The phase of an iteration, a pure function of progress (paper Eq. 6).
 
     Args:
         iteration: 0-based, global over the run.
         max_iters: length of the run.
-        alpha: share of the iterations spent in the warm start; 1 makes the whole run ``strong``.
+        alpha: share of the scenes with dense labels; 1 makes the whole run ``strong``.
+        warm_share: share of the iterations spent in the warm start; None for ``alpha``.
 
     Raises:
-        ValueError: ``alpha`` is outside [0, 1].
+        ValueError: ``alpha`` or ``warm_share`` is outside [0, 1], or they do not go together.
     """
-    if check_alpha(alpha) == 1.0:
+    share = warm_share_of(alpha, warm_share)
+    if alpha == 1.0:
         return Phase.STRONG
-    return Phase.WARM if iteration < switch_iteration(max_iters, alpha) else Phase.WEAK
+    return Phase.WARM if iteration < switch_iteration(max_iters, share) else Phase.WEAK

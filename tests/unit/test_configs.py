@@ -75,6 +75,11 @@ DESTINATIONS = {
         "train_dataloader.sampler.alpha train_dataloader.dataset.alpha "
         "default_hooks.warm_start.alpha",
     ),
+    "warm_share": (
+        0.6,
+        "train_dataloader.sampler.warm_share default_hooks.warm_start.warm_share",
+    ),
+    "replay": (0.25, "train_dataloader.sampler.replay"),
     "voxel_size": (
         0.08,
         "model.voxel_encoder.voxel_size model.genunet.voxel_size model.pulsar_head.voxel_size "
@@ -224,7 +229,7 @@ def test_unknown_key_is_refused_with_the_nearest(tmp_path, key, hint):
 
 
 def test_unknown_key_like_nothing_lists_the_knobs():
-    with pytest.raises(ConfigError, match=r"known knobs: alpha, voxel_size"):
+    with pytest.raises(ConfigError, match=r"known knobs: alpha, warm_share, replay, voxel_size"):
         load_config(MINI, {"zzzzzz": 1})
 
 

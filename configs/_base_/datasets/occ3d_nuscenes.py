@@ -63,7 +63,12 @@ train_dataloader = dict(
     num_workers="${num_workers}",
     persistent_workers=True,
     sampler=dict(
-        type="WarmStartSampler", alpha="${alpha}", batch_size="${batch_size}", seed="${seed}"
+        type="WarmStartSampler",
+        alpha="${alpha}",
+        warm_share="${warm_share}",
+        replay="${replay}",
+        batch_size="${batch_size}",
+        seed="${seed}",
     ),
     dataset=dict(
         type="Occ3DNuScenesDataset",

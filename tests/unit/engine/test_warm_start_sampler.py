@@ -43,6 +43,12 @@ def test_every_phase_is_phase_at_and_warm_draws_only_labelled():
         assert phase is Phase.WEAK or index in (3, 4)
 
 
+def test_a_run_on_labels_alone_draws_nothing_else():
+    drawn = run(make(warm_share=1.0), 100)
+    assert {phase for _, _, phase in drawn} == {Phase.WARM}
+    assert {index for index, _, _ in drawn} == {3, 4}
+
+
 def test_every_frame_is_drawn_exactly_once_a_pass():
     weak = [draw.index for draw in run(make(), 100) if draw.phase is Phase.WEAK]
     for start in range(0, len(weak), 20):

@@ -90,6 +90,14 @@ def test_bce_teaches_the_unknown_to_be_free_with_its_weight():
         torch.testing.assert_close(occupancy_bce(logits, targets, weight), expected)
 
 
+def test_the_occupied_may_weigh_more():
+    logits, targets = torch.tensor([0.3, -0.2, 1.0, 0.5]), torch.tensor([1, 0, 255, 254])
+    cost = torch.nn.functional.softplus(torch.tensor([-0.3, -0.2, 1.0]))
+    expected = (3 * cost[0] + cost[1] + 0.1 * cost[2]) / 4.1
+    found = occupancy_bce([logits], [targets.byte()], 0.1, occupied_weight=3.0)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("value", [253, 254, 255])
 def test_bce_without_anything_to_teach_is_zero(value):
     logits = torch.randn(3, requires_grad=True)

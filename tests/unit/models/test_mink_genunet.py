@@ -342,3 +342,12 @@ def test_calibrated_thresholds_travel_to_the_other_backend():
     other.load_state_dict(net.state_dict())
     torch.testing.assert_close(other.thresholds, torch.tensor(calibrated))
     assert not torch.equal(other.train_thresholds, other.thresholds)
+
+
+def test_squeeze_and_excite_can_be_left_out(backend):
+    with_it, without = make(backend), make(backend, squeeze_excite=False)
+    gates = {name for name in with_it.state_dict() if ".excite." in name}
+    assert gates
+    assert set(without.state_dict()) == set(with_it.state_dict()) - gates
+    voxels, _ = without(*cloud(60))
+    assert len(voxels.feats)

@@ -273,6 +273,28 @@ def test_warm_loss_trains_the_shader_alone(head):
         assert learns == name.startswith("shader."), name
 
 
+def test_confidence_can_be_left_out_of_the_weights(head):
+    """Half of the image is barely trusted: with equal weights its pixels count as the others."""
+    centres = wall()
+    probs = torch.full((len(centres), 17), 0.1 / 16)
+    probs[:, 2] = 0.9
+    feats = torch.zeros(len(centres), CHANNELS)
+    head.shader_weight = 0.0
+    labels = torch.full((64, 80), 3, dtype=torch.uint8)  # class 2
+    labels[:, 40:] = 5
+    sample = make_sample(labels)
+    sample.img_confidence[..., 5:] = 2
+    trusted = head.loss(feats, probs, centres, sample, 1.0)["loss_2d_ce_tied"]
+    head.confidence = False
+    equal = head.loss(feats, probs, centres, sample, 1.0)["loss_2d_ce_tied"]
+    right, wrong = -math.log(0.9), -math.log(0.1 / 16)
+    assert trusted < right + 0.02 * wrong
+    assert abs(equal - (right + wrong) / 2) < 0.1 * wrong
+    sample.img_confidence[..., 5:] = 0  # unlabelled: none of its pixels counts
+    unlabelled = head.loss(feats, probs, centres, sample, 1.0)["loss_2d_ce_tied"]
+    assert unlabelled < right + 0.02 * wrong
+
+
 def test_2d_loss_reaches_spheres_features_and_classifier(head):
     centres = wall()
     feats = torch.randn(len(centres), CHANNELS, requires_grad=True)

@@ -38,6 +38,28 @@ def test_alpha_is_a_share():
         phase_at(0, 10, 1.7)
 
 
+def test_a_share_of_its_own_moves_the_switch_and_no_label():
+    assert {phase_at(i, 10, 0.1, 1.0) for i in range(10)} == {Phase.WARM}
+    assert [phase_at(i, 10, 0.1, 0.5) for i in (4, 5)] == [Phase.WARM, Phase.WEAK]
+    assert phase_at(5, 10, 0.1, None) is Phase.WEAK
+    assert {phase_at(i, 10, 1.0, 1.0) for i in range(10)} == {Phase.STRONG}
+
+
+@pytest.mark.parametrize(
+    ("alpha", "warm_share", "words"),
+    [
+        (0.1, 1.2, r"warm_share 1\.2 is no share"),
+        (0.1, float("nan"), "warm_share nan is no share"),
+        (0.0, 0.5, "without dense labels there is no warm start"),
+        (1.0, 0.5, "with all of them there is no switch"),
+        (0.1, 0.0, r"uses none of alpha 0\.1's labels"),
+    ],
+)
+def test_shares_that_do_not_go_together_are_refused(alpha, warm_share, words):
+    with pytest.raises(ValueError, match=words):
+        phase_at(0, 10, alpha, warm_share)
+
+
 def test_train_index_survives_pickling():
     index = TrainIndex(3, 5, Phase.WEAK)
     back = pickle.loads(pickle.dumps(index))

@@ -1,0 +1,61 @@
+# Does the method work? The paper's comparison on the synthetic world, and what each part is worth.
+#
+#   python tools/create_synthetic.py --out data/study --train-scenes 60 --val-scenes 10 \
+#       --keyframes 10 --seed 1 --workers 2
+#   python tools/create_data.py --root data/study --version v1.0-synthetic --weak-occupancy \
+#       --workers 2
+#   python tools/study.py studies/label_efficiency.py
+data_root = "data/study"
+
+# 600 frames an epoch: 1,800 iterations. Every fourth validation frame makes the learning curves;
+# the last checkpoint is tested on all of them.
+options = {
+    "max_epochs": 3,
+    "train_cfg.val_interval": 1,
+    "val_dataloader.dataset.indices": list(range(0, 100, 4)),
+    "default_hooks.checkpoint.max_keep_ckpts": 1,
+    "default_hooks.logger.interval": 20,
+}
+
+_NO_CAMERA = {"model.image_encoder": None, "model.voxel_encoder.fusion": None}
+
+
+def _arm(name, label, recipe="semi_a10", **options):
+    config = f"configs/minkocc_{recipe}_mini.py"
+    return dict(name=name, label=label, config=config, options=options)
+
+
+_headline = [
+    _arm("labels_only", "labels only, 10 %", warm_share=1.0),
+    _arm("semi_printed", "semi 10 %, as printed (shader only)", tied_weight=0.0),
+    _arm("semi", "semi 10 %, with the tied path"),
+    _arm("strong", "strong, 100 %", "strong_a100"),
+    _arm("self", "self, 0 %", "self_a0"),
+]
+_ablations = [
+    _arm("replay", "semi, replay 1/8", replay=0.125),
+    _arm("lift", "semi, lifted labels", lift_weight=1.0),
+    _arm("weights_2d", "semi, class weights on Eq. 5", **{"model.pulsar_head.beta": 0.999}),
+    _arm("weak_8_8", "semi, weak frames (8, 8)", weak_frames=[8, 8]),
+    _arm("weak_4_4", "semi, weak frames (4, 4)", weak_frames=[4, 4]),
+    _arm("unknown_free", "semi, unknown = free with weight 1", unknown_weight=1.0),
+    _arm("unknown_ignored", "semi, unknown ignored", unknown="ignore"),
+    _arm("see_through", "semi, see-through filter", weak_see_through=4.0),
+    _arm("sky", "semi, sky as free rays", weak_sky=True),
+    _arm("no_confidence", "semi, confidence off", **{"model.pulsar_head.confidence": False}),
+    _arm("no_image", "semi, camera features off", **_NO_CAMERA),
+    _arm("lidar_only", "semi, LiDAR only: no 2D labels either", weight_2d=0.0, **_NO_CAMERA),
+    _arm("no_se", "semi, no squeeze-and-excite", **{"model.genunet.squeeze_excite": False}),
+    _arm("one_sweep", "semi, one sweep", sweeps=0),
+    _arm("ema", "semi, averaged weights", custom_hooks=[dict(type="EMAHook", momentum=0.002)]),
+    _arm("no_mask", "semi, train_mask none", train_mask=None),
+    _arm("occupied_2", "semi, occupied weighs 2 in L_bce", **{"model.occupied_weight": 2.0}),
+    _arm("alpha_05", "semi 5 %", alpha=0.05),
+    _arm("alpha_20", "semi 20 %", alpha=0.2),
+    _arm("alpha_50", "semi 50 %", alpha=0.5),
+    _arm("vox02", "semi, 0.2 m", "semi_a10_vox02"),
+]
+
+blocks = [dict(seeds=[0, 1, 2], arms=_headline), dict(seeds=[0], arms=_ablations)]
+bars = ["labels_only", "semi_printed", "semi", "strong", "self"]
+series = {"alpha": ("alpha", ["self", "alpha_05", "semi", "alpha_20", "alpha_50", "strong"])}

@@ -1,0 +1,32 @@
+from minkocc.study.table import by_arm, commits_of, study_table
+from tests.unit.study.results import result
+
+
+def rows_of(table):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_a_row_has_mean_and_spread_over_the_seeds():
+    results = [
+        result("a", 1, 14.0, curve=[(10, 9.0), (20, 15.0), (30, 13.0)]),
+        result("a", 0, 10.0, curve=[(10, 9.0), (20, 11.0), (30, 10.0)]),
+        result("b", 0, 3.0),
+    ]
+    head, _, first, second = rows_of(study_table(by_arm(results), ["far"]))
+    row = dict(zip(head, first))
+    assert row["arm"] == "A"
+    assert row["seeds"] == "2"
+    assert row["iterations"] == "30"
+    assert row["mIoU"] == "12.0 ± 2.8"  # of 10 and 14: sample standard deviation 2.83
+    assert row["geometric IoU"] == "24.0 ± 5.7"
+    assert row["RayIoU"] == "6.0 ± 1.4"
+    assert row["mIoU on the way"] == "13.0 ± 2.8"  # the best of each: 15 and 11
+    assert row["mIoU, far"] == "11.0 ± 2.8"
+    assert row["hours"] == "3.00"
+    other = dict(zip(head, second))
+    assert (other["mIoU"], other["mIoU on the way"], other["iterations"]) == ("3.0", "-", "-")
+
+
+def test_results_of_two_commits_are_told():
+    results = [result("a", 0, 1.0), result("b", 0, 1.0, commit="beef")]
+    assert commits_of(results) == ["beef", "c0ffee"]

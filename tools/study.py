@@ -1,0 +1,132 @@
+"""Train and test the arms of a study, some runs at a time, and make one table of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from minkocc.cli import add_debug, refuse_less, run_tool
+from minkocc.provenance import provenance
+from minkocc.structures.errors import UserError
+from minkocc.structures.files import write_json, write_text
+from minkocc.study.charts import draw_study
+from minkocc.study.definition import Run, Study, read_study
+from minkocc.study.frozen_code import differs, freeze
+from minkocc.study.run_files import RunFiles
+from minkocc.study.schedule import Schedule, code_folder
+from minkocc.study.table import by_arm, commits_of, study_table
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Each run is tools/train.py and tools/test.py in processes of their own, from a "
+        "copy of the code that the first call makes. The same command goes on after a kill. On a "
+        "cluster, a job for each run: --arms NAME --seeds S.",
+    )
+    parser.add_argument("study", type=Path, help="e.g. studies/label_efficiency.py")
+    parser.add_argument("--out", type=Path, help="default: work_dirs/<study's name>")
+    parser.add_argument("--arms", nargs="+", metavar="NAME", help="these alone")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="S", help="these alone")
+    parser.add_argument("--runs", type=int, metavar="N", help="begin N runs at most")
+    parser.add_argument(
+        "--max-hours", type=float, metavar="H", help="stop then; a later call goes on"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time [1]")
+    parser.add_argument(
+        "--train-only", action="store_true", help="leave testing to a later call, here or elsewhere"
+    )
+    parser.add_argument("--list", action="store_true", help="show the runs, and begin none")
+    parser.add_argument(
+        "--report", action="store_true", help="make the table again, and run nothing"
+    )
+    parser.add_argument(
+        "--refresh-code", action="store_true", help="let further runs use the code as it is now"
+    )
+    add_debug(parser)
+    options = parser.parse_args()
+    refuse_less(parser, options, runs=1, jobs=1, max_hours=0)
+    return options
+
+
+def main() -> None:
+    """Do what is left of the study."""
+    options = parse_args()
+    study = read_study(options.study, ROOT)
+    out = (options.out or Path("work_dirs") / study.name).absolute()
+    code = code_folder(out)
+    files = [RunFiles(run, out, code) for run in _chosen(study, options.arms, options.seeds)]
+    if options.list:
+        for each in files:
+            print(
+                f"{each.run.name:<28} {'done' if each.is_done() else 'to do'}  {each.run.arm.label}"
+            )
+        return
+    failed: list[str] = []
+    if not options.report:
+        if options.refresh_code and code.is_dir():
+            code.rename(code.with_name(f"code_until_{len(list(out.glob('code_until_*')))}"))
+        freeze(ROOT, code)
+        if differs(ROOT, code):
+            print(f"[study] runs from the code in {code}, which this checkout differs from")
+        hours = options.max_hours
+        schedule = Schedule(
+            study,
+            options.jobs,
+            options.runs,
+            None if hours is None else hours * 3600,
+            options.train_only,
+        )
+        failed = schedule.work(files)
+    _report(study, out)
+    if failed:
+        raise UserError(f"{len(failed)} runs failed: {', '.join(failed)}; their words stand above")
+
+
+def _chosen(study: Study, arms: list[str] | None, seeds: list[int] | None) -> list[Run]:
+    known = [arm.name for arm in study.arms]
+    for name in arms or ():
+        if name not in known:
+            raise UserError(f"--arms {name}: the study has {', '.join(known)}")
+    runs = [
+        run
+        for run in study.runs()
+        if (arms is None or run.arm.name in arms) and (seeds is None or run.seed in seeds)
+    ]
+    if not runs:
+        raise UserError("no run of the study has these --arms and --seeds")
+    return runs
+
+
+def _report(study: Study, out: Path) -> None:
+    """Table, pictures and one JSON file of all results that are there."""
+    results: list[dict[str, Any]] = []
+    for run in study.runs():
+        path = RunFiles(run, out, code_folder(out)).figures
+        if path.is_file():
+            results.append(json.loads(path.read_text(encoding="utf-8")))
+    if not results:
+        print("[study] no run is done yet")
+        return
+    arms = by_arm(results)
+    ordered = {arm.name: arms[arm.name] for arm in study.arms if arm.name in arms}
+    table = study_table(ordered, study.splits)
+    commits = commits_of(results)
+    if len(commits) > 1:
+        print(f"[study] the results are of {len(commits)} commits: {', '.join(commits)}")
+    print(f"\n{table}\n")
+    write_text(out / "table.md", table + "\n")
+    write_json(out / "study.json", {**provenance(), "commits": commits, "runs": results})
+    pictures = draw_study(study, ordered, out / "charts")
+    print(f"table     {out / 'table.md'}\nfigures   {out / 'study.json'}")
+    for picture in pictures:
+        print(f"picture   {picture}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
