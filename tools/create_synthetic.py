@@ -44,6 +44,12 @@ def parse_args() -> argparse.Namespace:
     contents.add_argument(
         "--clean-pseudo-labels", action="store_true", help="write the true 2D semantics"
     )
+    contents.add_argument(
+        "--shifted",
+        action="store_true",
+        help="another town: towers, dusk, mostly one of the two rigs; to test what was trained on "
+        "the usual one",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes; changes no byte")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a data set of other parameters"
@@ -64,12 +70,13 @@ def wanted(args: argparse.Namespace) -> Settings:
     """What the command line asks for; where it asks for nothing, what ``--out`` was begun with."""
     names = ("train_scenes", "val_scenes", "keyframes", "seed", "image_size")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if not given and not args.clean_pseudo_labels:
+    if not given and not args.clean_pseudo_labels and not args.shifted:
         begun = begun_settings(args.out)
         if begun is not None:
             return begun
     standard = {"train_scenes": 10, "val_scenes": 3, "keyframes": 6}
-    return Settings(**{**standard, **given}, clean_pseudo_labels=args.clean_pseudo_labels)
+    flags = {"clean_pseudo_labels": args.clean_pseudo_labels, "shifted": args.shifted}
+    return Settings(**{**standard, **given}, **flags)
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def warm_share_of(alpha: float, warm_share: float | None = None) -> float:
             f"warm_share {warm_share} with alpha {alpha:g}: without dense labels there is no warm "
             "start, and with all of them there is no switch; leave it at None"
         )
-    if warm_share == 0:
+    if warm_share == 0 < alpha:
         raise ValueError(f"warm_share 0 uses none of alpha {alpha:g}'s labels: use alpha=0")
     return float(warm_share)
 

@@ -35,7 +35,7 @@ class _Process:
         self._started = time.monotonic()
         environment = {
             **os.environ,
-            "PYTHONPATH": str(self.files.code),
+            "PYTHONPATH": os.pathsep.join([str(self.files.code), *_former_path()]),
             "OMP_NUM_THREADS": str(self._threads),
         }
         with self.files.log.open("ab") as log:
@@ -80,6 +80,12 @@ class _Process:
                 self._process.wait(_PATIENCE)
                 break
         self.files.add_seconds(self.step, time.monotonic() - self._started)
+
+
+def _former_path() -> list[str]:
+    """What a user has set: packages may come from there."""
+    former = os.environ.get("PYTHONPATH")
+    return [former] if former else []
 
 
 class Schedule:

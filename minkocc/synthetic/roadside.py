@@ -34,7 +34,7 @@ def _row_of_houses(site: Site, zone: Zone, yard: float) -> None:
         length = float(min(rng.uniform(8, 22), zone.end - at - 0.5))
         depth = float(rng.uniform(8, 14))
         d = zone.side * (site.plan.walk(zone.side)[1] + yard + depth / 2 + 1)
-        mesh = scenery.building(rng, length, depth, site.plan.tone)
+        mesh = scenery.building(rng, length, depth, site.plan.tone, site.plan.towers)
         site.add_scenery(mesh, at + length / 2, d, site.facing(zone.side), 0.05)
         at += length + float(rng.choice([0.3, rng.uniform(1.5, 5.0)]))
 
@@ -49,7 +49,7 @@ def _side_street(site: Site, zone: Zone, way: int) -> None:
         # A house's front faces -y: turned by a quarter it looks along the road.
         yaw = site.ground.road.sign * way * -np.pi / 2
         if at + length < plan.reach[zone.side] - 2:
-            mesh = scenery.building(rng, length, depth, site.plan.tone)
+            mesh = scenery.building(rng, length, depth, site.plan.tone, site.plan.towers)
             site.add_scenery(mesh, s, zone.side * (at + length / 2), yaw, 0.3)
         at += length + float(rng.choice([0.4, rng.uniform(2.0, 12.0)]))
 

@@ -44,6 +44,7 @@ class SceneSpec:
         keyframes: how many.
         image_size: width and height in pixels.
         clean_pseudo_labels: whether pseudo-labels are the truth.
+        shifted: whether the town is another one than what is trained on, see ``build_world``.
     """
 
     out: Path
@@ -52,6 +53,7 @@ class SceneSpec:
     keyframes: int
     image_size: tuple[int, int]
     clean_pseudo_labels: bool
+    shifted: bool = False
 
     @property
     def name(self) -> str:
@@ -61,7 +63,7 @@ class SceneSpec:
     @property
     def key(self) -> str:
         """What the scene's tokens are made from."""
-        return f"{self.seed}/{self.name}"
+        return f"{self.seed}/shifted/{self.name}" if self.shifted else f"{self.seed}/{self.name}"
 
     @property
     def log(self) -> str:
@@ -123,7 +125,7 @@ class SceneWriter:
 
     def __init__(self, spec: SceneSpec) -> None:
         self.spec = spec
-        self.world = build_world(spec.seed, spec.index, spec.keyframes)
+        self.world = build_world(spec.seed, spec.index, spec.keyframes, spec.shifted)
         self.tracer = Tracer(self.world)
         self.output = _Output(spec)
 

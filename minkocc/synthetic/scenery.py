@@ -36,7 +36,17 @@ def wall_colour(rng: np.random.Generator, tone: float = 1.0) -> tuple[float, flo
     return float(red), float(green), float(blue)
 
 
-def building(rng: np.random.Generator, length: float, depth: float, tone: float) -> Mesh:
+def _cladding(rng: np.random.Generator, tone: float) -> tuple[float, float, float]:
+    """Glass and coloured render, none of the colours of ``wall_colour``."""
+    shades = ((0.25, 0.36, 0.45), (0.3, 0.42, 0.4), (0.68, 0.5, 0.42), (0.72, 0.66, 0.4))
+    colour = np.array(shades[rng.integers(len(shades))]) * rng.uniform(0.7, 1.2) * tone
+    red, green, blue = np.clip(colour, 0.05, 0.9)
+    return float(red), float(green), float(blue)
+
+
+def building(
+    rng: np.random.Generator, length: float, depth: float, tone: float, tower: bool = False
+) -> Mesh:
     """A house whose front faces -y: walls, plinth, roof, and some of wing, door, balconies, shop.
 
     Args:
@@ -44,10 +54,15 @@ def building(rng: np.random.Generator, length: float, depth: float, tone: float)
         length: along x, metres.
         depth: along y, metres.
         tone: how light the walls of this town are, 1 as usual.
+        tower: tall, flat-roofed and clad in glass or render instead, as in a shifted town.
     """
-    low = rng.random() < 0.4
+    low = rng.random() < 0.4 and not tower
     height = float(rng.uniform(3.6, 7.0) if low else rng.uniform(8.0, 22.0))
-    wall = Paint(_MANMADE, wall_colour(rng, tone), WINDOWS, 0.3)
+    colour = wall_colour(rng, tone)
+    if tower:
+        height = 1.8 * height + 6.0
+        colour = _cladding(rng, tone)
+    wall = Paint(_MANMADE, colour, WINDOWS, 0.3)
     trim = Paint(_MANMADE, wall_colour(rng), reflectance=0.3)
     parts = [
         box((0, 0, height / 2 + 0.3), (length, depth, height - 0.6), wall),

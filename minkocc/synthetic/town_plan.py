@@ -83,6 +83,7 @@ class TownPlan:
         end: where it ends.
         reach: ``|d|`` where it ends by side, metres.
         tone: how light the walls of this town are, 1 as usual.
+        towers: whether its houses are those of a shifted town.
     """
 
     median: float
@@ -97,6 +98,7 @@ class TownPlan:
     end: float
     reach: dict[int, float]
     tone: float = 1.0
+    towers: bool = False
 
     @property
     def side_roads(self) -> tuple[Zone, ...]:
@@ -261,6 +263,7 @@ def plan_town(
     islands: bool,
     turn: int,
     junction: float | None,
+    towers: bool = False,
 ) -> TownPlan:
     """Draw the plan of a scene.
 
@@ -270,6 +273,7 @@ def plan_town(
         islands: whether there must be ground of class other_flat beside the lanes.
         turn: side that the ego vehicle turns to, 0 if it goes straight on.
         junction: where it needs a junction, metres; None leaves that to the dice.
+        towers: whether its houses are those of a shifted town.
     """
     start = -MARGIN
     end = start + GROUND_STEP * np.ceil((ego_end + 2 * MARGIN) / GROUND_STEP)
@@ -299,6 +303,7 @@ def plan_town(
         end=float(end),
         reach={side: REACH + (34.0 if turn == side else 0.0) for side in (1, -1)},
         tone=float(rng.uniform(0.6, 1.5)),
+        towers=towers,
     )
 
 

@@ -29,6 +29,7 @@ KEYFRAME_INTERVAL = 0.5
 
 
 _DUSK_EVERY = 5  # one of so many scenes is set at dusk
+_OTHER_RIG_EVERY = 5  # one of so many scenes of a shifted town has the other rig
 _BEYOND = 400.0  # metres of road before and behind the ground, where traffic comes from
 
 
@@ -92,26 +93,32 @@ def scene_duration(keyframes: int) -> float:
     return (keyframes - 1) * KEYFRAME_INTERVAL
 
 
-def rig_of(scene: int) -> Rig:
-    """The rig of a scene: in turn, and the other way round in every other round of manoeuvres."""
+def rig_of(scene: int, shifted: bool = False) -> Rig:
+    """The rig of a scene: in turn, and the other way round in every other round of manoeuvres.
+
+    In a shifted town the first one drives four of five scenes.
+    """
+    if shifted:
+        return RIGS[scene % _OTHER_RIG_EVERY == _OTHER_RIG_EVERY - 1]
     return RIGS[(scene + scene // len(MANOEUVRES)) % len(RIGS)]
 
 
-def build_world(seed: int, scene: int, keyframes: int) -> World:
+def build_world(seed: int, scene: int, keyframes: int, shifted: bool = False) -> World:
     """Draw one scene.
 
     Args:
         seed: of the data set.
         scene: index of the scene, 0-based.
         keyframes: number of keyframes, which sets how far the ego vehicle drives.
+        shifted: in a town of towers, at dusk, most often with the first of the two rigs.
     """
     rng = stream(seed, scene, "world")
-    rare, rig = rare_classes(scene), rig_of(scene)
+    rare, rig = rare_classes(scene), rig_of(scene, shifted)
     duration = scene_duration(keyframes)
     drive = plan_drive(rng, scene, duration)
     junction = junction_centre(drive)
     islands = "other_flat" in rare
-    plan = plan_town(rng, along_road(drive), islands, drive.turn, junction)
+    plan = plan_town(rng, along_road(drive), islands, drive.turn, junction, shifted)
     road, extent = _place_road(rng, plan, drive.manoeuvre == "bend", rig.left_traffic)
     ground = plan.ground(road)
     paints = ground_paints(rng)
@@ -135,7 +142,7 @@ def build_world(seed: int, scene: int, keyframes: int) -> World:
         tuple(site.actors),
         static,
         _backdrop(extent, paints[TERRAIN]),
-        draw_light(rng, dusk=scene % _DUSK_EVERY == _DUSK_EVERY - 2),
+        draw_light(rng, dusk=shifted or scene % _DUSK_EVERY == _DUSK_EVERY - 2),
         extent,
     )
 

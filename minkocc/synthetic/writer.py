@@ -48,6 +48,7 @@ class Settings:
         seed: of everything.
         image_size: width and height in pixels.
         clean_pseudo_labels: write the true 2D semantics as pseudo-labels.
+        shifted: of another town, to measure what a change of place costs: see ``build_world``.
 
     Raises:
         ValueError: a number is out of range.
@@ -59,6 +60,7 @@ class Settings:
     seed: int = 0
     image_size: tuple[int, int] = (800, 450)
     clean_pseudo_labels: bool = False
+    shifted: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("train_scenes", 0), ("val_scenes", 0), ("keyframes", 1), ("seed", 0)):
@@ -73,14 +75,15 @@ class Settings:
         """What decides the contents of every file, JSON-ready."""
         values = asdict(self)
         values["image_size"] = list(self.image_size)
+        if not self.shifted:
+            del values["shifted"]  # as the sets say that were written before there was another town
         # More scenes may be added to either split's end only by starting over: val follows train.
         return {"format": _FORMAT, **values}
 
     def spec(self, out: Path, index: int) -> SceneSpec:
         """One scene of the set."""
-        return SceneSpec(
-            out, self.seed, index, self.keyframes, self.image_size, self.clean_pseudo_labels
-        )
+        contents = (self.keyframes, self.image_size, self.clean_pseudo_labels, self.shifted)
+        return SceneSpec(out, self.seed, index, *contents)
 
     def specs(self, out: Path) -> list[SceneSpec]:
         """Every scene, training first."""

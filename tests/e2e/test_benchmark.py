@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import pytest
 import torch
 from mmengine.registry import init_default_scope
 
@@ -82,6 +83,7 @@ def test_every_stage_of_every_phase_is_timed_as_chosen(synthetic_root, tmp_path)
         assert all(f"{1000 * seconds:.1f}" in done.stdout for seconds in stages.values())
 
 
+@pytest.mark.slow  # four trainings and a compilation: tests/unit/engine/test_compare_commits.py
 def test_another_commit_is_measured_in_turn(synthetic_root, tmp_path):
     out = tmp_path / "against.json"
     knobs = [k for k in options(synthetic_root) if not k.startswith("max_epochs")]

@@ -43,6 +43,11 @@ def test_every_phase_is_phase_at_and_warm_draws_only_labelled():
         assert phase is Phase.WEAK or index in (3, 4)
 
 
+@pytest.mark.parametrize(("alpha", "phase"), [(0.0, Phase.WEAK), (1.0, Phase.STRONG)])
+def test_a_run_without_a_switch_has_one_phase(alpha, phase):
+    assert {draw.phase for draw in run(make(alpha=alpha, labelled=range(20)), 100)} == {phase}
+
+
 def test_a_run_on_labels_alone_draws_nothing_else():
     drawn = run(make(warm_share=1.0), 100)
     assert {phase for _, _, phase in drawn} == {Phase.WARM}

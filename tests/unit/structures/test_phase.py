@@ -43,6 +43,7 @@ def test_a_share_of_its_own_moves_the_switch_and_no_label():
     assert [phase_at(i, 10, 0.1, 0.5) for i in (4, 5)] == [Phase.WARM, Phase.WEAK]
     assert phase_at(5, 10, 0.1, None) is Phase.WEAK
     assert {phase_at(i, 10, 1.0, 1.0) for i in range(10)} == {Phase.STRONG}
+    assert {phase_at(i, 10, 0.0, 0.0) for i in range(10)} == {Phase.WEAK}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,18 @@ def test_worlds_are_reproducible_and_differ() -> None:
     assert first.static.vertices.shape != other.static.vertices.shape
 
 
+def test_a_shifted_town_is_taller_darker_and_mostly_of_one_rig(worlds: list[World]) -> None:
+    shifted = [build_world(seed=0, scene=i, keyframes=10, shifted=True) for i in range(2)]
+    wall = category_index("static.manmade")
+    for usual, other in zip(worlds, shifted):
+        tops = [w.static.vertices[w.static.faces[w.static.category == wall]][..., 2].max(1)
+                for w in (usual, other)]  # fmt: skip
+        assert np.quantile(tops[1], 0.9) > 1.3 * np.quantile(tops[0], 0.9)
+        assert other.light.lamps > 0
+    assert [rig_of(i, shifted=True).vehicle for i in range(5)].count("n015") == 4
+    assert [rig_of(i).vehicle for i in range(12)].count("n015") == 6
+
+
 def heading(matrix: np.ndarray) -> float:
     return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
 
