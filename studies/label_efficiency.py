@@ -32,6 +32,19 @@ _headline = [
     _arm("strong", "strong, 100 %", "strong_a100"),
     _arm("self", "self, 0 %", "self_a0"),
 ]
+# What a recipe that is not bound to the paper might do.
+_beyond = [
+    _arm("mixed", "replay 1/2, lifted labels", replay=0.5, lift_weight=1.0),
+    _arm(
+        "mixed_more",
+        "the same, weak frames (8, 8), see-through, unknown ignored",
+        replay=0.5,
+        lift_weight=1.0,
+        weak_frames=[8, 8],
+        weak_see_through=4.0,
+        unknown="ignore",
+    ),
+]
 _ablations = [
     _arm("replay", "semi, replay 1/8", replay=0.125),
     _arm("lift", "semi, lifted labels", lift_weight=1.0),
@@ -56,6 +69,10 @@ _ablations = [
     _arm("vox02", "semi, 0.2 m", "semi_a10_vox02"),
 ]
 
-blocks = [dict(seeds=[0, 1, 2], arms=_headline), dict(seeds=[0], arms=_ablations)]
-bars = ["labels_only", "semi_printed", "semi", "strong", "self"]
+blocks = [
+    dict(seeds=[0, 1, 2], arms=_headline),
+    dict(seeds=[0], arms=_beyond),
+    dict(seeds=[0], arms=_ablations),
+]
+bars = ["labels_only", "semi_printed", "semi", "strong", "self", "mixed"]
 series = {"alpha": ("alpha", ["self", "alpha_05", "semi", "alpha_20", "alpha_50", "strong"])}

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,10 +47,21 @@ def test_same_bytes_for_any_number_of_workers(
     assert tree(tmp_path / "two") == tree(tiny_root)
 
 
-def test_second_run_skips_and_a_lost_scene_is_written_again(tmp_path: Path) -> None:
-    root = tmp_path / "set"
-    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
-    assert write_dataset(root, small) == {"written": 1, "skipped": 0}
+SMALL = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+
+
+@pytest.fixture
+def small_root(made_once: Any, tmp_path: Path) -> Path:
+    """A data set of one keyframe, to be changed as a test likes."""
+
+    def make(root: Path) -> None:
+        assert write_dataset(root, SMALL) == {"written": 1, "skipped": 0}
+
+    return Path(shutil.copytree(made_once("small_set", make), tmp_path / "set"))
+
+
+def test_second_run_skips_and_a_lost_scene_is_written_again(small_root: Path) -> None:
+    root, small = small_root, SMALL
     before = tree(root)
     (root / "pseudo_labels" / "meta.json").write_text("{}")  # of an earlier version
     assert write_dataset(root, small) == {"written": 0, "skipped": 1}
@@ -68,11 +80,9 @@ def test_second_run_skips_and_a_lost_scene_is_written_again(tmp_path: Path) -> N
 
 
 def test_a_killed_overwrite_leaves_nothing_that_looks_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Settings(1, 0, 1, seed=5, image_size=(64, 36))
-    root = tmp_path / "set"
-    write_dataset(root, old)
+    root, old = small_root, SMALL
     before = tree(root)
     for name in ("minkocc_infos_train.pkl", "label_budget/a.json", "weak_occupancy/b.npz"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -97,29 +107,27 @@ def test_a_killed_overwrite_leaves_nothing_that_looks_finished(
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_half_written_files_of_a_killed_run_go(tmp_path: Path, finished: bool) -> None:
+def test_half_written_files_of_a_killed_run_go(
+    small_root: Path, tmp_path: Path, finished: bool
+) -> None:
     """Also the very first one, which made the folder one that is not ours."""
-    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
-    root = tmp_path / "set"
     names = [".synthetic.json.ab12.part"]
+    root = small_root if finished else tmp_path / "new"
     if finished:
-        write_dataset(root, small)
         names += [".splits.json.ab12.part", "v1.0-synthetic/.scene.json.ab12.part"]
     root.mkdir(exist_ok=True)
     for name in names:
         (root / name).write_text("half")
-    write_dataset(root, small)
+    write_dataset(root, SMALL)
     assert not list(root.rglob("*.part"))
 
 
-def test_a_damaged_record_is_a_scene_to_write_again(tmp_path: Path) -> None:
-    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
-    write_dataset(tmp_path / "set", small)
-    before = tree(tmp_path / "set")
-    record = tmp_path / "set" / ".scenes" / "scene-0001.json"
+def test_a_damaged_record_is_a_scene_to_write_again(small_root: Path) -> None:
+    before = tree(small_root)
+    record = small_root / ".scenes" / "scene-0001.json"
     record.write_text(record.read_text()[:100])
-    assert write_dataset(tmp_path / "set", small) == {"written": 1, "skipped": 0}
-    assert tree(tmp_path / "set") == before
+    assert write_dataset(small_root, SMALL) == {"written": 1, "skipped": 0}
+    assert tree(small_root) == before
 
 
 def test_killed_and_resumed_gives_the_same_bytes(
@@ -142,7 +150,7 @@ def test_killed_and_resumed_gives_the_same_bytes(
 
 
 def test_outdated_sets_are_known(tmp_path: Path) -> None:
-    small = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+    small = SMALL
     assert not is_outdated(tmp_path, small)
     note = tmp_path / "synthetic.json"
     note.write_text(json.dumps(small.parameters()))
