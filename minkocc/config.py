@@ -21,7 +21,7 @@ from mmengine.config import Config, ConfigDict
 from minkocc.components import component_problems
 from minkocc.info_checks import MAX_SWEEPS
 from minkocc.structures.errors import UserError
-from minkocc.structures.phase import warm_share_of
+from minkocc.structures.phase import check_replay
 from minkocc.structures.settings import is_number
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
@@ -96,7 +96,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: v is None or is_number(v),
         "a share of the iterations, or None for that of alpha",
     ),
-    "replay": (lambda v: is_number(v) and 0 <= v < 1, "a share in [0, 1), e.g. 0.125"),
+    "replay": (is_number, "a share, e.g. 0.125"),
     "voxel_size": (is_number, "a number of metres, e.g. 0.4"),
     "seed": (lambda v: _whole(v, 0), "a whole number from 0"),
     "data_root": (lambda v: isinstance(v, str), "a folder's name"),
@@ -220,7 +220,7 @@ def _check_knobs(knobs: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} {knobs[name]!r} is not {expected}")
     try:
         if "alpha" in knobs:
-            warm_share_of(knobs["alpha"], knobs.get("warm_share"))
+            check_replay(knobs.get("replay", 0.0), knobs["alpha"], knobs.get("warm_share"))
         if "voxel_size" in knobs:
             _check_voxel_size(knobs["voxel_size"])
             extent = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)

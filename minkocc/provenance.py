@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 FROZEN = "frozen_code.json"
-"""Beside the package in a copy that a study runs from: the commit that it is of."""
+"""Beside the package in a copy that a study runs from: its ``commit``, and ``digest``."""
 
 
 def provenance() -> dict[str, Any]:

@@ -48,7 +48,7 @@ _beyond = [
 _ablations = [
     _arm("replay", "semi, replay 1/8", replay=0.125),
     _arm("lift", "semi, lifted labels", lift_weight=1.0),
-    _arm("weights_2d", "semi, class weights on Eq. 5", **{"model.pulsar_head.beta": 0.999}),
+    _arm("plain_2d", "semi, no class weights on Eq. 5", **{"model.pulsar_head.beta": 0.0}),
     _arm("weak_8_8", "semi, weak frames (8, 8)", weak_frames=[8, 8]),
     _arm("weak_4_4", "semi, weak frames (4, 4)", weak_frames=[4, 4]),
     _arm("unknown_free", "semi, unknown = free with weight 1", unknown_weight=1.0),
@@ -66,6 +66,7 @@ _ablations = [
     _arm("alpha_05", "semi 5 %", alpha=0.05),
     _arm("alpha_20", "semi 20 %", alpha=0.2),
     _arm("alpha_50", "semi 50 %", alpha=0.5),
+    _arm("alpha_100", "semi's recipe, 100 %", alpha=1.0),
     _arm("vox02", "semi, 0.2 m", "semi_a10_vox02"),
 ]
 
@@ -74,5 +75,6 @@ blocks = [
     dict(seeds=[0], arms=_beyond),
     dict(seeds=[0], arms=_ablations),
 ]
+reference = "semi"
 bars = ["labels_only", "semi_printed", "semi", "strong", "self", "mixed"]
-series = {"alpha": ("alpha", ["self", "alpha_05", "semi", "alpha_20", "alpha_50", "strong"])}
+series = {"alpha": ("alpha", ["self", "alpha_05", "semi", "alpha_20", "alpha_50", "alpha_100"])}

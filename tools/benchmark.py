@@ -47,6 +47,8 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     _check(parser, options)
     options.rounds = options.rounds or 3
+    if options.device == "cpu":  # before torch looks for a card
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # mmengine takes one where it sees one
     changes = _changes(options)
     for config in options.configs:
         load_config(config, changes)  # a mistake in the last one should not cost the others' time
@@ -62,9 +64,7 @@ def main() -> None:
     }
     measure = _measure if len(options.configs) == 1 else _in_own_process
     for config in options.configs:
-        recipes[Path(config).stem] = measure(
-            config, changes, options.frames, options.stages, options.device
-        )
+        recipes[Path(config).stem] = measure(config, changes, options.frames, options.stages)
         write_json(options.out, report)  # what is measured is kept
     print(_table(recipes))
     if options.stages:
@@ -135,19 +135,17 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _in_own_process(
-    config: str, changes: dict[str, Any], frames: int | None, stages: bool, device: str | None
+    config: str, changes: dict[str, Any], frames: int | None, stages: bool
 ) -> dict[str, Any]:
     """What one recipe leaves in memory must not be counted for the next."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as pool:
-        return pool.submit(_measure, config, changes, frames, stages, device).result()
+        return pool.submit(_measure, config, changes, frames, stages).result()
 
 
 def _measure(
-    config: str, changes: dict[str, Any], frames: int | None, stages: bool, device: str | None
+    config: str, changes: dict[str, Any], frames: int | None, stages: bool
 ) -> dict[str, Any]:
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # mmengine takes a card where it sees one
     cfg = load_config(config, changes)
     cfg.launcher = "none"
     return measure_training(cfg, frames, stages)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.provenance import provenance
@@ -13,9 +11,9 @@ from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json, write_text
 from minkocc.study.charts import draw_study
 from minkocc.study.definition import Run, Study, read_study
-from minkocc.study.frozen_code import differs, freeze
+from minkocc.study.frozen_code import code_digest, frozen_code
 from minkocc.study.run_files import RunFiles
-from minkocc.study.schedule import Schedule, code_folder
+from minkocc.study.schedule import Schedule
 from minkocc.study.table import by_arm, commits_of, study_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,31 +57,25 @@ def main() -> None:
     options = parse_args()
     study = read_study(options.study, ROOT)
     out = (options.out or Path("work_dirs") / study.name).absolute()
-    code = code_folder(out)
-    files = [RunFiles(run, out, code) for run in _chosen(study, options.arms, options.seeds)]
+    runs = _chosen(study, options.arms, options.seeds)
+    if options.list or options.report:
+        code = ROOT
+    else:
+        code = frozen_code(ROOT, out, options.refresh_code)
+        if code.name != f"code_{code_digest(ROOT)[:8]}":
+            print(f"[study] new runs use the code in {code}, which this checkout differs from")
+    files = [RunFiles(run, study, out, code) for run in runs]
     if options.list:
         for each in files:
-            print(
-                f"{each.run.name:<28} {'done' if each.is_done() else 'to do'}  {each.run.arm.label}"
-            )
+            state = "done" if each.is_done() else "to do"
+            print(f"{each.run.name:<28} {state:<6} {each.run.arm.label}")
         return
     failed: list[str] = []
     if not options.report:
-        if options.refresh_code and code.is_dir():
-            code.rename(code.with_name(f"code_until_{len(list(out.glob('code_until_*')))}"))
-        freeze(ROOT, code)
-        if differs(ROOT, code):
-            print(f"[study] runs from the code in {code}, which this checkout differs from")
         hours = options.max_hours
-        schedule = Schedule(
-            study,
-            options.jobs,
-            options.runs,
-            None if hours is None else hours * 3600,
-            options.train_only,
-        )
-        failed = schedule.work(files)
-    _report(study, out)
+        seconds = None if hours is None else hours * 3600
+        failed = Schedule(options.jobs, options.runs, seconds, options.train_only).work(files)
+    _report(study, [RunFiles(run, study, out, code) for run in study.runs()], out)
     if failed:
         raise UserError(f"{len(failed)} runs failed: {', '.join(failed)}; their words stand above")
 
@@ -103,22 +95,18 @@ def _chosen(study: Study, arms: list[str] | None, seeds: list[int] | None) -> li
     return runs
 
 
-def _report(study: Study, out: Path) -> None:
+def _report(study: Study, files: list[RunFiles], out: Path) -> None:
     """Table, pictures and one JSON file of all results that are there."""
-    results: list[dict[str, Any]] = []
-    for run in study.runs():
-        path = RunFiles(run, out, code_folder(out)).figures
-        if path.is_file():
-            results.append(json.loads(path.read_text(encoding="utf-8")))
+    results = [each.result() for each in files if each.is_done()]
     if not results:
         print("[study] no run is done yet")
         return
     arms = by_arm(results)
     ordered = {arm.name: arms[arm.name] for arm in study.arms if arm.name in arms}
-    table = study_table(ordered, study.splits)
+    table = study_table(ordered, study.splits, study.reference)
     commits = commits_of(results)
     if len(commits) > 1:
-        print(f"[study] the results are of {len(commits)} commits: {', '.join(commits)}")
+        print(f"[study] the results are of {len(commits)} states of the code: {', '.join(commits)}")
     print(f"\n{table}\n")
     write_text(out / "table.md", table + "\n")
     write_json(out / "study.json", {**provenance(), "commits": commits, "runs": results})

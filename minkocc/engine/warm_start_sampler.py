@@ -16,6 +16,7 @@ from minkocc.structures.phase import (
     Phase,
     TrainIndex,
     check_alpha,
+    check_replay,
     phase_at,
     switch_iteration,
     warm_share_of,
@@ -60,14 +61,10 @@ class WarmStartSampler(Sampler):
     ) -> None:
         self.alpha = check_alpha(alpha)
         self.warm_share = warm_share_of(alpha, warm_share)
-        if not 0 <= replay < 1:
-            raise ValueError(
-                f"replay {replay} is outside [0, 1): 0.125 replays every 8th iteration"
-            )
         self.rank, self.world_size = get_dist_info()
         self.batch_size = batch_size
         self.seed = seed
-        self.replay = replay
+        self.replay = check_replay(replay, alpha, warm_share)
         self.max_iters: int | None = None
         self.start_iter = 0
         everything = np.arange(len(dataset))
@@ -75,7 +72,7 @@ class WarmStartSampler(Sampler):
         self.pools = {Phase.WARM: labelled, Phase.WEAK: everything, Phase.STRONG: everything}
         if not len(everything):
             raise ValueError("the training set has no frame: check its info file")
-        if (self.alpha > 0 or replay) and not len(labelled):
+        if self.alpha > 0 and not len(labelled):
             raise ValueError(
                 f"alpha {alpha} asks for a warm start, but no frame is inside the label budget"
             )

@@ -90,6 +90,28 @@ def warm_share_of(alpha: float, warm_share: float | None = None) -> float:
     return float(warm_share)
 
 
+def check_replay(replay: float, alpha: float, warm_share: float | None = None) -> float:
+    """Return ``replay`` where there is something to replay, and a time to do it in.
+
+    Args:
+        replay: share of the iterations after the switch that go back to labelled frames.
+        alpha: share of the scenes with dense labels.
+        warm_share: as in ``phase_at``.
+
+    Raises:
+        ValueError: it is outside [0, 1), or no iteration would be one of replay.
+    """
+    if not 0 <= replay < 1:
+        raise ValueError(f"replay {replay} is outside [0, 1): 0.125 replays every 8th iteration")
+    share = warm_share_of(alpha, warm_share)
+    if replay and (alpha == 0 or share == 1):
+        raise ValueError(
+            f"replay {replay} with alpha {alpha:g} and a warm start of {share:g}: there are no "
+            "dense labels to go back to, or no iterations after the warm start; leave it at 0"
+        )
+    return float(replay)
+
+
 def switch_iteration(max_iters: int, warm_share: float) -> int:
     """The first iteration after the warm start: ``ceil(warm_share * max_iters)``."""
     return math.ceil(check_alpha(warm_share) * max_iters - 1e-9)

@@ -12,13 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minkocc.evaluation.charts import class_bars, save_figure
+from minkocc.pseudo_labels.prompts import read_prompts
 from minkocc.structures.taxonomy import CLASSES
 from minkocc.study.definition import Study
 from minkocc.study.table import Result, mean_and_spread
 
 Arms = Mapping[str, Sequence[Result]]
 
-WITHOUT_PROMPT = ("others", "other_flat")
+WITHOUT_PROMPT = tuple(
+    sorted(set(CLASSES) - {name for group in read_prompts() for _, name in group.phrases})
+)
 """Classes that no phrase finds in an image: 2D labels do not teach them."""
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -96,9 +99,8 @@ def draw_prompts(arms: Arms, path: Path) -> None:
     width = 0.8 / len(arms)
     for number, (colour, results) in enumerate(_coloured(arms)):
         means = _class_means(results)
-        heights = [
-            float(np.mean([means[name] or 0.0 for name in names])) for names in groups.values()
-        ]
+        known = [[means[name] for name in names] for names in groups.values()]
+        heights = [_mean_of(values) or 0.0 for values in known]
         places = np.arange(len(groups)) + (number - (len(arms) - 1) / 2) * width
         axis.bar(places, heights, width, color=colour, label=results[0]["label"])
         for place, height in zip(places, heights):
@@ -115,7 +117,8 @@ def draw_series(arms: Arms, knob: str, path: Path) -> None:
     figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axis = figure.subplots()
     points = sorted(
-        ((_knob(results[0], knob), results) for results in arms.values()), key=itemgetter(0)
+        ((float(results[0]["knobs"][knob]), results) for results in arms.values()),
+        key=itemgetter(0),
     )
     for colour, (protocol, name, title) in zip(
         _COLOURS, (("occ3d", "miou", "mIoU"), ("rayiou", "rayiou", "RayIoU"))
@@ -150,7 +153,7 @@ def draw_reliability(arms: Arms, path: Path) -> None:
 
 
 def reliability(results: Sequence[Result], bins: int = 10) -> tuple[list[float], list[float]]:
-    """Middle of each bin of probability and the share of its visible voxels that are occupied.
+    """Mean probability of each bin and the share of its visible voxels that are occupied.
 
     Args:
         results: of one arm, added up.
@@ -158,27 +161,30 @@ def reliability(results: Sequence[Result], bins: int = 10) -> tuple[list[float],
     """
     finest = [result["final"]["pruning"]["sweep"][-1] for result in results]
     occupied, free = (
-        np.sum([level[name] for level in finest], 0).reshape(bins, -1).sum(1)
+        np.sum([level[name] for level in finest], 0).reshape(bins, -1)
         for name in ("occupied", "free")
     )
-    middles = (np.arange(bins) + 0.5) / bins
-    seen = occupied + free > 0
-    return middles[seen].tolist(), (occupied[seen] / (occupied + free)[seen]).tolist()
-
-
-def _knob(result: Result, name: str) -> float:
-    """The value of a knob, which stands among the options or is that of the recipe."""
-    return float(result["options"].get(name, result.get(name)))
+    voxels = occupied + free
+    said = (np.arange(voxels.size) + 0.5).reshape(bins, -1) / voxels.size
+    seen = voxels.sum(1) > 0
+    total = voxels.sum(1)[seen]
+    return (
+        ((said * voxels).sum(1)[seen] / total).tolist(),
+        (occupied.sum(1)[seen] / total).tolist(),
+    )
 
 
 def _class_means(results: Sequence[Result]) -> dict[str, float | None]:
     """Mean IoU over seeds; None where a class is in no label."""
-    means: dict[str, float | None] = {}
-    for name in CLASSES:
-        found = [result["final"]["occ3d"]["iou"][name] for result in results]
-        known = [value for value in found if value is not None]
-        means[name] = float(np.mean(known)) if known else None
-    return means
+    return {
+        name: _mean_of([result["final"]["occ3d"]["iou"][name] for result in results])
+        for name in CLASSES
+    }
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _coloured(arms: Arms) -> list[tuple[str, Sequence[Result]]]:

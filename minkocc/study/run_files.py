@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minkocc.config import load_config
+from minkocc.config import KNOBS, load_config, recipe_of
 from minkocc.engine.validation_figures import VALIDATIONS
-from minkocc.provenance import provenance
+from minkocc.provenance import commit_of, provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
-from minkocc.study.definition import Run
+from minkocc.study.definition import Run, Study
 
 _LEFT_OUT = ("confusion", "rule", "notes")
 """Of a summary: large, or said once for all runs."""
 
-
-SETTINGS = ("alpha", "voxel_size", "train_mask", "outside", "unknown", "unknown_weight")
-"""What a result says of its training beside its options."""
+_PLACES = frozenset({"data_root", "cache_root"})
+"""Knobs that say where things lie, which makes no other run."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,15 @@ class RunFiles:
 
     Args:
         run: the run.
-        out: of the study.
-        code: the copy that it runs from.
+        study: that it is of.
+        out: folder of the study.
+        new_code: the copy of the code that a run uses which has not begun yet.
     """
 
     run: Run
+    study: Study
     out: Path
-    code: Path
+    new_code: Path
 
     @property
     def work_dir(self) -> Path:
@@ -53,91 +54,152 @@ class RunFiles:
         return self.work_dir / "study.log"
 
     @property
+    def code(self) -> Path:
+        """The copy of the code that it began with."""
+        path = self._identity
+        return self.out / _read(path)["code"] if path.is_file() else self.new_code
+
+    @property
     def config(self) -> Path:
-        """Its recipe, in the frozen copy."""
+        """Its recipe, in that copy."""
         return self.code / self.run.arm.config
 
     @property
     def checkpoint(self) -> Path:
         """The last one, which is reported."""
-        epochs = load_config(self.config, self.run.options).max_epochs
-        return self.work_dir / f"epoch_{epochs}.pth"
+        return self.work_dir / f"epoch_{recipe_of(self.config, self.run.options).max_epochs}.pth"
 
-    def tested(self, split: str | None) -> Path:
-        """What ``tools/test.py`` writes of a split; None is the study's own data."""
-        return self.work_dir / "tested" / f"{split or 'val'}.json"
+    @property
+    def _identity(self) -> Path:
+        return self.work_dir / "run.json"
+
+    def begin(self) -> None:
+        """Note what the run is, before anything is made of it."""
+        if not self._identity.is_file():
+            write_json(self._identity, {**self._wanted(), "code": self.new_code.name})
+
+    def check(self) -> None:
+        """Refuse to go on with what another run has begun under this name.
+
+        Raises:
+            UserError: options or recipe have changed since.
+        """
+        for path in (self._identity, self.figures):
+            if not path.is_file():
+                continue
+            known = _read(path)
+            for key, value in self._wanted().items():
+                if known.get(key) != value:
+                    change = _first_change(known.get(key), value)
+                    raise UserError(
+                        f"{path} is of a run with other {key} ({change}): give the arm "
+                        f"{self.run.arm.name!r} another name, or delete {self.work_dir} and "
+                        f"{self.figures}"
+                    )
 
     def is_done(self) -> bool:
-        """Whether the result is there.
+        """Whether the result is there, with every split.
 
         Raises:
             UserError: it is of another run that had this name.
         """
-        if not self.figures.is_file():
-            return False
-        known = _read(self.figures)
-        wanted = {"config": self.run.arm.config, "options": told(self.run.options)}
-        for key, value in wanted.items():
-            if known.get(key) != value:
-                change = _first_change(known, key, value)
-                raise UserError(
-                    f"{self.figures} is of a run with other {key} ({change}): give the arm "
-                    f"{self.run.arm.name!r} another name, or delete the file and {self.work_dir}"
-                )
-        return True
+        self.check()
+        return (
+            self.figures.is_file()
+            and set(self.study.splits) <= _read(self.figures)["splits"].keys()
+        )
+
+    def result(self) -> dict[str, Any]:
+        """What ``write_figures`` wrote."""
+        return _read(self.figures)
+
+    def is_trained(self) -> bool:
+        """Whether training has ended, the last validation included."""
+        return bool(self.steps().get("train", {}).get("ended")) and self.checkpoint.is_file()
+
+    def tests(self) -> Iterator[tuple[str, str]]:
+        """Splits that are not tested yet, with the last checkpoint: name and data root."""
+        for split, root in {"val": self.study.data_root, **self.study.splits}.items():
+            out = self.tested(split)
+            if not (out.is_file() and self.checkpoint.is_file()) or (
+                out.stat().st_mtime < self.checkpoint.stat().st_mtime
+                or f"data_root={root}" not in _read(out).get("command", "").split()
+            ):
+                yield split, root
+
+    def tested(self, split: str) -> Path:
+        """What ``tools/test.py`` writes of a split; ``val`` is that of the study's own data."""
+        return self.work_dir / "tested" / f"{split}.json"
 
     def steps(self) -> dict[str, Any]:
-        """What each step has taken so far, over all tries, and where it ended."""
+        """What each step has taken so far, over all tries, where, and with which code."""
         path = self.work_dir / "steps.json"
         return _read(path) if path.is_file() else {}
 
-    def add_seconds(self, step: str, seconds: float) -> None:
-        """Keep how long a try of a step took."""
+    def note_step(self, step: str, seconds: float, ended: bool) -> None:
+        """Keep how long a try of a step took, and whether it ended well."""
         known = self.steps()
         before = known.get(step, {"seconds": 0.0})["seconds"]
-        known[step] = {"seconds": round(before + seconds, 1), "machine": provenance()["machine"]}
+        known[step] = {
+            "seconds": round(before + seconds, 1),
+            "machine": provenance()["machine"],
+            "commit": commit_of(self.code / "minkocc"),
+            "code": self.code.name,
+            "ended": ended,
+        }
         write_json(self.work_dir / "steps.json", known)
 
-    def write_figures(self, splits: Mapping[str, str]) -> None:
+    def write_figures(self) -> None:
         """Gather a finished run's figures into its one file.
 
-        Args:
-            splits: of the study.
+        Raises:
+            UserError: the checkpoint says that it was trained under other settings.
         """
-        own = _read(self.tested(None))
-        about = ("commit", "python", "torch", *SETTINGS)
+        own, steps = _read(self.tested("val")), self.steps()
+        if own.get("recipe_differs"):
+            raise UserError(
+                f"{self.checkpoint} was trained with other settings than its run's: "
+                f"{own['recipe_differs']}; delete {self.work_dir} to train it again"
+            )
+        cfg = load_config(self.config, self.run.options)
         write_json(
             self.figures,
             {
                 "arm": self.run.arm.name,
                 "label": self.run.arm.label,
                 "seed": self.run.seed,
-                "config": self.run.arm.config,
-                "options": told(self.run.options),
-                "trained_on": self._trained_on(),
-                **{name: own[name] for name in about},
-                "steps": self.steps(),
+                **self._wanted(),
+                "knobs": {k: cfg[k] for k in KNOBS if k in cfg and k not in _PLACES},
+                "labels_read": self._labels_read(),
+                "commit": steps["train"].get("commit", own["commit"]),
+                "python": own["python"],
+                "torch": own["torch"],
+                "steps": steps,
                 "curve": [_trimmed(_read(path)) for path in self._validations()],
                 "final": _trimmed(own),
-                "splits": {name: _trimmed(_read(self.tested(name))) for name in splits},
+                "splits": {name: _trimmed(_read(self.tested(name))) for name in self.study.splits},
             },
         )
+
+    def _wanted(self) -> dict[str, Any]:
+        """What makes the run this one."""
+        plain = json.loads(json.dumps(dict(self.run.options)))
+        options = {name: value for name, value in plain.items() if name not in _PLACES}
+        return {"config": self.run.arm.config, "options": options}
 
     def _validations(self) -> list[Path]:
         """In the order of training."""
         found = (self.work_dir / VALIDATIONS).glob("iter_*.json")
         return sorted(found, key=lambda path: int(path.stem.partition("_")[2]))
 
-    def _trained_on(self) -> dict[str, Any]:
-        """Labels read, from the audit of the training."""
+    def _labels_read(self) -> dict[str, Any]:
+        """The audit of the training, in numbers."""
         audit = _read(self.work_dir / "label_audit.json")
-        return {name: value for name, value in audit.items() if isinstance(value, (int, float))}
-
-
-def told(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as a file and a command line have them; data roots lie anywhere."""
-    plain = json.loads(json.dumps(dict(options)))
-    return {name: value for name, value in plain.items() if name != "data_root"}
+        return {
+            name: len(value) if isinstance(value, list) else value
+            for name, value in audit.items()
+            if isinstance(value, (int, float, list))
+        }
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -147,8 +209,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({error}): delete it to make it again") from error
 
 
-def _first_change(known: Mapping[str, Any], key: str, value: Any) -> str:
-    before = known.get(key)
+def _first_change(before: Any, value: Any) -> str:
     if not isinstance(before, dict) or not isinstance(value, dict):
         return f"{before!r}, now {value!r}"
     names = sorted(n for n in {*before, *value} if before.get(n) != value.get(n))

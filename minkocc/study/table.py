@@ -27,7 +27,9 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def study_table(arms: Mapping[str, Sequence[Result]], splits: Iterable[str]) -> str:
+def study_table(
+    arms: Mapping[str, Sequence[Result]], splits: Iterable[str], reference: str | None = None
+) -> str:
     """The table in Markdown, percent.
 
     ``mIoU on the way`` is the best of the validations during training, on fewer frames: chosen
@@ -36,9 +38,13 @@ def study_table(arms: Mapping[str, Sequence[Result]], splits: Iterable[str]) -> 
     Args:
         arms: of ``by_arm``, in the order of the rows.
         splits: names of the further data roots.
+        reference: an arm whose mIoU is subtracted from that of the same seeds of the others: the
+            seed draws the labelled scenes too.
     """
     head = ["arm", "seeds", "iterations", "mIoU", "geometric IoU", "RayIoU", "mIoU on the way"]
-    rows = [[*head, *(f"mIoU, {split}" for split in splits), "hours"]]
+    base = {each["seed"]: each for each in arms.get(reference or "", ())}
+    versus = [f"mIoU less that of {next(iter(base.values()))['label']}"] if base else []
+    rows = [[*head, *(f"mIoU, {split}" for split in splits), *versus, "hours, all seeds"]]
     for results in arms.values():
         finals = [result["final"] for result in results]
         figures = [
@@ -54,10 +60,17 @@ def study_table(arms: Mapping[str, Sequence[Result]], splits: Iterable[str]) -> 
                 str(len(results)),
                 str(max((point["iteration"] for point in results[0]["curve"]), default="-")),
                 *(_told(values) for values in figures),
+                *([_told(_gains(results, base))] if base else []),
                 f"{sum(map(seconds_of, results)) / _HOUR:.2f}",
             ]
         )
     return "\n".join(aligned(rows))
+
+
+def _gains(results: Sequence[Result], base: Mapping[int, Result]) -> list[float | None]:
+    pairs = [(each, base[each["seed"]]) for each in results if each["seed"] in base]
+    miou = [[side["final"]["occ3d"]["miou"] for side in pair] for pair in pairs]
+    return [ours - theirs for ours, theirs in miou if ours is not None and theirs is not None]
 
 
 def seconds_of(result: Result) -> float:
@@ -72,8 +85,9 @@ def best_on_the_way(result: Result) -> float | None:
 
 
 def commits_of(results: Iterable[Result]) -> list[str]:
-    """The commits that results come from: figures of several are not strictly comparable."""
-    return sorted({str(result["commit"]) for result in results})
+    """The code that results were made with: figures of several are not strictly comparable."""
+    steps = [step for result in results for step in result["steps"].values()]
+    return sorted({f"{step['commit']} ({step['code']})" for step in steps})
 
 
 def _told(values: Sequence[float | None]) -> str:

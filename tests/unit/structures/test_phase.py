@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minkocc.structures.phase import Phase, TrainIndex, phase_at, switch_iteration
+from minkocc.structures.phase import Phase, TrainIndex, check_replay, phase_at, switch_iteration
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,21 @@ def test_a_share_of_its_own_moves_the_switch_and_no_label():
 def test_shares_that_do_not_go_together_are_refused(alpha, warm_share, words):
     with pytest.raises(ValueError, match=words):
         phase_at(0, 10, alpha, warm_share)
+
+
+@pytest.mark.parametrize(
+    ("replay", "alpha", "warm_share", "words"),
+    [
+        (1.0, 0.1, None, r"replay 1\.0 is outside"),
+        (float("nan"), 0.1, None, "replay nan is outside"),
+        (0.5, 1.0, None, "replay 0.5 with alpha 1 and a warm start of 1"),
+        (0.5, 0.0, None, "replay 0.5 with alpha 0"),
+        (0.5, 0.1, 1.0, "replay 0.5 with alpha 0.1 and a warm start of 1"),
+    ],
+)
+def test_replay_that_would_never_come_is_refused(replay, alpha, warm_share, words):
+    with pytest.raises(ValueError, match=words):
+        check_replay(replay, alpha, warm_share)
 
 
 def test_train_index_survives_pickling():

@@ -3,7 +3,7 @@
 from minkocc.structures.taxonomy import CLASSES
 
 
-def result(arm, seed, miou, curve=(), **more):
+def result(arm, seed, miou, curve=(), alpha=0.1, code="code_1"):
     sweep = [{"occupied": [0] * 50 + [10] * 50, "free": [10] * 50 + [0] * 50}]
     occ3d = {
         "protocol": "occ3d",
@@ -15,15 +15,15 @@ def result(arm, seed, miou, curve=(), **more):
         "arm": arm,
         "label": arm.upper(),
         "seed": seed,
-        "commit": "c0ffee",
-        "options": {},
-        "alpha": 0.1,
-        "steps": {"train": {"seconds": 3600.0}, "test val": {"seconds": 1800.0}},
+        "knobs": {"alpha": alpha},
+        "steps": {
+            "train": {"seconds": 3600.0, "commit": "c0ffee", "code": code},
+            "test val": {"seconds": 1800.0, "commit": "c0ffee", "code": code},
+        },
         "curve": [
             {"iteration": at, "occ3d": {"miou": value, "geometric_iou": value}}
             for at, value in curve
         ],
         "final": {"occ3d": occ3d, "rayiou": {"rayiou": miou / 2}, "pruning": {"sweep": sweep}},
         "splits": {"far": {"occ3d": {"miou": miou - 1}}},
-        **more,
     }

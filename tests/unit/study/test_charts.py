@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from PIL import Image
 
-from minkocc.study.charts import draw_study, reliability
+from minkocc.study.charts import WITHOUT_PROMPT, _class_means, _mean_of, draw_study, reliability
 from minkocc.study.definition import Study
 from minkocc.study.table import by_arm
 from tests.unit.study.results import result
@@ -29,5 +30,25 @@ def test_nothing_is_drawn_of_nothing(tmp_path):
 def test_reliability_adds_up_the_seeds():
     """Below one half nothing is occupied, above it everything: as sure as can be."""
     said, found = reliability([result("a", 0, 1.0), result("a", 1, 1.0)], bins=4)
-    assert said == [0.125, 0.375, 0.625, 0.875]
+    assert said == pytest.approx([0.125, 0.375, 0.625, 0.875])
     assert found == pytest.approx([0.0, 0.0, 1.0, 1.0])
+
+
+def test_who_is_right_about_his_chances_lies_on_the_diagonal():
+    """Most candidates are nearly impossible: their bin's middle would say five times as much."""
+    chances = (np.arange(100) + 0.5) / 100
+    voxels = np.round(1e6 * np.exp(-60 * chances)).astype(int) + 1000
+    right = result("a", 0, 1.0)
+    occupied = np.round(voxels * chances).astype(int)
+    sweep = {"occupied": occupied.tolist(), "free": (voxels - occupied).tolist()}
+    right["final"]["pruning"]["sweep"] = [sweep]
+    said, found = reliability([right])
+    assert found == pytest.approx(said, abs=2e-3)
+    assert said[0] < 0.02
+
+
+def test_a_class_that_is_in_no_label_counts_in_no_mean():
+    means = _class_means([result("a", 0, 12.0)])
+    assert means["bus"] is None
+    assert _mean_of([means[name] for name in ("bus", "car")]) == 12.0
+    assert WITHOUT_PROMPT == ("others",)
