@@ -131,6 +131,11 @@ class RunFiles:
         """What ``tools/test.py`` writes of a split; ``val`` is that of the study's own data."""
         return self.work_dir / "tested" / f"{split}.json"
 
+    @property
+    def predictions(self) -> Path:
+        """Those of the study's own validation frames."""
+        return self.work_dir / "predictions"
+
     def steps(self) -> dict[str, Any]:
         """What each step has taken so far, over all tries, where, and with which code."""
         path = self.work_dir / "steps.json"

@@ -201,6 +201,7 @@ class Schedule:
         for split, root in dict(files.tests()).items() if trained else splits.items():
             words = [str(tools / "test.py"), config, str(files.checkpoint), "--work-dir", work_dir]
             words += ["--out", str(files.tested(split)), "--sweep-threshold"]
+            words += ["--dump", str(files.predictions)] if split == "val" else []
             yield f"test {split}", [*words, *_pairs(files, root)]
 
 
