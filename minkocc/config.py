@@ -52,6 +52,7 @@ KNOBS: tuple[str, ...] = (
     "tied_weight",
     "warm_shader",
     "lift_weight",
+    "vote_weight",
     "render_stride",
     "max_epochs",
     "batch_size",
@@ -131,7 +132,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     **{
         name: (lambda v: is_number(v) and v >= 0, "a weight from 0, which leaves it out")
-        for name in ("weight_2d", "shader_weight", "tied_weight", "lift_weight")
+        for name in ("weight_2d", "shader_weight", "tied_weight", "lift_weight", "vote_weight")
     },
     "warm_shader": (lambda v: isinstance(v, bool), "True or False"),
     "render_stride": (lambda v: _whole(v, 1), "a whole number of raw pixels from 1"),

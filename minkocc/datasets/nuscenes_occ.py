@@ -14,7 +14,7 @@ from mmengine.dataset import BaseDataset, Compose
 from minkocc.datasets.label_audit import watch_truth
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.datasets.transforms.augment import plain_steps
-from minkocc.datasets.weak_occupancy import sweeps_around
+from minkocc.datasets.weak_occupancy import keyframes_around, sweeps_around
 from minkocc.info_file import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import TrainIndex
@@ -170,7 +170,8 @@ class Occ3DNuScenesDataset(BaseDataset):
             "iteration": iteration,
             "rng": np.random.default_rng([self.seed, iteration, number]),
             "label_reader": self.label_reader,
-            "weak_sources": partial(self._weak_sources, number),
+            "weak_sources": partial(self._around, number, sweeps_around),
+            "weak_keyframes": partial(self._around, number, keyframes_around),
         }
 
     def _budget(self) -> LabelBudget | None:
@@ -180,9 +181,9 @@ class Occ3DNuScenesDataset(BaseDataset):
             self.scene_of.values(), 0.0 if self.alpha is None else self.alpha, self.seed
         )
 
-    def _weak_sources(self, index: int) -> list[dict[str, Any]]:
-        """What the weak occupancy of a frame is accumulated over."""
-        return sweeps_around(self.get_data_info(index), self._frame_of, self.weak_frames)
+    def _around(self, index: int, what: Callable[..., list[Any]]) -> list[Any]:
+        """What the weak targets of a frame are made of."""
+        return what(self.get_data_info(index), self._frame_of, self.weak_frames)
 
     def _frame_of(self, token: str) -> dict[str, Any] | None:
         index = self._index_of.get(token)

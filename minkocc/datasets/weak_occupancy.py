@@ -74,19 +74,30 @@ def sweeps_around(
     Returns:
         ``lidar_path`` and ``lidar2ego`` (4x4) of each sweep, as ``accumulate_sweeps`` takes them.
     """
-    past, future = keyframes
-    members = [frame, *_follow(frame, "prev", past, frame_of)]
-    members += _follow(frame, "next", future, frame_of)
-    global2ego = np.linalg.inv(frame["ego2global"])
     sources: dict[str, dict[str, Any]] = {}
-    for member in members:
-        member2ego = global2ego @ member["ego2global"]
+    for member, member2ego in keyframes_around(frame, frame_of, keyframes):
         lidar = member["lidar_points"]
         own = [(lidar["lidar_path"], lidar["lidar2ego"])]
         own += [(sweep["lidar_path"], sweep["sweep2ego"]) for sweep in member["lidar_sweeps"]]
         for path, to_member in own:
             sources.setdefault(path, {"lidar_path": path, "lidar2ego": member2ego @ to_member})
     return list(sources.values())
+
+
+def keyframes_around(
+    frame: dict[str, Any],
+    frame_of: Callable[[str], dict[str, Any] | None],
+    keyframes: tuple[int, int],
+) -> list[tuple[dict[str, Any], NDArray[np.float64]]]:
+    """The keyframes around a frame, its own first, each with its 4x4 into this one's ego frame.
+
+    Arguments are those of ``sweeps_around``.
+    """
+    past, future = keyframes
+    members = [frame, *_follow(frame, "prev", past, frame_of)]
+    members += _follow(frame, "next", future, frame_of)
+    global2ego = np.linalg.inv(frame["ego2global"])
+    return [(member, global2ego @ member["ego2global"]) for member in members]
 
 
 def _follow(

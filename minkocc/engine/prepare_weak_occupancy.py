@@ -1,4 +1,4 @@
-"""Weak occupancy of a whole training set, computed before it is trained on."""
+"""Weak targets of a whole training set, computed before it is trained on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from minkocc.config import ConfigError
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.datasets.transforms.voted_labels import LoadVotedLabels
 from minkocc.datasets.transforms.weak_targets import WEAK_OCCUPANCY, LoadWeakOccupancy
 from minkocc.registry import DATASETS
 from minkocc.worker_pool import WorkerPool
@@ -31,13 +32,13 @@ class Prepared(NamedTuple):
 
 
 def prepare_weak_occupancy(cfg: Config, workers: int = 1) -> Prepared:
-    """Compute and keep the weak occupancy of every training frame, as training would.
+    """Compute and keep the weak targets of every training frame, as training would.
 
     What is kept already stays, so that a run that was stopped goes on where it was.
 
     Args:
-        cfg: a resolved recipe; its ``data_root``, ``cache_root``, ``voxel_size`` and ``weak_*``
-            decide.
+        cfg: a resolved recipe; its ``data_root``, ``cache_root``, ``voxel_size``, ``weak_*`` and
+            ``vote_weight`` decide.
         workers: processes; changes no byte.
 
     Raises:
@@ -54,20 +55,25 @@ def prepare_weak_occupancy(cfg: Config, workers: int = 1) -> Prepared:
 
 
 def _prepare(settings: bytes, index: int) -> bool:
-    dataset, step = _training_set(settings)
-    return step.prepare(dataset.start(index))
+    dataset, steps = _training_set(settings)
+    computed = [step.prepare(dataset.start(index)) for step in steps]
+    return any(computed)
 
 
 @cache
-def _training_set(settings: bytes) -> tuple[Occ3DNuScenesDataset, LoadWeakOccupancy]:
-    """The training set, and its step that loads weak occupancy; once a process."""
+def _training_set(
+    settings: bytes,
+) -> tuple[Occ3DNuScenesDataset, list[LoadWeakOccupancy | LoadVotedLabels]]:
+    """The training set, and its steps that load weak targets; once a process."""
     init_default_scope("minkocc")
     own: dict[str, Any] = pickle.loads(settings)  # of this process or of its parent
     dataset = DATASETS.build(own)
-    steps = [step for step in dataset.pipeline.transforms if isinstance(step, LoadWeakOccupancy)]
-    if not steps or not steps[0].cache:
+    steps = dataset.pipeline.transforms
+    occupancy = [step for step in steps if isinstance(step, LoadWeakOccupancy) and step.cache]
+    if not occupancy:
         raise ConfigError(
             "the recipe's training pipeline has no LoadWeakOccupancy(cache=True): there is nothing "
             "to prepare"
         )
-    return dataset, steps[0]
+    voted = [step for step in steps if isinstance(step, LoadVotedLabels)]
+    return dataset, [occupancy[0], *voted]

@@ -23,7 +23,7 @@ from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.pruning import LevelRecord
-from minkocc.structures.taxonomy import NUM_CLASSES, OUTSIDE, UNKNOWN, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import NUM_CLASSES, OUTSIDE, UNKNOWN, UNVOTED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -50,6 +50,8 @@ class MinkOcc(BaseModel):
         lambda_2: of Eq. 6, of L_bce, the mean over the decoder's levels.
         lift_weight: of the cross-entropy on pseudo-labels lifted to the returns' voxels in the
             weak phase; 0 in the paper's recipes.
+        vote_weight: of the class-balanced cross-entropy on labels that the returns of several
+            keyframes voted for, beside lambda_1 in the weak phase; 0 in the paper's recipes.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
             backbone.
         render_predictions: ``predict`` adds the rendered 2D semantics.
@@ -74,6 +76,7 @@ class MinkOcc(BaseModel):
         lambda_1: float = 0.5,
         lambda_2: float = 1.0,
         lift_weight: float = 0.0,
+        vote_weight: float = 0.0,
         sync_bn: bool = False,
         render_predictions: bool = False,
     ) -> None:
@@ -109,6 +112,7 @@ class MinkOcc(BaseModel):
         self.lambda_1 = lambda_1
         self.lambda_2 = lambda_2
         self.lift_weight = lift_weight
+        self.vote_weight = vote_weight
         self.render_ramp = 1.0
         self.render_predictions = render_predictions
         self.record_levels = False
@@ -189,6 +193,10 @@ class MinkOcc(BaseModel):
                 logits, voxels.coords, inputs["points"], data_samples, self.grid
             )
             losses["loss_lift_ce"] = self.lift_weight * self.render_ramp * lifted
+        if self.vote_weight and not phase.needs_dense:
+            voted = lookup(_stacked("voted_labels", data_samples), voxels.coords, UNVOTED)
+            weight = self.lambda_1 * self.vote_weight * self.render_ramp
+            losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
         losses.update(self._render_losses(voxels, logits, data_samples, phase))
         return {**losses, **pruning_log(levels, len(data_samples))}
 

@@ -11,6 +11,7 @@ from minkocc.models.losses import (
     class_balanced_cross_entropy,
     effective_number_weights,
 )
+from minkocc.ops.row_sums import count_rows
 from minkocc.registry import MODELS
 from minkocc.structures.taxonomy import NUM_CLASSES
 
@@ -45,3 +46,10 @@ class SemanticHead(BaseModule):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Eq. 4 over voxels whose label ``(V,)`` is one of the 17 classes."""
         return class_balanced_cross_entropy(logits, labels, self.class_weights)
+
+    def balanced_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Eq. 4 with n counted on these labels: what dense labels there are counts nothing here."""
+        used = labels < NUM_CLASSES
+        counts = count_rows(labels.long().clamp(max=NUM_CLASSES - 1), NUM_CLASSES, used)
+        weights = effective_number_weights(counts, self.beta)
+        return class_balanced_cross_entropy(logits, labels, weights)

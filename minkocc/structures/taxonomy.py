@@ -53,6 +53,8 @@ no loss either, nor is any coarse voxel that would be free without it."""
 
 IGNORED, DROPPED = 255, 254
 """What a dense label holds in training beside Occ3D's ids: rotated in from outside; dropped."""
+UNVOTED = 255
+"""A voxel of the voted labels of which nothing is known, or nothing agreed on."""
 
 OUTSIDE = ("label", "free", "ignore")
 """What the occupancy branch is taught of a dense label's voxels that no camera sees."""

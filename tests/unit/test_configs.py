@@ -85,7 +85,8 @@ DESTINATIONS = {
         "model.voxel_encoder.voxel_size model.genunet.voxel_size model.pulsar_head.voxel_size "
         "train_dataloader.dataset.pipeline.2.voxel_size "
         "train_dataloader.dataset.pipeline.6.voxel_size "
-        "train_dataloader.dataset.pipeline.7.voxel_size",
+        "train_dataloader.dataset.pipeline.7.voxel_size "
+        "train_dataloader.dataset.pipeline.8.voxel_size",
     ),
     "seed": (
         17,
@@ -104,7 +105,8 @@ DESTINATIONS = {
     "pseudo_labels": (
         "other/labels",
         "train_dataloader.dataset.pipeline.3.folder "
-        "train_dataloader.dataset.pipeline.6.pseudo_labels",
+        "train_dataloader.dataset.pipeline.6.pseudo_labels "
+        "train_dataloader.dataset.pipeline.7.pseudo_labels",
     ),
     "cache_by_content": (True, "train_dataloader.dataset.cache_by_content"),
     "cache_root": ("some/cache", "train_dataloader.dataset.cache_root"),
@@ -151,6 +153,7 @@ DESTINATIONS = {
         "model.lift_weight train_dataloader.dataset.pipeline.3.lift_weight "
         "train_dataloader.dataset.pipeline.4.lift_weight",
     ),
+    "vote_weight": (0.4, "model.vote_weight train_dataloader.dataset.pipeline.7.vote_weight"),
     "render_stride": (
         4,
         "model.pulsar_head.render_stride train_dataloader.dataset.pipeline.5.render_stride",
@@ -162,7 +165,7 @@ DESTINATIONS = {
     "batch_size": (5, "train_dataloader.batch_size train_dataloader.sampler.batch_size"),
     "image_size": (
         [64, 96],
-        "train_dataloader.dataset.pipeline.8.image_size "
+        "train_dataloader.dataset.pipeline.9.image_size "
         "test_dataloader.dataset.pipeline.3.image_size",
     ),
     "num_workers": (

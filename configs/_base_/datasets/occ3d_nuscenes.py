@@ -38,6 +38,12 @@ train_pipeline = [
         sky="${weak_sky}",
         pseudo_labels="${pseudo_labels}",
     ),
+    dict(
+        type="LoadVotedLabels",
+        **_grid,
+        vote_weight="${vote_weight}",
+        pseudo_labels="${pseudo_labels}",
+    ),
     dict(type="AugmentScene", **_grid, flip=0.5, yaw=0.3925),
     dict(
         type="AugmentImages",

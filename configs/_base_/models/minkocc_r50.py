@@ -9,6 +9,7 @@ model = dict(
     unknown="${unknown}",
     unknown_weight="${unknown_weight}",
     lift_weight="${lift_weight}",
+    vote_weight="${vote_weight}",
     data_preprocessor=dict(type="OccDataPreprocessor"),
     image_encoder=dict(
         type="ImageEncoder",

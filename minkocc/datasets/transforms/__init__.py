@@ -12,6 +12,7 @@ from minkocc.datasets.transforms.pseudo_labels import (
     LoadPseudoLabels,
     SampleLattice,
 )
+from minkocc.datasets.transforms.voted_labels import LoadVotedLabels
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LoadOccupancyLabel",
     "LoadPoints",
     "LoadPseudoLabels",
+    "LoadVotedLabels",
     "LoadWeakOccupancy",
     "PackOccInputs",
     "SampleLattice",

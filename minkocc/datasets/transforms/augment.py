@@ -19,6 +19,7 @@ from minkocc.datasets.transforms.pseudo_labels import (
     LoadPseudoLabels,
     SampleLattice,
 )
+from minkocc.datasets.transforms.voted_labels import LoadVotedLabels
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.settings import check_number, check_share
@@ -26,6 +27,7 @@ from minkocc.structures.taxonomy import (
     DROPPED,
     FREE,
     IGNORED,
+    UNVOTED,
     WEAK_DROPPED,
     WEAK_IGNORED,
     WEAK_OCCUPIED,
@@ -73,6 +75,7 @@ class AugmentScene(BaseTransform):
             "voxel_semantics": IGNORED,
             "mask_camera": False,
             "weak_occupancy": WEAK_IGNORED,
+            "voted_labels": UNVOTED,
         }
         present = {key: fill for key, fill in fills.items() if key in results}
         if present:
@@ -217,6 +220,7 @@ def plain_steps(steps: Iterable[BaseTransform], targets: bool) -> Iterator[BaseT
         DropVoxels,
         LoadPseudoLabels,
         LiftPseudoLabels,
+        LoadVotedLabels,
         SampleLattice,
     )
     if not targets:

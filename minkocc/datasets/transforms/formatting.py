@@ -15,6 +15,7 @@ _TARGETS = (
     "voxel_semantics",
     "mask_camera",
     "weak_occupancy",
+    "voted_labels",
     "img_semantics",
     "img_confidence",
     "lift_point",

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from minkocc.datasets.transforms.loading import InputError
+from minkocc.datasets.transforms.kept_target import KeptTarget
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path, read_view
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.files import atomic_write
 from minkocc.structures.fingerprint import fingerprint
-from minkocc.structures.npz import npz_bytes, read_npz
-from minkocc.structures.taxonomy import CAMERAS, WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
+from minkocc.structures.taxonomy import CAMERAS, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "2"
@@ -86,7 +82,7 @@ class LoadWeakOccupancy(BaseTransform):
         """
         sources = results["weak_sources"]()
         kept = self._kept(results, sources)
-        if kept.weak() is not None:
+        if kept.read() is not None:
             return False
         kept.keep(self._compute(results, sources))
         return True
@@ -95,7 +91,7 @@ class LoadWeakOccupancy(BaseTransform):
         """Where the target is kept: one file a frame and everything that its content depends on."""
         return self._kept(results, sources).path
 
-    def _kept(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> _KeptTarget:
+    def _kept(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> KeptTarget:
         root, by_content = Path(results["data_root"]), results.get("cache_by_content", False)
         digest = hashlib.sha256(f"{_CACHE_VERSION}{self.grid}".encode())
         files = [source["lidar_path"] for source in sources]
@@ -109,14 +105,14 @@ class LoadWeakOccupancy(BaseTransform):
             digest.update(b"sky" + self._sky_identity(results, by_content))
         name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
         folder = Path(results["cache_root"]) / WEAK_OCCUPANCY / f"{self.grid.voxel_size:g}"
-        return _KeptTarget(folder / name, digest.digest(), self.grid)
+        return KeptTarget(WEAK_OCCUPANCY, folder / name, digest.digest(), self.grid, WEAK_OCCUPIED)
 
     def _load(self, results: dict[str, Any]) -> np.ndarray:
         sources = results["weak_sources"]()
         if not self.cache:
             return self._compute(results, sources)
         kept = self._kept(results, sources)
-        weak = kept.weak()
+        weak = kept.read()
         if weak is None:
             weak = self._compute(results, sources)
             kept.keep(weak)
@@ -141,60 +137,6 @@ class LoadWeakOccupancy(BaseTransform):
         matrices = [np.round(view[key], 6) for view in views for key in ("cam2img", "ego2cam")]
         identity = meta + fingerprint(folder, files, by_content)
         return identity.encode() + b"".join(m.tobytes() for m in matrices)
-
-
-@dataclass(frozen=True)
-class _KeptTarget:
-    """The file of a target, and what it must have been made of."""
-
-    path: Path
-    made_of: bytes
-    """Digest of everything that the content depends on; the file repeats it."""
-    grid: VoxelGrid
-
-    def weak(self) -> np.ndarray | None:
-        """The target; None if it is not kept.
-
-        Raises:
-            InputError: the file is damaged, or another target's.
-        """
-        if not os.path.lexists(self.path):
-            return None
-        try:
-            arrays = read_npz(self.path, ("weak_occupancy", "made_of"), self.grid.shape)
-            weak = arrays["weak_occupancy"]
-        except Exception as error:  # zip, zlib and numpy each raise their own
-            raise InputError(
-                f"cached weak occupancy {self.path} cannot be read ({error}): delete it"
-            ) from error
-        if problem := self._problem(weak, arrays.get("made_of")):
-            raise InputError(f"cached weak occupancy {self.path} {problem}: delete it")
-        return weak
-
-    def _problem(self, weak: np.ndarray, made_of: np.ndarray | None) -> str | None:
-        if weak.shape != self.grid.shape or weak.dtype != np.uint8:
-            return f"is {weak.dtype} {weak.shape}, expected uint8 {self.grid.shape}"
-        if made_of is None or made_of.tobytes() != self.made_of:
-            return "was made of something else, another frame or by other rules"
-        if (weak + np.uint8(1)).max() > WEAK_OCCUPIED + 1:  # 255 becomes 0
-            return f"holds values other than {WEAK_FREE}, {WEAK_OCCUPIED} and {WEAK_UNKNOWN}"
-        return None
-
-    def keep(self, weak: np.ndarray) -> None:
-        """Write the target.
-
-        Raises:
-            InputError: it cannot be written.
-        """
-        try:
-            with atomic_write(self.path) as sink:
-                made_of = np.frombuffer(self.made_of, np.uint8)
-                sink.write(npz_bytes(weak_occupancy=weak, made_of=made_of))
-        except OSError as error:
-            raise InputError(
-                f"weak occupancy cannot be kept in {self.path.parent} ({error.strerror or error}): "
-                "make room, or set cache_root to a folder that can be written to"
-            ) from error
 
 
 def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, Any]) -> None:

@@ -749,8 +749,11 @@ def spoil_kept(path, **arrays):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"weak_occupancy": np.full(GRID.shape, 7, np.uint8)}, "holds values other than 0, 1 and"),
-        ({"weak_occupancy": np.full(GRID.shape, 254, np.uint8)}, "holds values other than 0, 1"),
+        (
+            {"weak_occupancy": np.full(GRID.shape, 7, np.uint8)},
+            "holds values other than 0 to 1 and",
+        ),
+        ({"weak_occupancy": np.full(GRID.shape, 254, np.uint8)}, "holds values other than 0 to 1"),
         ({"weak_occupancy": np.zeros(GRID.shape, bool)}, "is bool"),
         ({"weak_occupancy": np.zeros(GRID.shape[::-1], np.uint8)}, r"is uint8 \(6, 20, 20\)"),
         ({"weak_occupancy": np.zeros((9000, 9000), np.uint8)}, r"unpacks to 77\.2 MiB"),

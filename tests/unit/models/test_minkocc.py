@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from minkocc.models.lift import lifted_cross_entropy
+from minkocc.models.semantic_head import SemanticHead
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
@@ -319,6 +320,37 @@ def test_lift_on_a_scene_worked_by_hand():
     torch.testing.assert_close(cost, expected, rtol=1e-5, atol=1e-5)
     cost.backward()
     assert not logits.grad[0].any()
+
+
+def test_voted_labels_teach_the_classifier_in_the_weak_phase_alone():
+    model = build(vote_weight=0.5).train()
+    assert "loss_voted_ce" not in losses_of(model, make_batch(Phase.WARM))
+    batch = make_batch(Phase.WEAK)
+    for sample in batch["data_samples"]:
+        occupied = sample.weak_occupancy == 1
+        sample.voted_labels = torch.where(occupied, 11, 255).byte()
+    losses = losses_of(model, batch)
+    assert set(losses) == TERMS[Phase.WEAK] | {"loss_voted_ce"}
+    model.set_render_ramp(0.5)
+    half = losses_of(model, batch)["loss_voted_ce"]
+    torch.testing.assert_close(half, 0.5 * losses["loss_voted_ce"], rtol=1e-3, atol=1e-5)
+    losses["loss_voted_ce"].backward()
+    assert model.semantic_head.mlp[2].weight.grad.any()
+    for sample in batch["data_samples"]:
+        sample.voted_labels.fill_(255)  # nothing is known
+    assert losses_of(model, batch)["loss_voted_ce"] == 0
+
+
+def test_balanced_loss_counts_the_classes_of_its_own_labels():
+    """A rare class weighs as Eq. 4 says of its number here, whatever dense labels were counted."""
+    head = SemanticHead(4, beta=0.9)
+    head.set_class_counts(torch.full((17,), 1e6))
+    logits = torch.randn(12, 17)
+    labels = torch.tensor([3] * 2 + [11] * 9 + [255])
+    weights = torch.ones(17)
+    weights[3], weights[11] = (1 - 0.9) / (1 - 0.9**2), (1 - 0.9) / (1 - 0.9**9)
+    expected = torch.nn.functional.cross_entropy(logits[:11], labels[:11], weights)
+    torch.testing.assert_close(head.balanced_loss(logits, labels.byte()), expected)
 
 
 def test_lift_term_appears_in_the_weak_phase_only():
