@@ -17,7 +17,7 @@ options = {
     "default_hooks.logger.interval": 20,
 }
 
-_AROUND = {"weak_frames": [8, 8], "weak_see_through": 4.0}
+_AROUND = {"vote_weight": 1.0, "weak_frames": [8, 8], "weak_see_through": 4.0}
 _NO_CAMERA = {"model.image_encoder": None, "model.voxel_encoder.fusion": None}
 
 
@@ -36,15 +36,9 @@ _headline = [
 # What a recipe that is not bound to the paper might do.
 _beyond = [
     _arm("mixed", "replay 1/2, lifted labels", replay=0.5, lift_weight=1.0),
-    _arm("voted", "semi, voted labels of (8, 8), see-through", vote_weight=1.0, **_AROUND),
-    _arm(
-        "mixed_voted",
-        "the same, replay 1/2, unknown ignored",
-        vote_weight=1.0,
-        replay=0.5,
-        unknown="ignore",
-        **_AROUND,
-    ),
+    _arm("voted", "semi, voted labels", vote_weight=1.0),
+    _arm("mixed_voted", "replay 1/2, voted labels", vote_weight=1.0, replay=0.5),
+    _arm("mixed_around", "the same, all of (8, 8), see-through", replay=0.5, **_AROUND),
 ]
 _ablations = [
     _arm("replay", "semi, replay 1/8", replay=0.125),

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from minkocc.models.lift import lifted_cross_entropy
-from minkocc.models.semantic_head import SemanticHead
 from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.models.semantic_head import SemanticHead
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
