@@ -17,7 +17,8 @@ options = {
     "default_hooks.logger.interval": 20,
 }
 
-_AROUND = {"vote_weight": 1.0, "weak_frames": [8, 8], "weak_see_through": 4.0}
+_MIXED = {"replay": 0.5, "vote_weight": 1.0, "weight_2d": 1.0}
+_AROUND = {"weak_frames": [8, 8], "weak_see_through": 4.0}
 _NO_CAMERA = {"model.image_encoder": None, "model.voxel_encoder.fusion": None}
 
 
@@ -37,8 +38,8 @@ _headline = [
 _beyond = [
     _arm("mixed", "replay 1/2, lifted labels", replay=0.5, lift_weight=1.0),
     _arm("voted", "semi, voted labels", vote_weight=1.0),
-    _arm("mixed_voted", "replay 1/2, voted labels", vote_weight=1.0, replay=0.5),
-    _arm("mixed_around", "the same, all of (8, 8), see-through", replay=0.5, **_AROUND),
+    _arm("mixed_voted", "replay 1/2, voted labels, weight_2d 1", **_MIXED),
+    _arm("mixed_around", "the same, all of (8, 8), see-through", **_MIXED, **_AROUND),
 ]
 _ablations = [
     _arm("replay", "semi, replay 1/8", replay=0.125),

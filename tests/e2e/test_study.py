@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.e2e.job import tool
+from tests.e2e.job import expect_error, tool
 from tests.forked import ROOT, ToolProcess
 
 STUDY = """
@@ -24,6 +24,20 @@ _arms = [
 blocks = [dict(seeds=[0], arms=_arms)]
 series = {{"shares": ("alpha", ["labels", "semi"])}}
 """
+
+
+def test_what_there_is_to_do_is_listed_and_what_there_is_not_is_told(tmp_path):
+    path = tmp_path / "small.py"
+    path.write_text(STUDY.format(root=str(tmp_path)))
+    out = ("--out", tmp_path / "out")
+    listed = tool("study.py", path, *out, "--list")
+    assert listed.returncode == 0, listed.stderr[-3000:]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["labels_s0", "semi_s0"]
+    assert listed.stdout.count("to do") == 2
+    expect_error(tool("study.py", path, *out, "--arms", "strong"), "--arms strong", "labels, semi")
+    expect_error(tool("study.py", path, *out, "--seeds", 7), "no run", "--seeds")
+    assert "no run is done yet" in tool("study.py", path, *out, "--report").stdout
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
