@@ -72,5 +72,5 @@ blocks = [
     dict(seeds=[0], arms=_ablations),
 ]
 reference = "semi"
-bars = ["labels_only", "semi_printed", "semi", "strong", "self", "mixed"]
+bars = ["labels_only", "semi", "voted", "mixed", "mixed_voted", "strong"]
 series = {"alpha": ("alpha", ["self", "alpha_05", "semi", "alpha_20", "alpha_50", "alpha_100"])}

@@ -27,6 +27,10 @@ from minkocc.synthetic.writer import Settings, begun_settings, is_outdated
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/minkocc_semi_a10_mini.py"
+PUBLISHED = "results/zoo/minkocc_plus_a10_mini.pth"
+PUBLISHED_CONFIG = "configs/minkocc_plus_a10_mini.py"
+"""A network trained for longer on another world of the same town, to see what that brings."""
+
 DATA = "data/synthetic"
 PROTOCOLS, RENDERED = ("occ3d", "rayiou"), "rendered2d"
 FIGURES = {"miou": "occ3d", "geometric_iou": "occ3d", "rayiou": "rayiou"}
@@ -71,11 +75,15 @@ class Demo:
         if code:
             raise UserError(f"tools/{script} ended with exit code {code}; its words stand above")
 
-    def measure(self, name: str, *checkpoint: object) -> dict[str, Any]:
-        """Figures of ``tools/test.py``, by protocol."""
+    def predictions(self, name: str) -> Path:
+        """The folder of what a network predicts of the validation frames."""
+        return self.work_dir / "predictions" / name
+
+    def measure(self, name: str, *checkpoint: object, config: str = CONFIG) -> dict[str, Any]:
+        """Figures of ``tools/test.py``, by protocol; its predictions are kept."""
         out = self.work_dir / f"{name}.json"
-        where = ("--work-dir", self.work_dir, "--out", out)
-        self.tool("test.py", CONFIG, *checkpoint, "--render", *where)
+        where = ("--work-dir", self.work_dir, "--out", out, "--dump", self.predictions(name))
+        self.tool("test.py", config, *checkpoint, "--render", *where)
         content = json.loads(out.read_text(encoding="utf-8"))
         return {protocol: content[protocol] for protocol in (*PROTOCOLS, RENDERED)}
 
@@ -127,7 +135,14 @@ def main() -> None:
     demo.step(
         "draw pictures", lambda: demo.tool("visualize.py", CONFIG, checkpoint, *drawn), pictures
     )
-    _report(demo, untrained, height, trained, checkpoint, pictures)
+    published = demo.step(
+        "measure published", lambda: demo.measure("published", PUBLISHED, config=PUBLISHED_CONFIG)
+    )
+    preds = [f"{name}={demo.predictions(name)}" for name in ("trained", "published")]
+    side = demo.work_dir / "side_by_side.png"
+    compare = ("--infos", val_infos, "--pred", *preds, "--out", side, "--frames", 3)
+    demo.step("draw side by side", lambda: demo.tool("compare_predictions.py", *compare), side)
+    _report(demo, untrained, height, trained, published, checkpoint, pictures)
 
 
 def _report(
@@ -135,10 +150,16 @@ def _report(
     untrained: dict[str, Any],
     height: dict[str, Any],
     trained: dict[str, Any],
+    published: dict[str, Any],
     checkpoint: Path,
     pictures: Path,
 ) -> None:
-    measured = {"untrained": untrained, "height_baseline": height, "trained": trained}
+    measured = {
+        "untrained": untrained,
+        "height_baseline": height,
+        "trained": trained,
+        "published": published,
+    }
     rows = {
         name: {figure: found[protocol][figure] for figure, protocol in FIGURES.items()}
         for name, found in measured.items()
@@ -180,6 +201,7 @@ def _report(
     print(f"data        {DATA}")
     print(f"checkpoint  {checkpoint}")
     print(f"pictures    {pictures}")
+    print(f"published   {PUBLISHED}, beside it: {demo.work_dir / 'side_by_side.png'}")
     print(f"audit       {demo.work_dir / 'label_audit.json'}")
     print(f"summary     {demo.work_dir / 'summary.json'}")
 
