@@ -373,8 +373,8 @@ def test_validation_every_so_often_is_checked_before_an_epoch_is_trained(options
         ),
         ({"model.image_encoder.backbone.dept": 18}, r"mmdet\.ResNet takes no 'dept'.*'depth'"),
         (
-            {"train_dataloader.dataset.pipeline.7.fip": 0.5},
-            r"pipeline\.7: AugmentScene takes no 'fip'.*'flip'",
+            {"train_dataloader.dataset.pipeline.8.fip": 0.5},
+            r"pipeline\.8: AugmentScene takes no 'fip'.*'flip'",
         ),
         ({"train_dataloader.dataset.ann_fil": "x"}, "dataset: Occ3DNuScenesDataset .*'ann_file'"),
         ({"train_dataloader.pin_memry": True}, "train_dataloader takes no .*'pin_memory'"),

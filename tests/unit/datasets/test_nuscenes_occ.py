@@ -324,7 +324,7 @@ def test_augmented_points_project_to_the_same_place_of_the_image(synthetic_root)
 
 def weak_sources(root, frames, index):
     dataset = make(root, weak_frames=frames)
-    sources = dataset._weak_sources(index)
+    sources = dataset.start(index)["weak_sources"]()
     ego2global = dataset.get_data_info(index)["ego2global"]
     return {source["lidar_path"]: ego2global @ source["lidar2ego"] for source in sources}
 
