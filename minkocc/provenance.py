@@ -25,11 +25,16 @@ def provenance() -> dict[str, Any]:
     """
     return {
         "commit": commit_of(Path(__file__).parent),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {_device()}",
+        "machine": machine(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def machine() -> str:
+    """Processor, cores and GPU."""
+    return f"{_processor()}, {os.cpu_count()} cores, {_device()}"
 
 
 def commit_of(package: Path) -> str | None:

@@ -6,7 +6,6 @@ Steps that a former run finished with the same code are not repeated.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from minkocc.evaluation.report import table
 from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
+from minkocc.study.frozen_code import code_digest
 from minkocc.synthetic.writer import Settings, begun_settings, is_outdated
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ class Demo:
     def __init__(self, work_dir: Path) -> None:
         self.work_dir = work_dir
         self.record = work_dir / "steps.json"
-        self.code = _code_fingerprint()
+        self.code = code_digest(ROOT)
         self.done: dict[str, Any] = {}
         if self.record.is_file():
             self.done = json.loads(self.record.read_text(encoding="utf-8"))
@@ -204,14 +204,6 @@ def _report(
     print(f"published   {PUBLISHED}, beside it: {demo.work_dir / 'side_by_side.png'}")
     print(f"audit       {demo.work_dir / 'label_audit.json'}")
     print(f"summary     {demo.work_dir / 'summary.json'}")
-
-
-def _code_fingerprint() -> str:
-    digest = hashlib.sha256()
-    for folder in ("minkocc", "configs", "tools"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

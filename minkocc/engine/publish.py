@@ -14,8 +14,6 @@ from minkocc.engine.run_settings import trained_settings
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import atomic_write, write_text
 
-_PLACES = ("data_root", "cache_root", "pseudo_labels", "num_workers")
-
 
 def publish(checkpoint: str | Path, out: Path, half: bool = True) -> int:
     """Write a checkpoint's weights and the settings they were trained under, and nothing else.
@@ -45,7 +43,7 @@ def publish(checkpoint: str | Path, out: Path, half: bool = True) -> int:
         raise UserError(f"checkpoint {checkpoint} in half precision: {lost}; use --full")
     meta = content["meta"]
     kept = {name: meta[name] for name in ("iter", "epoch", "labelled_scenes") if name in meta}
-    run = {name: value for name, value in settings.items() if name not in _PLACES}
+    run = {name: value for name, value in settings.items() if name != "pseudo_labels"}  # a place
     buffer = io.BytesIO()
     torch.save({"state_dict": state, "meta": {**kept, "run": run}}, buffer)
     with atomic_write(out) as sink:

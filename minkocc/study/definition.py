@@ -94,6 +94,11 @@ class Study:
     series: Mapping[str, Series] = field(default_factory=dict)
 
     @property
+    def roots(self) -> dict[str, str]:
+        """Every data root that a run is tested on, by name; ``val`` is the study's own."""
+        return {"val": self.data_root, **self.splits}
+
+    @property
     def arms(self) -> list[Arm]:
         """Of all blocks."""
         return [arm for block in self.blocks for arm in block]
@@ -101,9 +106,8 @@ class Study:
     def runs(self) -> Iterator[Run]:
         """Every run, in order."""
         for block in self.blocks:
-            most = max(len(arm.seeds) for arm in block)
-            for place in range(most):
-                yield from (Run(arm, arm.seeds[place]) for arm in block if place < len(arm.seeds))
+            for seed in block[0].seeds:  # which are those of all arms of a block
+                yield from (Run(arm, seed) for arm in block)
 
 
 def read_study(path: str | Path, root: Path) -> Study:

@@ -10,7 +10,7 @@ from typing import Any
 
 from minkocc.config import KNOBS, load_config, recipe_of
 from minkocc.engine.validation_figures import VALIDATIONS
-from minkocc.provenance import commit_of, provenance
+from minkocc.provenance import commit_of, machine
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json
 from minkocc.study.definition import Run, Study
@@ -118,13 +118,12 @@ class RunFiles:
         return bool(self.steps().get("train", {}).get("ended")) and self.checkpoint.is_file()
 
     def tests(self) -> Iterator[tuple[str, str]]:
-        """Splits that are not tested yet, with the last checkpoint: name and data root."""
-        for split, root in {"val": self.study.data_root, **self.study.splits}.items():
+        """Splits that a trained run's last checkpoint is not tested on yet: name and data root."""
+        trained = self.checkpoint.stat().st_mtime
+        for split, root in self.study.roots.items():
             out = self.tested(split)
-            if not (out.is_file() and self.checkpoint.is_file()) or (
-                out.stat().st_mtime < self.checkpoint.stat().st_mtime
-                or f"data_root={root}" not in _read(out).get("command", "").split()
-            ):
+            tested = out.is_file() and out.stat().st_mtime >= trained
+            if not tested or f"data_root={root}" not in _read(out).get("command", "").split():
                 yield split, root
 
     def tested(self, split: str) -> Path:
@@ -147,7 +146,7 @@ class RunFiles:
         before = known.get(step, {"seconds": 0.0})["seconds"]
         known[step] = {
             "seconds": round(before + seconds, 1),
-            "machine": provenance()["machine"],
+            "machine": machine(),
             "commit": commit_of(self.code / "minkocc"),
             "code": self.code.name,
             "ended": ended,

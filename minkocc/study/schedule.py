@@ -197,8 +197,7 @@ class Schedule:
             yield "train", [*words, *_pairs(files, files.study.data_root)]
         if self._train_only:
             return
-        splits = {"val": files.study.data_root, **files.study.splits}
-        for split, root in dict(files.tests()).items() if trained else splits.items():
+        for split, root in files.tests() if trained else files.study.roots.items():
             words = [str(tools / "test.py"), config, str(files.checkpoint), "--work-dir", work_dir]
             words += ["--out", str(files.tested(split)), "--sweep-threshold"]
             words += ["--dump", str(files.predictions)] if split == "val" else []

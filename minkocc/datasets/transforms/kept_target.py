@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +33,30 @@ class KeptTarget:
     made_of: bytes
     grid: VoxelGrid
     largest: int
+
+    @classmethod
+    def of(
+        cls, results: Mapping[str, Any], key: str, made_of: bytes, grid: VoxelGrid, largest: int
+    ) -> KeptTarget:
+        """That of a frame: one file for it and everything that its content depends on."""
+        folder = Path(results["cache_root"]) / key / f"{grid.voxel_size:g}"
+        path = folder / f"{results['token']}-{made_of.hex()[:12]}.npz"
+        return cls(key, path, made_of, grid, largest)
+
+    def prepare(self, compute: Callable[[], np.ndarray]) -> bool:
+        """Compute and keep the target, if it is not kept yet; whether it had to be computed."""
+        if self.read() is not None:
+            return False
+        self.keep(compute())
+        return True
+
+    def load(self, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """The target; what is not kept is computed and kept."""
+        values = self.read()
+        if values is None:
+            values = compute()
+            self.keep(values)
+        return values
 
     @property
     def _name(self) -> str:

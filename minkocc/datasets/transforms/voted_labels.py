@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ class LoadVotedLabels(BaseTransform):
         phase = results["phase"]
         if not self.vote_weight or phase is None or phase.needs_dense:
             return results
-        voted = self._load(results)
+        keyframes = results["weak_keyframes"]()
+        kept = self._kept(results, keyframes)
+        voted = kept.load(partial(self._compute, results, keyframes))
         results[VOTED_LABELS] = np.where(
             results["weak_occupancy"] == WEAK_OCCUPIED, voted, np.uint8(UNVOTED)
         )
@@ -83,20 +86,7 @@ class LoadVotedLabels(BaseTransform):
         if not self.vote_weight:
             return False
         keyframes = results["weak_keyframes"]()
-        kept = self._kept(results, keyframes)
-        if kept.read() is not None:
-            return False
-        kept.keep(self._compute(results, keyframes))
-        return True
-
-    def _load(self, results: dict[str, Any]) -> np.ndarray:
-        keyframes = results["weak_keyframes"]()
-        kept = self._kept(results, keyframes)
-        voted = kept.read()
-        if voted is None:
-            voted = self._compute(results, keyframes)
-            kept.keep(voted)
-        return voted
+        return self._kept(results, keyframes).prepare(partial(self._compute, results, keyframes))
 
     def _compute(
         self, results: dict[str, Any], keyframes: Sequence[tuple[dict[str, Any], np.ndarray]]
@@ -133,6 +123,4 @@ class LoadVotedLabels(BaseTransform):
             digest.update(b"".join(np.round(matrix, 6).tobytes() for matrix in matrices))
         digest.update(fingerprint(root, sweeps, by_content).encode())
         digest.update(fingerprint(folder, labels, by_content).encode())
-        name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
-        place = Path(results["cache_root"]) / VOTED_LABELS / f"{self.grid.voxel_size:g}" / name
-        return KeptTarget(VOTED_LABELS, place, digest.digest(), self.grid, NUM_CLASSES - 1)
+        return KeptTarget.of(results, VOTED_LABELS, digest.digest(), self.grid, NUM_CLASSES - 1)

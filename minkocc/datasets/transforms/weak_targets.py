@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,7 @@ class LoadWeakOccupancy(BaseTransform):
             Whether it had to be computed.
         """
         sources = results["weak_sources"]()
-        kept = self._kept(results, sources)
-        if kept.read() is not None:
-            return False
-        kept.keep(self._compute(results, sources))
-        return True
+        return self._kept(results, sources).prepare(partial(self._compute, results, sources))
 
     def path(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> Path:
         """Where the target is kept: one file a frame and everything that its content depends on."""
@@ -103,20 +100,13 @@ class LoadWeakOccupancy(BaseTransform):
             digest.update(repr(self.rules).encode())
         if self.sky:
             digest.update(b"sky" + self._sky_identity(results, by_content))
-        name = f"{results['token']}-{digest.hexdigest()[:12]}.npz"
-        folder = Path(results["cache_root"]) / WEAK_OCCUPANCY / f"{self.grid.voxel_size:g}"
-        return KeptTarget(WEAK_OCCUPANCY, folder / name, digest.digest(), self.grid, WEAK_OCCUPIED)
+        made_of = digest.digest()
+        return KeptTarget.of(results, WEAK_OCCUPANCY, made_of, self.grid, WEAK_OCCUPIED)
 
     def _load(self, results: dict[str, Any]) -> np.ndarray:
         sources = results["weak_sources"]()
-        if not self.cache:
-            return self._compute(results, sources)
-        kept = self._kept(results, sources)
-        weak = kept.read()
-        if weak is None:
-            weak = self._compute(results, sources)
-            kept.keep(weak)
-        return weak
+        compute = partial(self._compute, results, sources)
+        return self._kept(results, sources).load(compute) if self.cache else compute()
 
     def _compute(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> np.ndarray:
         root, mount = Path(results["data_root"]), results["lidar_points"]["lidar2ego"]
