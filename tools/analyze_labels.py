@@ -9,6 +9,7 @@ from pathlib import Path
 from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.engine.analyze_labels import Keyframes, measured, write_sections
 from minkocc.engine.pseudo_label_quality import pseudo_label_section
+from minkocc.engine.voted_label_quality import SPANS, voted_label_section
 from minkocc.engine.weak_occupancy_quality import PAPER, VARIANTS, weak_occupancy_section
 from minkocc.worker_pool import WorkerPool
 
@@ -18,10 +19,12 @@ def main() -> None:
     options = _parse()
     keyframes = Keyframes(options.root, options.version, options.max_frames)
     variants = VARIANTS if options.weak_options else {PAPER: VARIANTS[PAPER]}
-    with WorkerPool(options.workers) as pool:  # one for both: starting one takes seconds
+    spans = SPANS if options.weak_options else SPANS[:1]
+    with WorkerPool(options.workers) as pool:  # one for all: starting one takes seconds
         sections = measured(
             partial(pseudo_label_section, keyframes, options.folder, pool),
             partial(weak_occupancy_section, keyframes, options.folder, variants, pool),
+            partial(voted_label_section, keyframes, options.folder, spans, pool),
         )
     print("\n\n".join(section.text for section in sections))
     written = write_sections(keyframes, sections, options.out)
@@ -43,7 +46,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--weak-options",
         action="store_true",
-        help="weak occupancy by every option that a recipe has, not by the paper's alone",
+        help="weak occupancy by every option that a recipe has, not by the paper's alone, and "
+        "votes over other keyframes",
     )
     add_debug(parser)
     options = parser.parse_args()

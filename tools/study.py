@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from minkocc.cli import add_debug, refuse_less, run_tool
@@ -10,9 +11,9 @@ from minkocc.provenance import provenance
 from minkocc.structures.errors import UserError
 from minkocc.structures.files import write_json, write_text
 from minkocc.study.charts import draw_study
-from minkocc.study.definition import Run, Study, read_study
+from minkocc.study.definition import Run, Study, read_study, run_name
 from minkocc.study.frozen_code import code_digest, frozen_code
-from minkocc.study.run_files import RunFiles
+from minkocc.study.run_files import RunFiles, results_in
 from minkocc.study.schedule import Schedule
 from minkocc.study.table import by_arm, commits_of, study_table
 
@@ -39,6 +40,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--train-only", action="store_true", help="leave testing to a later call, here or elsewhere"
     )
+    parser.add_argument(
+        "--known",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="take the runs that these study.json hold as done: made elsewhere, or before",
+    )
     parser.add_argument("--list", action="store_true", help="show the runs, and begin none")
     parser.add_argument(
         "--report", action="store_true", help="make the table again, and run nothing"
@@ -64,6 +73,8 @@ def main() -> None:
         code = frozen_code(ROOT, out, options.refresh_code)
         if code.name != f"code_{code_digest(ROOT)[:8]}":
             print(f"[study] new runs use the code in {code}, which this checkout differs from")
+    for path in options.known:
+        _take(path, [RunFiles(run, study, out, code) for run in study.runs()])
     files = [RunFiles(run, study, out, code) for run in runs]
     if options.list:
         for each in files:
@@ -93,6 +104,20 @@ def _chosen(study: Study, arms: list[str] | None, seeds: list[int] | None) -> li
     if not runs:
         raise UserError("no run of the study has these --arms and --seeds")
     return runs
+
+
+def _take(path: Path, files: Sequence[RunFiles]) -> None:
+    """Take over the results that another study.json holds.
+
+    Raises:
+        UserError: it cannot be read, or holds a run that is none of this study's.
+    """
+    ours = {each.run.name: each for each in files}
+    for result in results_in(path):
+        name = run_name(result["arm"], result["seed"])
+        if name not in ours:
+            raise UserError(f"{path} has a run {name} that this study does not have")
+        ours[name].take(result, path)
 
 
 def _report(study: Study, files: list[RunFiles], out: Path) -> None:

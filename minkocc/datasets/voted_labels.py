@@ -20,6 +20,9 @@ from minkocc.datasets.transforms.pseudo_labels import lift_labels, read_view
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, UNVOTED
 from minkocc.structures.voxel_grid import VoxelGrid
 
+MIN_SHARE = 0.5
+"""Of a voxel's votes that the winner must have, where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class LiftedReturns:

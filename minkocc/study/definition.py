@@ -52,6 +52,11 @@ class Arm:
         return {**self.options, "seed": seed}
 
 
+def run_name(arm: str, seed: int) -> str:
+    """How the files of an arm's run under a seed are called."""
+    return f"{arm}_s{seed}"
+
+
 @dataclass(frozen=True)
 class Run:
     """An arm under one seed."""
@@ -62,7 +67,7 @@ class Run:
     @property
     def name(self) -> str:
         """As its files are called."""
-        return f"{self.arm.name}_s{self.seed}"
+        return run_name(self.arm.name, self.seed)
 
     @property
     def options(self) -> dict[str, Any]:

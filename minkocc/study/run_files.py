@@ -22,6 +22,9 @@ _PLACES = frozenset({"data_root", "cache_root"})
 """Knobs that say where things lie, which makes no other run."""
 
 
+_OF_A_RESULT = ("arm", "label", "seed", "config", "options", "steps", "curve", "final", "splits")
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files of one run under a study's folder.
@@ -85,28 +88,42 @@ class RunFiles:
             UserError: options or recipe have changed since.
         """
         for path in (self._identity, self.figures):
-            if not path.is_file():
-                continue
-            known = _read(path)
-            for key, value in self._wanted().items():
-                if known.get(key) != value:
-                    change = _first_change(known.get(key), value)
-                    raise UserError(
-                        f"{path} is of a run with other {key} ({change}): give the arm "
-                        f"{self.run.arm.name!r} another name, or delete {self.work_dir} and "
-                        f"{self.figures}"
-                    )
+            if path.is_file() and (difference := self._difference(_read(path))):
+                raise UserError(
+                    f"{path} is of a run with {difference}: give the arm {self.run.arm.name!r} "
+                    f"another name, or delete {self.work_dir} and {self.figures}"
+                )
+
+    def take(self, result: Mapping[str, Any], where: Path) -> None:
+        """Keep the result of this run that a study has made elsewhere; one that is here stays.
+
+        Args:
+            result: what ``write_figures`` wrote there.
+            where: the file that it comes from, for messages.
+
+        Raises:
+            UserError: it is of another run that had this name.
+        """
+        if difference := self._difference(result):
+            raise UserError(
+                f"{where}: its run {self.run.name} has {difference}: give the arm "
+                f"{self.run.arm.name!r} another name"
+            )
+        if not self.figures.is_file():
+            write_json(self.figures, dict(result))
 
     def is_done(self) -> bool:
-        """Whether the result is there, with every split.
+        """Whether the result is there, with every split that its network can be tested on.
+
+        A result that was made elsewhere has no checkpoint here, so that it stays as it is.
 
         Raises:
             UserError: it is of another run that had this name.
         """
         self.check()
-        return (
-            self.figures.is_file()
-            and set(self.study.splits) <= _read(self.figures)["splits"].keys()
+        return self.figures.is_file() and (
+            set(self.study.splits) <= _read(self.figures)["splits"].keys()
+            or not self.checkpoint.is_file()
         )
 
     def result(self) -> dict[str, Any]:
@@ -191,6 +208,13 @@ class RunFiles:
         options = {name: value for name, value in plain.items() if name not in _PLACES}
         return {"config": self.run.arm.config, "options": options}
 
+    def _difference(self, known: Mapping[str, Any]) -> str | None:
+        """What tells the run that ``known`` is of from this one; None for the same run."""
+        for key, value in self._wanted().items():
+            if known.get(key) != value:
+                return f"other {key} ({_first_change(known.get(key), value)})"
+        return None
+
     def _validations(self) -> list[Path]:
         """In the order of training."""
         found = (self.work_dir / VALIDATIONS).glob("iter_*.json")
@@ -204,6 +228,22 @@ class RunFiles:
             for name, value in audit.items()
             if isinstance(value, (int, float, list))
         }
+
+
+def results_in(path: Path) -> list[dict[str, Any]]:
+    """The results that a ``study.json`` holds.
+
+    Raises:
+        UserError: the file cannot be read or is none.
+    """
+    try:
+        runs = dict(json.loads(path.read_text(encoding="utf-8")))["runs"]
+        missing = [key for run in runs for key in _OF_A_RESULT if key not in run]
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UserError(f"{path} is no study.json: {type(error).__name__}: {error}") from error
+    if missing:
+        raise UserError(f"{path} is no study.json: one of its runs has no {missing[0]!r}")
+    return list(runs)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def study_table(
             [final["occ3d"]["geometric_iou"] for final in finals],
             [final["rayiou"]["rayiou"] for final in finals],
             [best_on_the_way(result) for result in results],
-            *([result["splits"][split]["occ3d"]["miou"] for result in results] for split in splits),
+            *([_miou_of_split(result, split) for result in results] for split in splits),
         ]
         rows.append(
             [
@@ -71,6 +71,12 @@ def _gains(results: Sequence[Result], base: Mapping[int, Result]) -> list[float 
     pairs = [(each, base[each["seed"]]) for each in results if each["seed"] in base]
     miou = [[side["final"]["occ3d"]["miou"] for side in pair] for pair in pairs]
     return [ours - theirs for ours, theirs in miou if ours is not None and theirs is not None]
+
+
+def _miou_of_split(result: Result, split: str) -> float | None:
+    """None where a result from elsewhere lacks it."""
+    summary = result["splits"].get(split)
+    return summary["occ3d"]["miou"] if summary else None
 
 
 def seconds_of(result: Result) -> float:

@@ -15,7 +15,7 @@ from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.kept_target import KeptTarget
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path
-from minkocc.datasets.voted_labels import LiftedReturns, lift_keyframe, vote
+from minkocc.datasets.voted_labels import MIN_SHARE, LiftedReturns, lift_keyframe, vote
 from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.fingerprint import fingerprint
@@ -56,7 +56,7 @@ class LoadVotedLabels(BaseTransform):
         voxel_size: float,
         vote_weight: float,
         pseudo_labels: str = PSEUDO_LABELS,
-        min_share: float = 0.5,
+        min_share: float = MIN_SHARE,
     ) -> None:
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
         self.vote_weight = vote_weight

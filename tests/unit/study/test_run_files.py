@@ -6,7 +6,7 @@ import pytest
 
 from minkocc.structures.errors import UserError
 from minkocc.study.definition import Arm, Run, Study
-from minkocc.study.run_files import RunFiles
+from minkocc.study.run_files import RunFiles, results_in
 from tests.forked import ROOT
 
 ARM = Arm("a", "A", "configs/minkocc_semi_a10_mini.py", {"max_epochs": 3, "lr": 0.1}, (0,))
@@ -140,3 +140,61 @@ def test_a_damaged_result_is_named(tmp_path):
     files.figures.write_text("{")
     with pytest.raises(UserError, match=r"a_s0\.json cannot be read.*delete it"):
         files.is_done()
+
+
+def taken_from(folder, tmp_path, **more):
+    """A study's files elsewhere, and the one result that its study.json holds."""
+    finish(files_of(folder))
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({"runs": [{**files_of(folder).result(), **more}]}))
+    return path, *results_in(path)
+
+
+def test_a_result_made_elsewhere_counts_as_it_is(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path, result = taken_from(tmp_path / "elsewhere", tmp_path)
+    more = dataclasses.replace(STUDY, splits={**STUDY.splits, "near": "/near"})
+    (tmp_path / "here").mkdir()
+    files = files_of(tmp_path / "here", study=more)
+    files.take(result, path)
+    assert files.is_done()  # without the split "near", as there is no network to test
+    assert files.result() == result
+
+
+def test_a_result_that_is_here_stays(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path, result = taken_from(tmp_path / "elsewhere", tmp_path, label="another")
+    files = files_of(tmp_path)
+    finish(files)
+    files.take(result, path)
+    assert files.result()["label"] == "A"
+
+
+def test_a_result_of_another_run_is_not_taken(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path, result = taken_from(tmp_path / "elsewhere", tmp_path)
+    other = Arm("a", "A", ARM.config, {"max_epochs": 3, "lr": 0.2}, (0,))
+    files = files_of(tmp_path, other)
+    with pytest.raises(UserError, match=r"study\.json: its run a_s0 has other options \(lr 0\.1"):
+        files.take(result, path)
+    assert not files.is_done()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[1]", "TypeError"),
+        ("{}", "KeyError: 'runs'"),
+        ('{"runs": 3}', "TypeError"),
+        ('{"runs": [3]}', "TypeError"),
+        ('{"runs": [{"arm": "a"}]}', "has no 'label'"),
+    ],
+)
+def test_what_is_no_study_json_is_refused(tmp_path, text, said):
+    path = tmp_path / "study.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"study\.json is no study\.json: .*{said}"):
+        results_in(path)
+    with pytest.raises(UserError, match="No such file"):
+        results_in(tmp_path / "none.json")

@@ -38,3 +38,9 @@ def test_arms_are_compared_seed_by_seed():
     head, _, own, other = rows_of(study_table(by_arm(results), [], reference="a"))
     assert dict(zip(head, own))["mIoU less that of A"] == "0.0 ± 0.0"
     assert dict(zip(head, other))["mIoU less that of A"] == "1.0"
+
+
+def test_a_split_that_a_result_from_elsewhere_lacks_is_left_out():
+    results = [result("a", 0, 10.0), {**result("a", 1, 20.0), "splits": {}}]
+    head, _, row = rows_of(study_table(by_arm(results), ["far"]))
+    assert dict(zip(head, row))["mIoU, far"] == "9.0"
