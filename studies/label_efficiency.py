@@ -4,8 +4,12 @@
 #       --keyframes 10 --seed 1 --workers 2
 #   python tools/create_data.py --root data/study --version v1.0-synthetic --weak-occupancy \
 #       --workers 2
-#   python tools/study.py studies/label_efficiency.py
+#   python tools/create_synthetic.py --out data/study_shifted --train-scenes 0 --val-scenes 5 \
+#       --keyframes 10 --seed 2 --shifted --workers 2
+#   python tools/create_data.py --root data/study_shifted --version v1.0-synthetic
+#   python tools/study.py studies/label_efficiency.py --known results/study/label_efficiency.json
 data_root = "data/study"
+splits = {"shifted": "data/study_shifted"}  # towers, dusk, mostly the other rig
 
 # 600 frames an epoch: 1,800 iterations. Twenty frames of four validation scenes make the learning
 # curves; the last checkpoint is tested on all hundred.
@@ -19,6 +23,10 @@ options = {
 
 _MIXED = {"replay": 0.5, "vote_weight": 1.0, "weight_2d": 1.0}
 _AROUND = {"weak_frames": [8, 8], "weak_see_through": 4.0}
+# Weak targets of fewer errors: traces of traffic taken out, nothing said where nothing was seen.
+_CLEAN = {"weak_frames": [4, 4], "weak_see_through": 4.0, "unknown": "ignore"}
+_STRONG = {"model.lambda_1": 2.0, "model.lambda_2": 2.5, "weight_2d": 0.25}  # weights of strong
+_LONGER = {"max_epochs": 5}
 _NO_CAMERA = {"model.image_encoder": None, "model.voxel_encoder.fusion": None}
 
 
@@ -40,6 +48,25 @@ _beyond = [
     _arm("voted", "semi, voted labels", vote_weight=1.0),
     _arm("mixed_voted", "replay 1/2, voted labels, weight_2d 1", **_MIXED),
     _arm("mixed_around", "the same, all of (8, 8), see-through", **_MIXED, **_AROUND),
+]
+# Does what is unlabelled pay with more iterations? The same weights of the loss in both.
+_longer = [
+    _arm(
+        "labels_only_long",
+        "labels only, weights of strong, 3,000 iterations",
+        warm_share=1.0,
+        **_STRONG,
+        **_LONGER,
+    ),
+    _arm(
+        "clean_long",
+        "replay 1/2, votes, clean targets, weights of strong, 3,000 iterations",
+        replay=0.5,
+        vote_weight=1.0,
+        **_CLEAN,
+        **_STRONG,
+        **_LONGER,
+    ),
 ]
 _ablations = [
     _arm("replay", "semi, replay 1/8", replay=0.125),
@@ -69,6 +96,7 @@ _ablations = [
 blocks = [
     dict(seeds=[0, 1, 2], arms=_headline),
     dict(seeds=[0], arms=_beyond),
+    dict(seeds=[0], arms=_longer),
     dict(seeds=[0], arms=_ablations),
 ]
 reference = "semi"
