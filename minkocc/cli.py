@@ -7,7 +7,9 @@ import errno
 import gc
 import io
 import logging
+import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from minkocc.structures.errors import UserError
 
@@ -100,8 +102,13 @@ def run_tool(main: Callable[[], None]) -> None:
 def _end_in_a_line(main: Callable[[], None], debug: bool) -> None:
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _end_interrupted()
+    except BrokenPipeError:
+        if not _is_read_by_nobody(sys.stdout):
+            raise
+        _end_unread()
     except Exception as error:
         if _interrupted.is_set() and not debug:
             _end_interrupted()  # what was interrupted failed in its own way: a C++ writer, a worker
@@ -115,6 +122,19 @@ def _end_in_a_line(main: Callable[[], None], debug: bool) -> None:
 def _end_interrupted() -> NoReturn:
     _say("\ninterrupted")
     sys.exit(130)
+
+
+def _is_read_by_nobody(stream: TextIO) -> bool:
+    """Whether a stream is a pipe whose reader has ended, as ``head`` does after its lines."""
+    watch = select.poll()
+    watch.register(stream.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in watch.poll(0))
+
+
+def _end_unread() -> NoReturn:
+    """End as every tool of a pipeline does; what the buffer still holds has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 def _line_of(error: Exception) -> str | None:

@@ -222,3 +222,24 @@ def test_the_train_loop_stops_at_a_swallowed_interrupt(swallowed):
     assert seen == ["first"]
     assert swallowed == [KeyboardInterrupt]
     assert loop.runner.hooks == ["before_train_epoch"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("buffered", [True, False])
+def test_what_read_the_output_has_ended(buffered):
+    """As in ``study.py --list | head``: what is still in the buffer is written at Python's end."""
+    program = (
+        "from minkocc.cli import run_tool\n"
+        f"run_tool(lambda: [print('line', flush={not buffered}) for _ in range(99)])\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_another_broken_pipe_is_a_bug():
+    with pytest.raises(BrokenPipeError):
+        run_tool(lambda: (_ for _ in ()).throw(BrokenPipeError("of a worker")))
