@@ -23,9 +23,10 @@ options = {
 
 _MIXED = {"replay": 0.5, "vote_weight": 1.0, "weight_2d": 1.0}
 _AROUND = {"weak_frames": [8, 8], "weak_see_through": 4.0}
-# Weak targets of fewer errors: traces of traffic taken out, nothing said where nothing was seen.
-_CLEAN = {"weak_frames": [4, 4], "weak_see_through": 4.0, "unknown": "ignore"}
-_STRONG = {"model.lambda_1": 2.0, "model.lambda_2": 2.5, "weight_2d": 0.25}  # weights of strong
+# Weak targets of fewer errors: traces of traffic taken out, nothing said where nothing was seen,
+# and spheres where the LiDAR saw through left out of the rendering.
+_CARVED = {"model.carve_free": True}
+_CLEAN = {"weak_frames": [4, 4], "weak_see_through": 4.0, "unknown": "ignore", **_CARVED}
 _LONGER = {"max_epochs": 5}
 _NO_CAMERA = {"model.image_encoder": None, "model.voxel_encoder.fusion": None}
 
@@ -47,26 +48,14 @@ _beyond = [
     _arm("mixed", "replay 1/2, lifted labels", replay=0.5, lift_weight=1.0),
     _arm("voted", "semi, voted labels", vote_weight=1.0),
     _arm("mixed_voted", "replay 1/2, voted labels, weight_2d 1", **_MIXED),
+    _arm("mixed_clean", "the same, clean targets, carved", **_MIXED, **_CLEAN),
     _arm("mixed_around", "the same, all of (8, 8), see-through", **_MIXED, **_AROUND),
 ]
-# Does what is unlabelled pay with more iterations? The same weights of the loss in both.
+# Does what is unlabelled pay with more iterations?
 _longer = [
-    _arm(
-        "labels_only_long",
-        "labels only, weights of strong, 3,000 iterations",
-        warm_share=1.0,
-        **_STRONG,
-        **_LONGER,
-    ),
-    _arm(
-        "clean_long",
-        "replay 1/2, votes, clean targets, weights of strong, 3,000 iterations",
-        replay=0.5,
-        vote_weight=1.0,
-        **_CLEAN,
-        **_STRONG,
-        **_LONGER,
-    ),
+    _arm("labels_only_long", "labels only, 3,000 iterations", warm_share=1.0, **_LONGER),
+    _arm("mixed_clean_long", "mixed_clean, 3,000 iterations", **_MIXED, **_CLEAN, **_LONGER),
+    _arm("strong_long", "strong, 3,000 iterations", "strong_a100", **_LONGER),
 ]
 _ablations = [
     _arm("replay", "semi, replay 1/8", replay=0.125),
@@ -77,6 +66,7 @@ _ablations = [
     _arm("unknown_free", "semi, unknown = free with weight 1", unknown_weight=1.0),
     _arm("unknown_ignored", "semi, unknown ignored", unknown="ignore"),
     _arm("see_through", "semi, see-through filter", weak_see_through=4.0),
+    _arm("carved", "semi, known free space not rendered", **_CARVED),
     _arm("sky", "semi, sky as free rays", weak_sky=True),
     _arm("no_confidence", "semi, confidence off", **{"model.pulsar_head.confidence": False}),
     _arm("no_image", "semi, camera features off", **_NO_CAMERA),

@@ -23,7 +23,15 @@ from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.pruning import LevelRecord
-from minkocc.structures.taxonomy import NUM_CLASSES, OUTSIDE, UNKNOWN, UNVOTED, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import (
+    NUM_CLASSES,
+    OUTSIDE,
+    UNKNOWN,
+    UNVOTED,
+    WEAK_FREE,
+    WEAK_OCCUPIED,
+    WEAK_UNKNOWN,
+)
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -52,6 +60,9 @@ class MinkOcc(BaseModel):
             weak phase; 0 in the paper's recipes.
         vote_weight: of the class-balanced cross-entropy on labels that the returns of several
             keyframes voted for, beside lambda_1 in the weak phase; 0 in the paper's recipes.
+        carve_free: in training, do not render voxels that the occupancy target knows to be free:
+            those that the network wrongly keeps hide what the pseudo-labels are of. False in the
+            paper's recipes, which render all.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
             backbone.
         render_predictions: ``predict`` adds the rendered 2D semantics.
@@ -77,6 +88,7 @@ class MinkOcc(BaseModel):
         lambda_2: float = 1.0,
         lift_weight: float = 0.0,
         vote_weight: float = 0.0,
+        carve_free: bool = False,
         sync_bn: bool = False,
         render_predictions: bool = False,
     ) -> None:
@@ -113,6 +125,7 @@ class MinkOcc(BaseModel):
         self.lambda_2 = lambda_2
         self.lift_weight = lift_weight
         self.vote_weight = vote_weight
+        self.carve_free = carve_free
         self.render_ramp = 1.0
         self.render_predictions = render_predictions
         self.record_levels = False
@@ -177,9 +190,8 @@ class MinkOcc(BaseModel):
             ValueError: the batch mixes phases.
         """
         phase = self.phase_of(data_samples)
-        voxels, levels = self.extract_feat(
-            inputs, data_samples, self.occupancy_target(data_samples, phase)
-        )
+        target = self.occupancy_target(data_samples, phase)
+        voxels, levels = self.extract_feat(inputs, data_samples, target)
         targets = [level.targets for level in levels if level.targets is not None]
         weights = (self.unknown_weight, self.occupied_weight)
         bce = occupancy_bce([level.logits for level in levels], targets, *weights)
@@ -197,7 +209,9 @@ class MinkOcc(BaseModel):
             voted = lookup(_stacked("voted_labels", data_samples), voxels.coords, UNVOTED)
             weight = self.lambda_1 * self.vote_weight * self.render_ramp
             losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
-        losses.update(self._render_losses(voxels, logits, data_samples, phase))
+        if self.pulsar_head.learns(phase):
+            rendered = self._rendered(voxels, logits, target)
+            losses.update(self._render_losses(*rendered, data_samples, phase))
         return {**losses, **pruning_log(levels, len(data_samples))}
 
     @torch.no_grad()
@@ -283,25 +297,34 @@ class MinkOcc(BaseModel):
             )
         return records
 
+    def _rendered(
+        self, voxels: SparseTensor, logits: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Coordinates, features and classes of the voxels that are rendered in training."""
+        coords, feats, probs = voxels.coords, voxels.feats.float(), logits.softmax(1)
+        if not self.carve_free:
+            return coords, feats, probs
+        rows = (lookup(target, coords, WEAK_UNKNOWN) != WEAK_FREE).nonzero().squeeze(1)
+        return coords[rows], feats[rows], probs[rows]
+
     def _render_losses(
         self,
-        voxels: SparseTensor,
-        logits: Tensor,
+        coords: Tensor,
+        feats: Tensor,
+        probs: Tensor,
         data_samples: list[OccDataSample],
         phase: Phase,
     ) -> dict[str, Tensor]:
-        if not self.pulsar_head.learns(phase):
-            return {}
         totals: dict[str, Tensor] = {}
         share = self.lambda_1 / len(data_samples)
-        parts = by_sample(voxels.coords, len(data_samples), voxels.feats.float(), logits.softmax(1))
-        for sample, (coords, feats, probs) in zip(data_samples, parts):
-            centres = self.grid.to_centre(coords)
+        parts = by_sample(coords, len(data_samples), feats, probs)
+        for sample, (own_coords, own_feats, own_probs) in zip(data_samples, parts):
+            centres = self.grid.to_centre(own_coords)
             if phase is Phase.WARM:
-                terms = self.pulsar_head.warm_loss(feats, centres, sample)
+                terms = self.pulsar_head.warm_loss(own_feats, centres, sample)
             else:
                 ramp = self.render_ramp
-                terms = self.pulsar_head.loss(feats, probs, centres, sample, ramp)
+                terms = self.pulsar_head.loss(own_feats, own_probs, centres, sample, ramp)
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + share * term
         return totals
