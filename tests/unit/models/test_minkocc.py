@@ -113,6 +113,47 @@ def test_weak_phase_never_looks_at_dense_labels():
         torch.testing.assert_close(got[name], expected[name])
 
 
+def rendered_in(model, batch, monkeypatch):
+    """Centres that the render head is given, and the losses."""
+    seen = []
+    for name in ("loss", "warm_loss"):
+        plain = getattr(model.pulsar_head, name)
+
+        def spy(*arguments, plain=plain):
+            seen.append(arguments[-3] if len(arguments) == 5 else arguments[1])
+            return plain(*arguments)
+
+        monkeypatch.setattr(model.pulsar_head, name, spy)
+    losses = losses_of(model, batch)
+    return seen[0], losses
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_known_free_space_is_rendered_unless_it_is_carved(phase, monkeypatch):
+    model, batch = build().eval(), make_batch(phase)
+    model.genunet.set_thresholds([0.04] * 4)  # an untrained network says 0.047, and keeps all
+    target = model.occupancy_target(batch["data_samples"], phase)[0]
+    whole, _ = rendered_in(model, copy.deepcopy(batch), monkeypatch)
+    x, y, z = model.grid.to_index(whole.numpy()).T
+    free = target[x, y, z] == 0
+    assert 0 < free.sum() < len(free)  # some of what the network keeps is known to be free
+    model.carve_free = True
+    carved, losses = rendered_in(model, copy.deepcopy(batch), monkeypatch)
+    torch.testing.assert_close(carved, whole[~free])
+    assert all(term.isfinite() for term in losses.values())
+
+
+def test_carving_moves_no_voxel_into_another_sample(monkeypatch):
+    model, batch = build(carve_free=True).eval(), make_batch(Phase.WEAK, size=2)
+    model.genunet.set_thresholds([0.04] * 4)
+    batch["data_samples"][0].weak_occupancy.fill_(0)  # all free: nothing is left of it
+    centres, losses = rendered_in(model, batch, monkeypatch)
+    assert len(centres) == 0
+    assert all(term.isfinite() for term in losses.values())
+    losses["loss_2d_ce_tied"].backward()
+    assert model.semantic_head.mlp[2].weight.grad.any()
+
+
 def test_train_mask_hides_what_no_camera_saw():
     batch = make_batch(Phase.WARM)
     sample = batch["data_samples"][0]
