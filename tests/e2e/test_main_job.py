@@ -18,7 +18,9 @@ from tests.e2e.job import (
     EPOCHS,
     FRAMES,
     SWITCH,
+    expect_error,
     options,
+    tool,
     tool_from_shell,
     train,
     training_lines,
@@ -219,6 +221,25 @@ def test_pictures(run, synthetic_root, tmp_path):
         assert image.format == "PNG"
         assert min(image.size) > 300
         assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_what_the_2d_labels_meet(run, synthetic_root, tmp_path):
+    work_dir, _ = run
+    out = tmp_path / "pixels.json"
+    checkpoint = work_dir / f"epoch_{EPOCHS}.pth"
+    words = (CONFIG, checkpoint, "--out", out, "--frames", 2, *options(synthetic_root))
+    done = tool("analyze_rendering.py", *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(out.read_text())
+    assert {"commit", "command", "checkpoint"} <= found.keys()
+    assert found["frames"] == 2
+    whole = {name: row["all"] for name, row in found["variants"].items()}
+    assert whole["exact"]["free in truth"] == 0
+    assert whole["carved"]["free in truth"] <= whole["trained"]["free in truth"]
+    assert whole["trained"]["its class"] < whole["exact"]["its class"]
+    assert "| what the network predicts" in done.stdout
+    blind = tool("analyze_rendering.py", *words, "weight_2d=0")
+    expect_error(blind, "renders nothing in the weak phase", "weight_2d")
 
 
 def test_resume_goes_on_as_if_never_stopped(run, synthetic_root, tmp_path):
