@@ -226,11 +226,12 @@ def _former_path() -> list[str]:
 
 
 def _end_with_parent() -> None:
-    """In a new process: let it be killed with the study, which could not stop it any more.
+    """In a new process: let it hear Ctrl-C, and be killed with the study, which could not stop it.
 
     A training that is killed goes on from its last checkpoint; one without its study would hold its
     work dir against the next call.
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background hands on deafness to Ctrl-C
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 

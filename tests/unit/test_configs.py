@@ -16,7 +16,14 @@ MINI = HEADLINE.with_name("minkocc_semi_a10_mini.py")
 
 RECIPES = {
     "minkocc_semi_a10": {"alpha": 0.1, "voxel_size": 0.4},
-    "minkocc_plus_a10": {"replay": 0.5, "vote_weight": 1.0},
+    "minkocc_plus_a10": {
+        "replay": 0.5,
+        "vote_weight": 1.0,
+        "weak_frames": [4, 4],
+        "weak_see_through": 4.0,
+        "unknown": "ignore",
+        "model.carve_free": True,
+    },
     "minkocc_self_a0": {"alpha": 0.0, "voxel_size": 0.4},
     "minkocc_strong_a100": {"alpha": 1.0, "voxel_size": 0.4},
     "minkocc_semi_a10_vox02": {"alpha": 0.1, "voxel_size": 0.2},
