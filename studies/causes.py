@@ -11,8 +11,8 @@ options = {
 
 _STRONG = {"model.lambda_1": 2.0, "model.lambda_2": 2.5, "weight_2d": 0.25}  # weights of strong
 _PLUS = {"replay": 0.5, "vote_weight": 1.0}
-_CLEAN = {"weak_frames": [4, 4], "weak_see_through": 4.0, "unknown": "ignore"}
 _CARVED = {"model.carve_free": True}
+_CLEAN = {"weak_frames": [4, 4], "weak_see_through": 4.0, "unknown": "ignore", **_CARVED}
 
 
 def _arm(name, label, **options):
@@ -27,12 +27,7 @@ blocks = [
             _arm("semi_4", "semi, weight_2d 4"),
             _arm("semi_1", "semi, weight_2d 1, the paper's", weight_2d=1.0),
             _arm("semi_carved", "semi, known free space not rendered", **_CARVED),
-            _arm(
-                "semi_clean",
-                "semi, that, (4, 4), see-through, unknown ignored",
-                **_CARVED,
-                **_CLEAN,
-            ),
+            _arm("semi_clean", "semi, that, (4, 4), see-through, unknown ignored", **_CLEAN),
             _arm("plus_strong", "replay 1/2, votes, weights of strong", **_PLUS, **_STRONG),
             _arm("plus_1", "replay 1/2, votes, weight_2d 1", weight_2d=1.0, **_PLUS),
             _arm(
@@ -40,7 +35,6 @@ blocks = [
                 "the same, clean and carved as above",
                 weight_2d=1.0,
                 **_PLUS,
-                **_CARVED,
                 **_CLEAN,
             ),
             _arm("tied_only", "semi, no shader path", weight_2d=2.0, shader_weight=0.0),

@@ -73,9 +73,10 @@ def main() -> None:
         code = frozen_code(ROOT, out, options.refresh_code)
         if code.name != f"code_{code_digest(ROOT)[:8]}":
             print(f"[study] new runs use the code in {code}, which this checkout differs from")
+    every = [RunFiles(run, study, out, code) for run in study.runs()]
     for path in options.known:
-        _take(path, [RunFiles(run, study, out, code) for run in study.runs()])
-    files = [RunFiles(run, study, out, code) for run in runs]
+        _take(path, every)
+    files = [each for each in every if each.run in runs]
     if options.list:
         for each in files:
             state = "done" if each.is_done() else "to do"
@@ -86,7 +87,7 @@ def main() -> None:
         hours = options.max_hours
         seconds = None if hours is None else hours * 3600
         failed = Schedule(options.jobs, options.runs, seconds, options.train_only).work(files)
-    _report(study, [RunFiles(run, study, out, code) for run in study.runs()], out)
+    _report(study, every, out)
     if failed:
         raise UserError(f"{len(failed)} runs failed: {', '.join(failed)}; their words stand above")
 

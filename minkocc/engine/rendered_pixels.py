@@ -21,19 +21,14 @@ from minkocc.datasets.infos import spread_indices
 from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.engine.launch import load_weights
-from minkocc.evaluation.report import aligned
-from minkocc.evaluation.voxel_iou import ratio
+from minkocc.evaluation.report import aligned, cell
+from minkocc.evaluation.voxel_iou import percent_of
+from minkocc.models.targets import known_free
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
-from minkocc.structures.taxonomy import (
-    CLASSES,
-    FREE,
-    NUM_CLASSES,
-    UNLABELLED_2D,
-    WEAK_FREE,
-)
+from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 COUNTED = (
@@ -93,10 +88,10 @@ def rendered_pixels_table(figures: dict[str, Any]) -> str:
     """The figures in Markdown."""
     rows = [["percent of the labelled pixels", *OUTCOMES]]
     for name, row in figures["variants"].items():
-        rows.append([VARIANTS[name], *(_cell(row["all"][outcome]) for outcome in OUTCOMES)])
+        rows.append([VARIANTS[name], *(cell(row["all"][outcome], 1) for outcome in OUTCOMES)])
     classes = [["its class, percent", *VARIANTS]]
     for name in CLASSES:
-        cells = [_cell(row["classes"][name]) for row in figures["variants"].values()]
+        cells = [cell(row["classes"][name], 1) for row in figures["variants"].values()]
         classes.append([name, *cells])
     return "\n".join([f"({COUNTED})", "", *aligned(rows), "", *aligned(classes)])
 
@@ -162,8 +157,7 @@ def _variants(model: Any, data: dict[str, Any], truth: Tensor) -> Iterator[tuple
     target = model.occupancy_target(samples, Phase.WEAK)
     trained, _ = model.extract_feat(data["inputs"], samples, target)
     own, _ = model.extract_feat(data["inputs"], samples)
-    index = trained.coords.long()
-    free = target[index[:, 0], index[:, 1], index[:, 2], index[:, 3]] == WEAK_FREE
+    free = known_free(target, trained.coords)
     occupied = (truth != FREE).nonzero()
     for name, coords, feats in (
         ("trained", trained.coords[:, 1:], trained.feats),
@@ -203,17 +197,8 @@ def figures_of(counts: NDArray[np.int64]) -> dict[str, Any]:
     whole = counts.sum()
     return {
         "pixels": int(whole),
-        "all": {name: _percent(counts[:, i].sum(), whole) for i, name in enumerate(OUTCOMES)},
+        "all": {name: percent_of(counts[:, i].sum(), whole) for i, name in enumerate(OUTCOMES)},
         "classes": {
-            name: _percent(counts[i, -1], counts[i].sum()) for i, name in enumerate(CLASSES)
+            name: percent_of(counts[i, -1], counts[i].sum()) for i, name in enumerate(CLASSES)
         },
     }
-
-
-def _percent(part: Any, whole: Any) -> float | None:
-    value = float(ratio(part, whole))
-    return None if np.isnan(value) else round(100.0 * value, 2)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

@@ -17,7 +17,7 @@ from minkocc.datasets.voted_labels import MIN_SHARE, lift_keyframe, vote
 from minkocc.datasets.weak_occupancy import keyframes_around
 from minkocc.engine.analyze_labels import Keyframes, NothingToMeasureError, Section
 from minkocc.evaluation.label_charts import draw_label_bars
-from minkocc.evaluation.report import aligned
+from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voted_quality import (
     Counts,
     count_votes,
@@ -38,9 +38,8 @@ COUNTED = (
     "the returns of the keyframes' own sweeps"
 )
 
-RECIPE = (8, 0)
-SPANS: tuple[tuple[int, int], ...] = (RECIPE, (0, 0), (4, 4), (8, 8))
-"""Past and future keyframes that vote beside the frame's own; the recipes' come first."""
+SPANS: tuple[tuple[int, int], ...] = ((8, 0), (0, 0), (4, 4), (8, 8))
+"""Past and future keyframes that vote beside the frame's own; the paper's come first."""
 
 _COLUMNS = {
     "labelled": "labelled, of the occupied",
@@ -62,6 +61,11 @@ Members = Sequence[tuple[dict[str, Any], np.ndarray]]
 class _Job:
     frame: dict[str, Any]
     members: dict[tuple[int, int], Members]
+
+    def voters(self) -> dict[str, dict[str, Any]]:
+        """All keyframes that vote under some span, by token."""
+        every = (frame for members in self.members.values() for frame, _ in members)
+        return {frame["token"]: frame for frame in every}
 
 
 def voted_label_section(
@@ -117,10 +121,9 @@ def _job(frame: dict[str, Any], keyframes: Keyframes, spans: Sequence[tuple[int,
 
 
 def _has_pseudo_labels(folder: Path, job: _Job) -> bool:
-    frames = (frame for members in job.members.values() for frame, _ in members)
     return all(
         label_path(folder, "labels", camera, frame["images"][camera]["img_path"]).is_file()
-        for frame in {frame["token"]: frame for frame in frames}.values()
+        for frame in job.voters().values()
         for camera in CAMERAS
     )
 
@@ -128,8 +131,9 @@ def _has_pseudo_labels(folder: Path, job: _Job) -> bool:
 def _count(root: Path, folder: str, job: _Job) -> Counts:
     """One keyframe's voxels under every span, ``(S, 3, 18, 18)``."""
     label = read_label(root / job.frame["occ_path"], ("semantics", "mask_camera"))
-    members = {frame["token"]: frame for around in job.members.values() for frame, _ in around}
-    lifted = {token: lift_keyframe(frame, root, root / folder) for token, frame in members.items()}
+    lifted = {
+        token: lift_keyframe(frame, root, root / folder) for token, frame in job.voters().items()
+    }
     return np.stack(
         [
             count_votes(
@@ -179,7 +183,7 @@ def _rows(
     title: str, columns: Mapping[str, str], figures: Mapping[str, Mapping[str, Any]]
 ) -> list[list[str]]:
     rows = [[title, *columns.values()]]
-    rows += [[name, *(_cell(row[key]) for key in columns)] for name, row in figures.items()]
+    rows += [[name, *(cell(row[key]) for key in columns)] for name, row in figures.items()]
     return rows
 
 
@@ -190,10 +194,6 @@ def _class_rows(classes: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]
         other = figures["taken_for"]
         taken_for = f"{other} {figures['taken_for_share']:.2f}" if other else "-"
         yield [*row, f"{figures['occupied']:,}", taken_for]
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _charts(figures: Mapping[str, Any]) -> dict[str, Callable[[Path], None]]:

@@ -22,7 +22,7 @@ from minkocc.datasets.weak_occupancy import (
 )
 from minkocc.engine.analyze_labels import Keyframes, NothingToMeasureError, Section
 from minkocc.evaluation.label_charts import draw_rings
-from minkocc.evaluation.report import aligned
+from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.weak_quality import RING_NAMES, Counts, by_ring, count_voxels, weak_figures
 from minkocc.pseudo_label_meta import meta_path
 from minkocc.structures.taxonomy import CAMERAS
@@ -192,7 +192,7 @@ def _tables(figures: Mapping[str, Any]) -> str:
     for name, row in figures["variants"].items():
         free = row["if_unknown_is_free"]["free_precision"]
         cells = [*(row[key] for key in _COLUMNS), free, row["static_hits_deleted"]]
-        rows.append([name, *map(_cell, cells)])
+        rows.append([name, *map(cell, cells)])
     lines = [
         "Weak occupancy against dense labels",
         f"({figures['counted']})",
@@ -207,13 +207,9 @@ def _tables(figures: Mapping[str, Any]) -> str:
     for key in ("occupied_precision", "occupied_recall"):
         rows = [[key.replace("_", " "), *RING_NAMES]]
         for name, row in figures["variants"].items():
-            rows.append([name, *(_cell(row["rings"][ring][key]) for ring in RING_NAMES)])
+            rows.append([name, *(cell(row["rings"][ring][key]) for ring in RING_NAMES)])
         lines += ["", *aligned(rows)]
     return "\n".join(lines)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:

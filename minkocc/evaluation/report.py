@@ -181,6 +181,11 @@ def aligned(rows: list[list[str]]) -> list[str]:
     return [lines[0], rule, *lines[1:]]
 
 
+def cell(value: float | None, decimals: int = 2) -> str:
+    """A figure for a table; a dash where there is none."""
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
 def percent_text(value: float | None) -> str:
     """A figure for a table, two decimals."""
     return "absent" if value is None else f"{value:.2f}"

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minkocc.evaluation.protocols import mean_of
 from minkocc.evaluation.voxel_iou import (
     RINGS,
     class_iou,
     confusion_matrix,
+    percent_of,
     ratio,
     ring_of_voxels,
 )
@@ -59,11 +61,11 @@ def vote_figures(counts: Counts) -> dict[str, Any]:
     iou = _iou_of_votes(table)
     return {
         "occupied": int(table[:FREE].sum()),
-        "labelled": _percent(voted.sum(), table[:FREE].sum()),
-        "accuracy": _percent(right.sum(), voted.sum()),
-        "class_accuracy": _mean(accuracy),
-        "in_free": _percent(table[FREE, :FREE].sum(), table[:, :FREE].sum()),
-        "miou_of_votes": _mean(iou),
+        "labelled": percent_of(voted.sum(), table[:FREE].sum()),
+        "accuracy": percent_of(right.sum(), voted.sum()),
+        "class_accuracy": percent_of(mean_of(accuracy), 1),
+        "in_free": percent_of(table[FREE, :FREE].sum(), table[:, :FREE].sum()),
+        "miou_of_votes": percent_of(mean_of(iou), 1),
     }
 
 
@@ -85,11 +87,11 @@ def _class_figures(table: Counts, number: int, iou: np.float64) -> dict[str, Any
     wrong[number] = 0
     return {
         "occupied": int(table[number].sum()),
-        "labelled": _percent(votes.sum(), table[number].sum()),
-        "accuracy": _percent(votes[number], votes.sum()),
-        "iou_of_votes": None if np.isnan(iou) else round(100.0 * float(iou), 2),
+        "labelled": percent_of(votes.sum(), table[number].sum()),
+        "accuracy": percent_of(votes[number], votes.sum()),
+        "iou_of_votes": percent_of(iou, 1),
         "taken_for": CLASSES[int(wrong.argmax())] if wrong.any() else None,
-        "taken_for_share": _percent(wrong.max(), votes.sum()) if wrong.any() else None,
+        "taken_for_share": percent_of(wrong.max(), votes.sum()) if wrong.any() else None,
     }
 
 
@@ -97,13 +99,3 @@ def _iou_of_votes(table: Counts) -> NDArray[np.float64]:
     voted = table.copy()
     voted[:, FREE] = 0  # without a vote: nothing is said of the voxel
     return class_iou(voted)
-
-
-def _percent(part: Any, whole: Any) -> float | None:
-    value = ratio(part, whole)
-    return None if np.isnan(value) else round(100.0 * float(value), 2)
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    known = values[~np.isnan(values)]
-    return round(100.0 * float(known.mean()), 2) if known.size else None

@@ -99,6 +99,12 @@ def geometric_recall(confusion: NDArray[np.int64]) -> float:
     return float(ratio(confusion[:FREE, :FREE].sum(), confusion[:FREE].sum()))
 
 
+def percent_of(part: Any, whole: Any) -> float | None:
+    """``part / whole`` in percent, two decimals; None where both are 0."""
+    value = float(ratio(part, whole))
+    return None if np.isnan(value) else round(100.0 * value, 2)
+
+
 def ratio(part: Any, whole: Any) -> NDArray[np.float64]:
     """``part / whole``, NaN where both are 0."""
     with np.errstate(invalid="ignore"):

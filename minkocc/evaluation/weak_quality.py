@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.evaluation.voxel_iou import ring_of_voxels
+from minkocc.evaluation.voxel_iou import percent_of, ring_of_voxels
 from minkocc.structures.taxonomy import (
     DYNAMIC_IDS,
     FREE,
@@ -64,21 +62,17 @@ def weak_figures(counts: Counts, unknown: str = "ignore") -> dict[str, float | N
         table = np.stack([table[:, 0] + table[:, 2], table[:, 1], np.zeros(3, np.int64)], 1)
     (free, occupied), total = (table[0], table[1:].sum(0)), table.sum()
     return {
-        "occupied_precision": _percent(occupied[1], table[:, 1].sum()),
-        "occupied_recall": _percent(occupied[1], occupied.sum()),
-        "static_recall": _percent(table[1, 1], table[1].sum()),
-        "moving_recall": _percent(table[2, 1], table[2].sum()),
-        "free_precision": _percent(free[0], table[:, 0].sum()),
-        "free_recall": _percent(free[0], free.sum()),
-        "known": _percent(table[:, :2].sum(), total),
-        "unknown_free": _percent(free[2], table[:, 2].sum()),
+        "occupied_precision": percent_of(occupied[1], table[:, 1].sum()),
+        "occupied_recall": percent_of(occupied[1], occupied.sum()),
+        "static_recall": percent_of(table[1, 1], table[1].sum()),
+        "moving_recall": percent_of(table[2, 1], table[2].sum()),
+        "free_precision": percent_of(free[0], table[:, 0].sum()),
+        "free_recall": percent_of(free[0], free.sum()),
+        "known": percent_of(table[:, :2].sum(), total),
+        "unknown_free": percent_of(free[2], table[:, 2].sum()),
     }
 
 
 def by_ring(counts: Counts) -> dict[str, dict[str, float | None]]:
     """The figures of every ring, by its name."""
     return {name: weak_figures(ring) for name, ring in zip(RING_NAMES, counts)}
-
-
-def _percent(part: Any, whole: Any) -> float | None:
-    return round(100.0 * float(part) / float(whole), 2) if whole else None

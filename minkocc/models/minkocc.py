@@ -15,7 +15,7 @@ from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
-from minkocc.models.targets import dense_occupancy, lookup
+from minkocc.models.targets import dense_occupancy, known_free, lookup
 from minkocc.models.voxel_encoder import NoPointsError
 from minkocc.ops.row_sums import count_rows
 from minkocc.ops.sparse import SparseTensor
@@ -23,15 +23,7 @@ from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.pruning import LevelRecord
-from minkocc.structures.taxonomy import (
-    NUM_CLASSES,
-    OUTSIDE,
-    UNKNOWN,
-    UNVOTED,
-    WEAK_FREE,
-    WEAK_OCCUPIED,
-    WEAK_UNKNOWN,
-)
+from minkocc.structures.taxonomy import NUM_CLASSES, OUTSIDE, UNKNOWN, UNVOTED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -304,7 +296,7 @@ class MinkOcc(BaseModel):
         coords, feats, probs = voxels.coords, voxels.feats.float(), logits.softmax(1)
         if not self.carve_free:
             return coords, feats, probs
-        rows = (lookup(target, coords, WEAK_UNKNOWN) != WEAK_FREE).nonzero().squeeze(1)
+        rows = (~known_free(target, coords)).nonzero().squeeze(1)
         return coords[rows], feats[rows], probs[rows]
 
     def _render_losses(

@@ -112,6 +112,19 @@ def level_targets(volume: Tensor, coords: Tensor, stride: int) -> Tensor:
     return lookup(volume, index, WEAK_IGNORED)
 
 
+def known_free(target: Tensor, coords: Tensor) -> Tensor:
+    """Which voxels an occupancy target knows to be free; none outside the grid.
+
+    Args:
+        target: uint8 ``(B, X, Y, Z)``.
+        coords: ``(V, 4)`` = (batch, x, y, z).
+
+    Returns:
+        bool ``(V,)``.
+    """
+    return lookup(target, coords, WEAK_UNKNOWN) == WEAK_FREE
+
+
 def lookup(volume: Tensor, coords: Tensor, fill: int) -> Tensor:
     """Values of a dense volume at sparse coordinates.
 

@@ -22,7 +22,11 @@ _PLACES = frozenset({"data_root", "cache_root"})
 """Knobs that say where things lie, which makes no other run."""
 
 
-_OF_A_RESULT = ("arm", "label", "seed", "config", "options", "steps", "curve", "final", "splits")
+_OF_A_RESULT = (
+    *("arm", "label", "seed", "config", "options", "knobs"),
+    *("steps", "curve", "final", "splits"),
+)
+"""What table and charts read of a result, and what makes it that of a run."""
 
 
 @dataclass(frozen=True)
