@@ -90,5 +90,5 @@ blocks = [
     dict(seeds=[0], arms=_ablations),
 ]
 reference = "semi"
-bars = ["labels_only", "semi", "voted", "mixed", "mixed_voted", "strong"]
+bars = ["labels_only", "semi", "voted", "mixed_voted", "mixed_clean", "strong"]
 series = {"alpha": ("alpha", ["self", "alpha_05", "semi", "alpha_20", "alpha_50", "alpha_100"])}
