@@ -42,13 +42,13 @@ _headline = [
     _arm("semi", "semi 10 %, with the tied path"),
     _arm("strong", "strong, 100 %", "strong_a100"),
     _arm("self", "self, 0 %", "self_a0"),
+    _arm("mixed_clean", "plus: replay 1/2, votes, clean targets, carved", **_MIXED, **_CLEAN),
 ]
 # What a recipe that is not bound to the paper might do.
 _beyond = [
     _arm("mixed", "replay 1/2, lifted labels", replay=0.5, lift_weight=1.0),
     _arm("voted", "semi, voted labels", vote_weight=1.0),
     _arm("mixed_voted", "replay 1/2, voted labels, weight_2d 1", **_MIXED),
-    _arm("mixed_clean", "the same, clean targets, carved", **_MIXED, **_CLEAN),
     _arm("mixed_around", "the same, all of (8, 8), see-through", **_MIXED, **_AROUND),
 ]
 # Does what is unlabelled pay with more iterations?
