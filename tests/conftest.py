@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from minkocc.synthetic.writer import Settings, write_dataset
+from minkocc.synthetic.writing.writer import Settings, write_dataset
 from tests.unit.evaluation.prediction_folders import write_folders
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones.

@@ -24,7 +24,7 @@ import torch.multiprocessing
 ROOT = Path(__file__).parents[1]
 _SERVER = "forkserver"
 
-multiprocessing.set_forkserver_preload(["minkocc.engine.measure_checkpoint"])
+multiprocessing.set_forkserver_preload(["minkocc.apis.test"])
 
 
 class ToolProcess:

@@ -6,12 +6,12 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
-from minkocc.engine.analyze_labels import Keyframes, measured, write_sections
-from minkocc.engine.pseudo_label_quality import pseudo_label_section
-from minkocc.engine.voted_label_quality import SPANS, voted_label_section
-from minkocc.engine.weak_occupancy_quality import PAPER, VARIANTS, weak_occupancy_section
-from minkocc.worker_pool import WorkerPool
+from minkocc.label_report.pseudo_labels import pseudo_label_section
+from minkocc.label_report.sections import Keyframes, measured, write_sections
+from minkocc.label_report.voted_labels import SPANS, voted_label_section
+from minkocc.label_report.weak_occupancy import PAPER, VARIANTS, weak_occupancy_section
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
+from minkocc.runtime.worker_pool import WorkerPool
 
 
 def main() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
+from minkocc.apis.analyze_rendering import rendered_pixels, rendered_pixels_table
 from minkocc.config import load_config
-from minkocc.engine.rendered_pixels import rendered_pixels, rendered_pixels_table
-from minkocc.provenance import provenance
-from minkocc.recipe_options import add_cfg_options
-from minkocc.structures.files import write_json
+from minkocc.config.options import add_cfg_options
+from minkocc.files.whole_files import write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 
 
 def main() -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.apis.benchmark.compare_commits import measure_in_turn
+from minkocc.apis.benchmark.training_cost import measure_training
 from minkocc.config import load_config
-from minkocc.engine.compare_commits import measure_in_turn
-from minkocc.engine.training_cost import measure_training
-from minkocc.provenance import provenance
-from minkocc.recipe_options import add_cfg_options
-from minkocc.structures.files import write_json
-from minkocc.worker_pool import end_with_parent
+from minkocc.config.options import add_cfg_options
+from minkocc.files.whole_files import write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, run_tool
+from minkocc.runtime.worker_pool import end_with_parent
 
 
 def main() -> None:

@@ -19,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minkocc.cli import add_debug, run_tool
 from minkocc.evaluation.prediction_folder import find_labels, read_label
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, Protocol, add_counts
 from minkocc.evaluation.report import percent_text
-from minkocc.provenance import provenance
-from minkocc.structures.files import write_json
+from minkocc.files.whole_files import write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, run_tool
+from minkocc.runtime.worker_pool import available_cores
 from minkocc.structures.taxonomy import FREE, class_id
-from minkocc.worker_pool import available_cores
 
 Semantics = NDArray[np.uint8]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
-from minkocc.engine.compare_predictions import draw_comparison, frames_to_draw
+from minkocc.apis.compare_predictions import draw_comparison, frames_to_draw
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.structures.errors import UserError
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
+from minkocc.apis.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.config import load_config
+from minkocc.config.options import add_cfg_options
 from minkocc.datasets.infos import create_infos
-from minkocc.engine.prepare_weak_occupancy import prepare_weak_occupancy
-from minkocc.info_file import read_infos
-from minkocc.recipe_options import add_cfg_options
+from minkocc.files.infos import read_infos
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 
 HEADLINE = Path(__file__).parents[1] / "configs" / "minkocc_semi_a10.py"
 

@@ -6,12 +6,12 @@ import argparse
 import time
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
-from minkocc.provenance import provenance
+from minkocc.files.whole_files import write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json
-from minkocc.synthetic.verify import format_report, verify_dataset
-from minkocc.synthetic.writer import Settings, begun_settings, write_dataset
+from minkocc.synthetic.checks.verify import format_report, verify_dataset
+from minkocc.synthetic.writing.writer import Settings, begun_settings, write_dataset
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.apis.baselines import measure_height_baseline
 from minkocc.config import load_config
-from minkocc.engine.measure_baseline import measure_height_baseline
 from minkocc.evaluation.report import table
-from minkocc.provenance import provenance
+from minkocc.files.whole_files import write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json
 from minkocc.study.frozen_code import code_digest
-from minkocc.synthetic.writer import Settings, begun_settings, is_outdated
+from minkocc.synthetic.writing.writer import Settings, begun_settings, is_outdated
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/minkocc_semi_a10_mini.py"

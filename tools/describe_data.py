@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
-from minkocc.engine.data_tables import data_tables
-from minkocc.engine.describe_data import References, Root, reference_statistics
-from minkocc.provenance import provenance
-from minkocc.structures.files import atomic_write, write_json
+from minkocc.data_report.root import References, Root, reference_statistics
+from minkocc.data_report.tables import data_tables
+from minkocc.files.whole_files import atomic_write, write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
 from minkocc.evaluation.prediction_folder import (
     FrameList,
     MatchedFrames,
@@ -20,8 +19,9 @@ from minkocc.evaluation.prediction_folder import (
 )
 from minkocc.evaluation.protocols import PROTOCOLS
 from minkocc.evaluation.report import table, write_report
-from minkocc.provenance import provenance
-from minkocc.worker_pool import available_cores
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
+from minkocc.runtime.worker_pool import available_cores
 
 _MAX_WORKERS = 16  # each holds torch: some 0.4 GB
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from minkocc.cli import add_debug, refuse_less, run_tool
-from minkocc.engine.generate_pseudo_labels import Job, Shard, generate_pseudo_labels
+from minkocc.apis.pseudo_labels.generate import Job, Shard, generate_pseudo_labels
 from minkocc.pseudo_labels.class_maps import CLASS_MAPS
 from minkocc.pseudo_labels.prompts import read_prompts
 from minkocc.pseudo_labels.sources import Source, detection_source, semantic_source
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import CAMERAS
 

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
-from minkocc.engine.publish import publish, write_card
+from minkocc.apis.publish_checkpoint import publish, write_card
+from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError
 
 

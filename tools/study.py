@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from minkocc.cli import add_debug, refuse_less, run_tool
-from minkocc.provenance import provenance
+from minkocc.files.whole_files import write_json, write_text
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json, write_text
 from minkocc.study.charts import draw_study
 from minkocc.study.definition import Run, Study, read_study, run_name
 from minkocc.study.frozen_code import code_digest, frozen_code

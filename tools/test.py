@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
-from minkocc.engine.measure_checkpoint import measure_checkpoint
-from minkocc.recipe_options import add_recipe, load_recipe
+from minkocc.apis.test import measure_checkpoint
+from minkocc.config.options import add_recipe, load_recipe
+from minkocc.runtime.tool import add_debug, run_tool
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minkocc.cli import add_debug, run_tool
 from minkocc.config import recipe_of
+from minkocc.config.options import add_recipe, load_recipe
 from minkocc.engine.launch import train
-from minkocc.recipe_options import add_recipe, load_recipe
+from minkocc.runtime.tool import add_debug, run_tool
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minkocc.cli import add_debug, run_tool
+from minkocc.apis.visualize import draw_frames
 from minkocc.config import load_config
-from minkocc.engine.draw_frames import draw_frames
-from minkocc.recipe_options import add_cfg_options
+from minkocc.config.options import add_cfg_options
+from minkocc.runtime.tool import add_debug, run_tool
 
 
 def main() -> None:

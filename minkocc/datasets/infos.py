@@ -15,16 +15,16 @@ from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 from tqdm import tqdm
 
-from minkocc.info_checks import MAX_SWEEPS
-from minkocc.info_file import INFO_VERSION, InfoError, check_frames
-from minkocc.structures.errors import UserError
-from minkocc.structures.files import (
+from minkocc.files.info_checks import MAX_SWEEPS
+from minkocc.files.infos import INFO_VERSION, InfoError, check_frames
+from minkocc.files.whole_files import (
     is_plain_name,
     read_json,
     require_regular,
     short,
     write_pickles,
 )
+from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
 _UNIT_TOLERANCE = 1e-3

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError, LabelError
-from minkocc.structures.files import read_json, write_json
+from minkocc.files.whole_files import read_json, write_json
 
 _TABLES = {
     "sample_annotation.json": "boxes",

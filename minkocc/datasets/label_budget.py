@@ -15,10 +15,10 @@ import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
+from minkocc.files.fingerprint import fingerprint
+from minkocc.files.npz import ArrayFileError, read_npz
+from minkocc.files.whole_files import read_json, write_json
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import read_json, write_json
-from minkocc.structures.fingerprint import fingerprint
-from minkocc.structures.npz import ArrayFileError, read_npz
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID

@@ -15,7 +15,7 @@ from minkocc.datasets.label_audit import watch_truth
 from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.datasets.transforms.augment import plain_steps
 from minkocc.datasets.weak_occupancy import keyframes_around, sweeps_around
-from minkocc.info_file import InfoError, read_infos
+from minkocc.files.infos import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import TrainIndex
 from minkocc.structures.taxonomy import CLASSES, PALETTE

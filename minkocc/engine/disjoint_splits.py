@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from minkocc.info_file import InfoError, read_infos
+from minkocc.files.infos import InfoError, read_infos
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
 

@@ -19,15 +19,15 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
 from minkocc.datasets.label_audit import watch_truth
 from minkocc.engine.run_settings import check_grid, check_resumed
 from minkocc.engine.warm_start_sampler import WarmStartSampler
 from minkocc.engine.work_dir import RECIPE, claimed, last_checkpoint, remove_results
+from minkocc.files.checkpoints import read_checkpoint
+from minkocc.files.whole_files import write_text
 from minkocc.registry import LOOPS
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 

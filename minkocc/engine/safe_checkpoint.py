@@ -13,13 +13,13 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 
-from minkocc.checkpoint_file import not_finite
 from minkocc.config import ConfigError
 from minkocc.engine.run_settings import run_settings
 from minkocc.evaluation.metrics import OccupancyMetric
+from minkocc.files.checkpoints import not_finite
+from minkocc.files.whole_files import atomic_write, write_text
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import atomic_write, write_text
 
 _BACKEND = "minkocc_atomic"
 

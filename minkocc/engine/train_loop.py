@@ -9,11 +9,11 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
-from minkocc.cli import raise_if_interrupted
 from minkocc.engine.work_dir import VALIDATION
+from minkocc.files.whole_files import write_text
 from minkocc.registry import LOOPS
+from minkocc.runtime.tool import raise_if_interrupted
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_text
 
 
 # Also under mmengine's name, as recipes for mmdet3d write it.

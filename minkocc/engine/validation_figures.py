@@ -9,8 +9,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from minkocc.evaluation.metrics import summaries_of
+from minkocc.files.whole_files import write_json
 from minkocc.registry import HOOKS
-from minkocc.structures.files import write_json
 
 VALIDATIONS = "validations"
 """The folder of a work dir that holds them, ``iter_<iteration>.json`` each."""

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
+from minkocc.files.whole_files import write_text
 from minkocc.registry import VISBACKENDS
-from minkocc.structures.files import write_text
 
 
 # Under mmengine's own name, as recipes write it.

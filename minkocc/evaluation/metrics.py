@@ -19,9 +19,9 @@ from minkocc.evaluation.image_iou import count_pixels, summarise_images
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
+from minkocc.files.npz import npz_bytes
+from minkocc.files.whole_files import atomic_write
 from minkocc.registry import METRICS
-from minkocc.structures.files import atomic_write
-from minkocc.structures.npz import npz_bytes
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 

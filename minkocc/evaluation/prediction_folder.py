@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.ray_iou import select_origins
-from minkocc.info_file import read_infos
+from minkocc.files.infos import read_infos
+from minkocc.files.npz import read_npz
+from minkocc.files.whole_files import read_json
+from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import read_json
-from minkocc.structures.npz import read_npz
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from minkocc.worker_pool import WorkerPool
 
 PREDICTION_KEYS = ("pred", "semantics", "arr_0")
 INSTANCES_KEY = "instances"

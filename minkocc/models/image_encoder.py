@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-import minkocc.checkpoint_file  # noqa: F401  what mmengine loads by name runs nothing
+import minkocc.files.checkpoints  # noqa: F401  what mmengine loads by name runs nothing
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
 

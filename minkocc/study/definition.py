@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from minkocc.config import load_config
-from minkocc.recipe_options import parse_value
+from minkocc.config.options import parse_value
 from minkocc.structures.errors import UserError
 from minkocc.structures.settings import is_number
 

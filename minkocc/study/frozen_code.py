@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from minkocc.provenance import FROZEN, commit_of
-from minkocc.structures.files import write_json, write_text
+from minkocc.files.whole_files import write_json, write_text
+from minkocc.runtime.provenance import FROZEN, commit_of
 
 _PARTS = ("minkocc", "configs", "tools")
 _NOTE = "code"

@@ -10,9 +10,9 @@ from typing import Any
 
 from minkocc.config import KNOBS, load_config, recipe_of
 from minkocc.engine.validation_figures import VALIDATIONS
-from minkocc.provenance import commit_of, machine
+from minkocc.files.whole_files import write_json
+from minkocc.runtime.provenance import commit_of, machine
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import write_json
 from minkocc.study.definition import Run, Study
 
 _LEFT_OUT = ("confusion", "rule", "notes")

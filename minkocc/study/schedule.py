@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from minkocc.runtime.worker_pool import available_cores
 from minkocc.structures.errors import UserError
 from minkocc.study.run_files import RunFiles
-from minkocc.worker_pool import available_cores
 
 _TOLD_EVERY = 60.0  # seconds between lines on what is running
 _LOOKS_EVERY = 0.5

@@ -6,7 +6,7 @@ from tests.e2e.job import tool_from_shell, train
 
 # What the tools import as they go.
 multiprocessing.set_forkserver_preload(
-    ["minkocc.engine.measure_checkpoint", "mmdet.models", "mmdet3d.models", "torch._dynamo"]
+    ["minkocc.apis.test", "mmdet.models", "mmdet3d.models", "torch._dynamo"]
 )
 
 

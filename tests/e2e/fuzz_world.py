@@ -21,7 +21,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.infos import create_infos, open_keyframes
 from minkocc.datasets.label_audit import merge_audit
 from minkocc.datasets.label_budget import LabelBudget
@@ -36,7 +35,8 @@ from minkocc.evaluation.prediction_folder import (
     frames_of_origins,
     match_frames,
 )
-from minkocc.info_file import read_infos
+from minkocc.files.checkpoints import read_checkpoint
+from minkocc.files.infos import read_infos
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from tests.forked import ROOT

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.info_file import read_infos
+from minkocc.files.infos import read_infos
 from tests.bomb import Bomb
 from tests.e2e.job import CONFIG, expect_error, options, tool, train
 from tests.forked import ToolProcess

@@ -2,8 +2,8 @@
 
 import shutil
 
+from minkocc.apis.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.config import load_config
-from minkocc.engine.prepare_weak_occupancy import prepare_weak_occupancy
 from tests.e2e.job import CONFIG, expect_error, tool
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minkocc.cli import run_tool
-from minkocc.synthetic.writer import Settings, begun_settings, is_outdated, write_dataset
+from minkocc.runtime.tool import run_tool
+from minkocc.synthetic.writing.writer import Settings, begun_settings, is_outdated, write_dataset
 from tests.forked import ROOT, ToolProcess
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from minkocc.datasets.infos import open_root, sample_frame
 from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
-from minkocc.pseudo_label_meta import read_meta
+from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CAMERAS, NAMES_2D, PALETTE_2D
 from tests.e2e.job import ROOT, expect_error, tool

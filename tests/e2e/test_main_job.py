@@ -11,7 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from minkocc.config import load_config
-from minkocc.info_file import read_infos
+from minkocc.files.infos import read_infos
 from tests.e2e.job import (
     ALPHA,
     CONFIG,

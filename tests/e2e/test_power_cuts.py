@@ -24,10 +24,10 @@ import pytest
 import torch
 from PIL import Image
 
-from minkocc.checkpoint_file import read_checkpoint
 from minkocc.datasets.infos import create_infos
-from minkocc.info_file import read_infos
-from minkocc.provenance import provenance
+from minkocc.files.checkpoints import read_checkpoint
+from minkocc.files.infos import read_infos
+from minkocc.runtime.provenance import provenance
 from tests.e2e.cut_at_write import cut_at_write
 from tests.e2e.job import CONFIG, options, tool
 from tests.forked import ToolProcess

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from minkocc.info_file import read_infos
+from minkocc.files.infos import read_infos
 from tests.e2e.job import CONFIG, ROOT, options, tool, training_lines
 from tests.e2e.record_draws import draws
 

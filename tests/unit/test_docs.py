@@ -48,7 +48,7 @@ def test_there_are_commands():
 
 
 PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")])
-SHARED = [ROOT / "minkocc" / name for name in ("recipe_options.py", "cli.py")]
+SHARED = [ROOT / "minkocc" / name for name in ("config/options.py", "runtime/tool.py")]
 
 
 def tool_lines(page):

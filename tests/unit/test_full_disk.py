@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from minkocc.cli import run_tool
 from minkocc.datasets.infos import create_infos
 from minkocc.evaluation.metrics import DumpPredictions
 from minkocc.evaluation.report import write_report
-from minkocc.structures.files import atomic_write, write_json, write_pickle
-from minkocc.structures.npz import npz_bytes
+from minkocc.files.npz import npz_bytes
+from minkocc.files.whole_files import atomic_write, write_json, write_pickle
+from minkocc.runtime.tool import run_tool
 
 NOISE = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from minkocc.datasets.transforms.loading import InputError
-from minkocc.structures.files import atomic_write
-from minkocc.structures.npz import npz_bytes, read_npz
+from minkocc.files.npz import npz_bytes, read_npz
+from minkocc.files.whole_files import atomic_write
 from minkocc.structures.voxel_grid import VoxelGrid
 
 

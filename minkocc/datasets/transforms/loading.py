@@ -11,11 +11,11 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from minkocc.datasets.label_budget import LabelReader
-from minkocc.info_checks import MAX_SWEEPS
+from minkocc.files.images import UNREADABLE_IMAGE, open_image
+from minkocc.files.info_checks import MAX_SWEEPS
+from minkocc.files.whole_files import require_regular
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
-from minkocc.structures.files import require_regular
-from minkocc.structures.image_file import UNREADABLE_IMAGE, open_image
 from minkocc.structures.phase import Phase
 from minkocc.structures.settings import check_number
 from minkocc.structures.taxonomy import CAMERAS

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from minkocc.datasets.transforms.loading import InputError, check_upright
+from minkocc.files.images import UNREADABLE_IMAGE, open_image
+from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.ops.point_sampling import project_points
-from minkocc.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.image_file import UNREADABLE_IMAGE, open_image
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D

@@ -16,9 +16,9 @@ from mmcv.transforms import BaseTransform
 from minkocc.datasets.transforms.kept_target import KeptTarget
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path
 from minkocc.datasets.voted_labels import MIN_SHARE, LiftedReturns, lift_keyframe, vote
-from minkocc.pseudo_label_meta import read_meta
+from minkocc.files.fingerprint import fingerprint
+from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.fingerprint import fingerprint
 from minkocc.structures.settings import check_share
 from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, UNVOTED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid

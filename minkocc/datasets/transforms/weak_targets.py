@@ -15,9 +15,9 @@ from mmcv.transforms import BaseTransform
 from minkocc.datasets.transforms.kept_target import KeptTarget
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path, read_view
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
-from minkocc.pseudo_label_meta import read_meta
+from minkocc.files.fingerprint import fingerprint
+from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.fingerprint import fingerprint
 from minkocc.structures.taxonomy import CAMERAS, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 

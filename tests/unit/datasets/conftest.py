@@ -2,7 +2,7 @@
 
 import pytest
 
-from minkocc.info_file import read_infos
+from minkocc.files.infos import read_infos
 
 
 @pytest.fixture

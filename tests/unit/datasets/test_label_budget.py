@@ -15,7 +15,7 @@ from minkocc.datasets.label_budget import (
     class_counts,
     read_label,
 )
-from minkocc.structures.fingerprint import _digest
+from minkocc.files.fingerprint import _digest
 
 SHAPE = (200, 200, 16)
 

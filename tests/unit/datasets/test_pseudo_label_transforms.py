@@ -14,7 +14,7 @@ from minkocc.datasets.transforms.pseudo_labels import (
     lift_labels,
     read_label_image,
 )
-from minkocc.pseudo_label_meta import PseudoLabelMetaError
+from minkocc.files.pseudo_label_meta import PseudoLabelMetaError
 from minkocc.structures.phase import Phase
 from tests.unit.datasets.linked_files import replace
 

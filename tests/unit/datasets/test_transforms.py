@@ -24,11 +24,11 @@ from minkocc.datasets.transforms.loading import (
     refine,
 )
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
+from minkocc.files.fingerprint import _digest
+from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
-from minkocc.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
 from minkocc.structures.errors import UserError
-from minkocc.structures.fingerprint import _digest
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import VoxelGrid

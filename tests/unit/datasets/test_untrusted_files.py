@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minkocc.data_report.statistics import reference_clouds
 from minkocc.datasets.infos import open_root
 from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.lidarseg import read_categories
-from minkocc.datasets.statistics import reference_clouds
 from minkocc.datasets.transforms.loading import read_image, read_lidar
 from minkocc.datasets.transforms.pseudo_labels import read_label_image
 from minkocc.evaluation import prediction_folder
-from minkocc.info_file import read_infos
-from minkocc.pseudo_label_meta import read_meta
+from minkocc.files.fingerprint import fingerprint
+from minkocc.files.infos import read_infos
+from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.structures.errors import UserError
-from minkocc.structures.fingerprint import fingerprint
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 READERS = {

@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from minkocc.checkpoint_file import read_checkpoint
 from minkocc.engine.finite_steps import FiniteStepHook, NotFiniteError, _bring_to_host
 from minkocc.engine.safe_checkpoint import CheckpointError
+from minkocc.files.checkpoints import read_checkpoint
 from minkocc.structures.errors import UserError
 
 NAN, INF = float("nan"), float("inf")

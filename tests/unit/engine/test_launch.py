@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from minkocc.config import ConfigError, load_config
 from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.engine import launch
-from minkocc.info_file import InfoError
+from minkocc.files.infos import InfoError
 from minkocc.registry import VISBACKENDS
 from minkocc.structures.errors import UserError
-from tests.unit.test_configs import MINI
+from tests.unit.config.test_load import MINI
 
 
 @pytest.fixture

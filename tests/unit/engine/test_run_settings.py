@@ -7,14 +7,15 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from minkocc.apis import test as measure_checkpoint
 from minkocc.config import load_config
-from minkocc.engine import measure_checkpoint, run_settings
+from minkocc.engine import run_settings
 from minkocc.engine.launch import _check_state, check_weights, load_weights
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
-from tests.unit.test_configs import MINI
+from tests.unit.config.test_load import MINI
 
 OTHER = {
     "alpha": (0.1, 0.4),

@@ -11,10 +11,10 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from minkocc.checkpoint_file import read_checkpoint
 from minkocc.config import ConfigError
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.metrics import OccupancyMetric
+from minkocc.files.checkpoints import read_checkpoint
 from tests.forked import run_group
 
 RUNNER = SimpleNamespace(

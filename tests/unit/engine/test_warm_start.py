@@ -16,7 +16,7 @@ from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.warm_start import WarmStartHook
 from minkocc.registry import LOOPS
 from minkocc.structures.phase import Phase
-from tests.unit.test_configs import MINI
+from tests.unit.config.test_load import MINI
 
 ALPHA, ITERATIONS, WINDOW = 0.5, 20, 3
 INSIDE, OUTSIDE = 9, 2

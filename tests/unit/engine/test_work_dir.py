@@ -15,7 +15,7 @@ from minkocc.engine import launch, work_dir
 from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.work_dir import WorkDirError, claimed
 from minkocc.structures.errors import UserError
-from tests.unit.test_configs import MINI
+from tests.unit.config.test_load import MINI
 
 RECIPE = "alpha = 0.1\ndata_root = 'here'\nnum_workers = 2\n"
 

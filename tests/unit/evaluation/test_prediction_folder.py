@@ -16,8 +16,8 @@ from minkocc.evaluation.prediction_folder import (
     read_prediction,
 )
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts
-from minkocc.info_file import read_infos
-from minkocc.structures.files import write_pickle
+from minkocc.files.infos import read_infos
+from minkocc.files.whole_files import write_pickle
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume
 

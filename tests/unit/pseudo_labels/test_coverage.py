@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minkocc.engine.pseudo_label_report import coverage_table
+from minkocc.apis.pseudo_labels.report import coverage_table
 from minkocc.pseudo_labels.coverage import Coverage
 
 

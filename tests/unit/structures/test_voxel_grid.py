@@ -47,5 +47,5 @@ def test_coarser_model_is_refused():
 
 
 def test_what_only_works_with_arrays_starts_without_torch():
-    code = "import sys, minkocc.synthetic.writer; assert 'torch' not in sys.modules"
+    code = "import sys, minkocc.synthetic.writing.writer; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

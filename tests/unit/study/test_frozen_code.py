@@ -1,7 +1,7 @@
 import json
 import subprocess
 
-from minkocc.provenance import FROZEN, commit_of
+from minkocc.runtime.provenance import FROZEN, commit_of
 from minkocc.study.frozen_code import code_digest, frozen_code
 
 

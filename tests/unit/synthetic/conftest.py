@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from nuscenes.nuscenes import NuScenes
 
-from minkocc.synthetic.tables import VERSION
+from minkocc.synthetic.writing.tables import VERSION
 
 
 @pytest.fixture(scope="session")

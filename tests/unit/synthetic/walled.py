@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from minkocc.synthetic.mesh import Paint, box, concatenate
-from minkocc.synthetic.world import World, build_world
+from minkocc.synthetic.meshes.mesh import Paint, box, concatenate
+from minkocc.synthetic.town.world import World, build_world
 
 WALL = 12.2
 """Metres ahead of the ego vehicle, in the middle of a voxel."""

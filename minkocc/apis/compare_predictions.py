@@ -1,0 +1,90 @@
+"""Predictions of several networks for the same frames, side by side with the label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from minkocc.evaluation.prediction_folder import PredictionError, read_label, read_prediction
+from minkocc.files.infos import read_infos
+from minkocc.files.whole_files import atomic_write
+from minkocc.structures.taxonomy import FREE
+from minkocc.structures.voxel_grid import OCC3D_GRID
+from minkocc.visualization.contact_sheet import camera_block
+from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.voxels import birds_eye, oblique
+
+_WIDTH = 2400
+
+
+def frames_to_draw(infos: Path, count: int) -> list[dict[str, Any]]:
+    """Labelled frames of an info file: the middle one of scenes that are spread evenly.
+
+    Args:
+        infos: the file.
+        count: how many; no more than there are scenes.
+
+    Raises:
+        InfoError: it cannot be used.
+        PredictionError: no frame has a label.
+    """
+    scenes: dict[str, list[dict[str, Any]]] = {}
+    for frame in read_infos(infos)["data_list"]:
+        if frame["occ_path"]:
+            scenes.setdefault(frame["scene_name"], []).append(frame)
+    if not scenes:
+        raise PredictionError(f"--infos {infos}: no frame of it has a dense label to stand beside")
+    middles = [frames[len(frames) // 2] for frames in scenes.values()]
+    count = min(count, len(middles))
+    return [middles[place] for place in np.linspace(0, len(middles) - 1, count).astype(int)]
+
+
+def draw_comparison(
+    frames: Sequence[Mapping[str, Any]], root: Path, preds: Mapping[str, Path], out: Path
+) -> None:
+    """One PNG: of each frame the cameras, then label and predictions from above and obliquely.
+
+    Shown are the voxels that a camera sees, which are those that are measured.
+
+    Args:
+        frames: of ``frames_to_draw``.
+        root: data root of the frames.
+        preds: folder of ``<token>.npz`` of each network, by its name.
+        out: the PNG.
+
+    Raises:
+        PredictionError: a prediction or a label is missing or damaged.
+    """
+    rows: list[list[Picture]] = []
+    for frame in frames:
+        images = {name: _image(root, camera) for name, camera in frame["images"].items()}
+        title = f"{frame['scene_name']}  {frame['token']}"
+        rows.append([(title, camera_block(images, width=640))])
+        label, mask, _ = read_label(root / frame["occ_path"])
+        volumes = {"label": label}
+        for name, folder in preds.items():
+            volumes[name] = _prediction(folder, frame["token"], name)
+        seen = {name: np.where(mask, values, FREE) for name, values in volumes.items()}
+        rows.append([(f"{name}, from above", birds_eye(v)) for name, v in seen.items()])
+        rows.append([(name, oblique(v, OCC3D_GRID)) for name, v in seen.items()])
+    with atomic_write(out) as sink:
+        sheet(rows, "visible voxels: label and predictions", _WIDTH).save(sink, format="PNG")
+
+
+def _prediction(folder: Path, token: str, name: str) -> NDArray[np.uint8]:
+    path = folder / f"{token}.npz"
+    if not path.is_file():
+        raise PredictionError(
+            f"--pred {name}={folder} has no {path.name}: write it with tools/test.py --dump DIR"
+        )
+    return read_prediction(path)[0]
+
+
+def _image(root: Path, camera: Mapping[str, Any]) -> NDArray[np.uint8]:
+    with Image.open(root / camera["img_path"]) as file:
+        return np.asarray(file.convert("RGB"))

@@ -1,0 +1,173 @@
+"""One sheet of pictures a frame: what the sensors saw, what the targets say, what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
+from minkocc.engine.launch import load_weights
+from minkocc.files.checkpoints import read_checkpoint
+from minkocc.files.whole_files import atomic_write
+from minkocc.ops.point_sampling import project_points
+from minkocc.registry import DATASETS, MODELS
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.taxonomy import CAMERAS, FREE, WEAK_OCCUPIED, class_id
+from minkocc.structures.voxel_grid import OCC3D_GRID
+from minkocc.visualization.cameras import draw_points, overlay
+from minkocc.visualization.errors import error_pictures
+from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.voxels import birds_eye, oblique
+
+
+def draw_frames(
+    cfg: Config, checkpoint: str | None, infos: Path, out_dir: Path, max_frames: int | None
+) -> list[Path]:
+    """Write ``<out_dir>/<token>.png`` for the frames of an info file.
+
+    Args:
+        cfg: a resolved recipe.
+        checkpoint: weights; None draws inputs and targets only.
+        infos: info file inside its nuScenes root; needs no labels.
+        out_dir: where to.
+        max_frames: stop after so many, spread evenly; None draws all.
+
+    Returns:
+        The written files.
+    """
+    init_default_scope("minkocc")
+    dataset = _dataset(cfg, infos)
+    model = _model(cfg, checkpoint) if checkpoint else None
+    count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
+    labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
+    written = []
+    for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
+        item = dataset[int(index)]
+        frame = dataset.get_data_info(int(index))
+        rows = [*_camera_rows(frame, item, infos.parent)]
+        predicted = _predict(model, item) if model is not None else {}
+        rows += list(_voxel_rows(item["data_samples"], predicted.get("voxels")))
+        rows += list(_rendered_rows(frame, item["data_samples"], infos.parent, labels, predicted))
+        path = out_dir / f"{frame['token']}.png"
+        with atomic_write(path) as sink:
+            sheet(rows, f"{frame['scene_name']}  {frame['token']}").save(sink, format="PNG")
+        written.append(path)
+    return written
+
+
+def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
+    """The test set of the recipe over another info file, with every target that exists."""
+    settings = deepcopy(cfg.test_dataloader.dataset)
+    place = 1 + [step.type for step in settings.pipeline].index("LoadImages")
+    trained = cfg.get("train_dataloader") or {"dataset": {"pipeline": []}}
+    steps = [s for s in trained["dataset"]["pipeline"] if s["type"] == "LoadWeakOccupancy"]
+    weak = {
+        **(steps[0] if steps else {"type": "LoadWeakOccupancy"}),  # the target that is trained on
+        "point_cloud_range": OCC3D_GRID.point_cloud_range,
+        "voxel_size": OCC3D_GRID.voxel_size,
+        "cache": False,
+        "always": True,
+    }
+    settings.pipeline.insert(place, weak)
+    settings.update(data_root=str(infos.parent), ann_file=infos.name)
+    return DATASETS.build(settings)
+
+
+def _model(cfg: Config, checkpoint: str) -> torch.nn.Module:
+    content = read_checkpoint(checkpoint)
+    model = MODELS.build({**cfg.model, "render_predictions": True})
+    load_weights(model, content, checkpoint)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
+    sample = model.predict(**model.data_preprocessor(pseudo_collate([item])))[0]
+    voxels, tied, shader = (
+        values.cpu().numpy()
+        for values in (sample.pred_semantics, sample.rendered_tied, sample.rendered_shader)
+    )
+    # Where no sphere covers a pixel (sky) nothing was ever supervised.
+    return {"voxels": voxels, "shader": np.where(tied > 0, shader, 0), "tied": tied}
+
+
+def _camera_rows(
+    frame: dict[str, Any], item: dict[str, Any], root: Path
+) -> Iterator[list[Picture]]:
+    """The six images with the current sweep, in two rows of three."""
+    points = item["inputs"]["points"]
+    points = points[points[:, 4] == 0, :3].double()
+    sample = item["data_samples"]
+    ego2img = sample.cam2img.double() @ sample.ego2cam.double()
+    uv, depth, valid = project_points(points, ego2img, sample.raw_size)
+    pictures = []
+    for view, camera in enumerate(CAMERAS):
+        seen = valid[view]
+        image = draw_points(
+            _raw_image(frame, camera, root), uv[view, seen].numpy(), depth[view, seen].numpy()
+        )
+        pictures.append((f"{camera}, current LiDAR sweep (red near, blue far)", image))
+    order = [2, 0, 1, 4, 3, 5]  # left, front, right; back left, back, back right
+    pictures = [pictures[i] for i in order]
+    yield pictures[:3]
+    yield pictures[3:]
+
+
+def _voxel_rows(
+    sample: OccDataSample, predicted: NDArray[np.uint8] | None
+) -> Iterator[list[Picture]]:
+    """Bird's-eye and oblique views of prediction, label and weak target, and of the errors."""
+    volumes = []
+    if predicted is not None:
+        volumes.append(("prediction", predicted))
+    if "voxel_semantics" in sample:
+        label, mask = sample.voxel_semantics.numpy(), sample.mask_camera.numpy()
+        volumes.append(("dense label", label))
+        volumes.append(("dense label, visible", np.where(mask, label, FREE)))
+    weak = sample.weak_occupancy.numpy()
+    as_class = np.where(weak == WEAK_OCCUPIED, class_id("manmade"), FREE).astype(np.uint8)
+    volumes.append(("weak occupancy (no class)", as_class))
+    yield [(f"{name}, from above (forward is up)", birds_eye(v)) for name, v in volumes]
+    yield [(name, oblique(v, OCC3D_GRID)) for name, v in volumes]
+    if predicted is not None and "voxel_semantics" in sample:
+        yield error_pictures(predicted, label, mask, OCC3D_GRID)
+
+
+def _rendered_rows(
+    frame: dict[str, Any],
+    sample: OccDataSample,
+    root: Path,
+    folder: str,
+    predicted: dict[str, Any],
+) -> Iterator[list[Picture]]:
+    """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
+    pictures: list[Picture] = []
+    found = {**frame, "data_root": root, "phase": None, "raw_size": sample.raw_size}
+    labels = LoadPseudoLabels(folder).transform(found).get("img_semantics")
+    for view, camera in enumerate(CAMERAS):
+        image = _raw_image(frame, camera, root)
+        if labels is not None:
+            pictures.append((f"{camera}: pseudo-label", overlay(image, labels[view])))
+        for name in ("shader", "tied"):
+            if name in predicted:
+                title = f"{camera}: rendered, {name} path"
+                pictures.append((title, overlay(image, predicted[name][view])))
+    columns = 4 if len(pictures) == 2 * len(CAMERAS) else 3
+    for first in range(0, len(pictures), columns):
+        yield pictures[first : first + columns]
+
+
+def _raw_image(frame: dict[str, Any], camera: str, root: Path) -> NDArray[np.uint8]:
+    with Image.open(root / frame["images"][camera]["img_path"]) as file:
+        return np.asarray(file.convert("RGB"))

@@ -1,0 +1,1 @@
+"""Reads a synthetic data set back, and says what is wrong with it."""

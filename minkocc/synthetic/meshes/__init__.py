@@ -1,0 +1,1 @@
+"""Triangle meshes of everything that stands or moves in the synthetic world."""

@@ -1,0 +1,1 @@
+"""What cameras and LiDAR measure of the synthetic world."""

@@ -1,0 +1,1 @@
+"""The synthetic world as files: nuScenes tables, sensor files and labels."""
