@@ -154,7 +154,7 @@ def count_frame(
 
 def _variants(model: Any, data: dict[str, Any], truth: Tensor) -> Iterator[tuple[str, Voxels]]:
     samples = data["data_samples"]
-    target = model.occupancy_target(samples, Phase.WEAK)
+    target = model.targets.occupancy(samples, Phase.WEAK)
     trained, _ = model.extract_feat(data["inputs"], samples, target)
     own, _ = model.extract_feat(data["inputs"], samples)
     free = known_free(target, trained.coords)

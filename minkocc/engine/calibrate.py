@@ -22,10 +22,10 @@ from minkocc.engine.inference_statistics import (
 )
 from minkocc.engine.launch import unwrapped
 from minkocc.models.mink_genunet import DecoderLevel
-from minkocc.models.targets import level_targets, occupancy_pyramid
+from minkocc.models.targets import level_targets, occupancy_pyramid, phase_of
 from minkocc.registry import HOOKS
 from minkocc.structures.phase import Phase, TrainIndex
-from minkocc.structures.taxonomy import WEAK_FREE, WEAK_IGNORED, WEAK_OCCUPIED, WEAK_UNKNOWN
+from minkocc.structures.taxonomy import WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
 
 _LOGITS = torch.linspace(-8.0, 8.0, 321)
 """Edges of the histogram bins: thresholds are looked for among them."""
@@ -210,7 +210,9 @@ def _counts_of(model: Any, sample: dict[str, Any]) -> NDArray[np.int64]:
     data = _batch(model, sample)
     samples = data["data_samples"]
     _, levels = model.extract_feat(data["inputs"], samples)
-    pyramid = occupancy_pyramid(_scored(model, samples), len(levels))
+    pyramid = occupancy_pyramid(
+        model.targets.scored_occupancy(samples, phase_of(samples)), len(levels)
+    )
     return np.stack([_histogram(*each) for each in zip(levels, reversed(pyramid))])
 
 
@@ -224,16 +226,6 @@ def _histogram(level: DecoderLevel, volume: torch.Tensor) -> NDArray[np.int64]:
         out[row, :-1] = counted.cpu().numpy()
         out[row, -1] = int((volume == value).sum()) - int(counted.sum())
     return out
-
-
-def _scored(model: Any, samples: list[Any]) -> torch.Tensor:
-    """The occupancy target; of a dense one all is unseen where no semantic loss is."""
-    phase = model.phase_of(samples)
-    target = model.occupancy_target(samples, phase)
-    if phase.needs_dense and model.train_mask:
-        mask = torch.stack([sample.mask_camera for sample in samples])
-        target = target.masked_fill(~mask & (target != WEAK_IGNORED), WEAK_UNKNOWN)
-    return target
 
 
 @contextmanager

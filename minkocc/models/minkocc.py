@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from minkocc.models.by_sample import by_sample
 from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.models.pruning_log import level_records, pruning_log
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
-from minkocc.models.targets import dense_occupancy, known_free, lookup
+from minkocc.models.targets import TrainingTargets, known_free, phase_of
 from minkocc.models.voxel_encoder import NoPointsError
-from minkocc.ops.row_sums import count_rows
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
-from minkocc.structures.phase import Phase
-from minkocc.structures.pruning import LevelRecord
-from minkocc.structures.taxonomy import NUM_CLASSES, OUTSIDE, UNKNOWN, UNVOTED, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -96,23 +93,9 @@ class MinkOcc(BaseModel):
                     f"{name}.channels {head['channels']}: expected the width of the genunet's "
                     f"output, its channels[0] = {self.genunet.out_channels}"
                 )
-        for name, value, known in (
-            ("outside", outside, OUTSIDE),
-            ("unknown", unknown, UNKNOWN),
-            ("train_mask", train_mask, ("camera", None)),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} {value!r}: expected one of {', '.join(map(str, known))}")
-        if not 0 < unknown_weight <= 1:
-            raise ValueError(
-                f"unknown_weight {unknown_weight} is not in (0, 1]: use unknown='ignore' for none"
-            )
-        if not (math.isfinite(occupied_weight) and occupied_weight > 0):
-            raise ValueError(f"occupied_weight {occupied_weight} is no weight above 0: 1 is usual")
-        self.occupied_weight = occupied_weight
-        self.train_mask = train_mask
-        self.outside = outside
-        self.unknown_weight = unknown_weight if unknown == "free" else 0.0
+        self.targets = TrainingTargets(
+            train_mask, outside, unknown, unknown_weight, occupied_weight
+        )
         self.lambda_1 = lambda_1
         self.lambda_2 = lambda_2
         self.lift_weight = lift_weight
@@ -181,16 +164,13 @@ class MinkOcc(BaseModel):
         Raises:
             ValueError: the batch mixes phases.
         """
-        phase = self.phase_of(data_samples)
-        target = self.occupancy_target(data_samples, phase)
+        phase = phase_of(data_samples)
+        target = self.targets.occupancy(data_samples, phase)
         voxels, levels = self.extract_feat(inputs, data_samples, target)
-        targets = [level.targets for level in levels if level.targets is not None]
-        weights = (self.unknown_weight, self.occupied_weight)
-        bce = occupancy_bce([level.logits for level in levels], targets, *weights)
-        losses = {"loss_bce": self.lambda_2 * bce}
+        losses = {"loss_bce": self.lambda_2 * self._occupancy_loss(levels)}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:
-            labels = self.semantic_labels(voxels.coords, data_samples)
+            labels = self.targets.semantics(voxels.coords, data_samples)
             losses["loss_3d_ce"] = self.lambda_1 * self.semantic_head.loss(logits, labels)
         elif self.lift_weight:
             lifted = lifted_cross_entropy(
@@ -198,12 +178,13 @@ class MinkOcc(BaseModel):
             )
             losses["loss_lift_ce"] = self.lift_weight * self.render_ramp * lifted
         if self.vote_weight and not phase.needs_dense:
-            voted = lookup(_stacked("voted_labels", data_samples), voxels.coords, UNVOTED)
+            voted = self.targets.votes(voxels.coords, data_samples)
             weight = self.lambda_1 * self.vote_weight * self.render_ramp
             losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
         if self.pulsar_head.learns(phase):
-            rendered = self._rendered(voxels, logits, target)
-            losses.update(self._render_losses(*rendered, data_samples, phase))
+            shown = self._rendered(voxels, logits, target)
+            how = (self.grid, data_samples, phase, self.lambda_1, self.render_ramp)
+            losses.update(self.pulsar_head.batch_loss(*shown, *how))
         return {**losses, **pruning_log(levels, len(data_samples))}
 
     @torch.no_grad()
@@ -225,7 +206,7 @@ class MinkOcc(BaseModel):
         for b, (sample, (coords, feats, chances)) in enumerate(zip(data_samples, parts)):
             self._complete(sample, coords, feats, chances)
             if self.record_levels:
-                sample.set_metainfo({"decoder_levels": self._records(levels, b)})
+                sample.set_metainfo({"decoder_levels": level_records(levels, b)})
         return data_samples
 
     def _predict_without(
@@ -253,41 +234,11 @@ class MinkOcc(BaseModel):
         if self.render_predictions:
             self.pulsar_head.predict(feats, chances, self.grid.to_centre(coords), sample)
 
-    @staticmethod
-    def phase_of(data_samples: list[OccDataSample]) -> Phase:
-        """The one phase of a batch."""
-        phases = {sample.phase for sample in data_samples}
-        if len(phases) != 1 or None in phases:
-            raise ValueError(
-                f"a training batch needs one phase, got {sorted(map(str, phases))}: use "
-                "WarmStartSampler in the train_dataloader"
-            )
-        return phases.pop()
-
-    def occupancy_target(self, data_samples: list[OccDataSample], phase: Phase) -> Tensor:
-        """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak."""
-        if not phase.needs_dense:
-            return _stacked("weak_occupancy", data_samples)
-        semantics = _stacked("voxel_semantics", data_samples)
-        return dense_occupancy(semantics, _stacked("mask_camera", data_samples), self.outside)
-
-    def semantic_labels(self, coords: Tensor, data_samples: list[OccDataSample]) -> Tensor:
-        """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask."""
-        labels = _stacked("voxel_semantics", data_samples)
-        if self.train_mask:
-            labels = labels.masked_fill(~_stacked("mask_camera", data_samples), 255)
-        return lookup(labels, coords, 255)
-
-    def _records(self, levels: list[DecoderLevel], sample: int) -> list[LevelRecord]:
-        """What the decoder levels did to one sample of a batch."""
-        records = []
-        for level in levels:
-            rows = level.coords[:, 0] == sample
-            fields = level.coords[rows, 1:], level.logits[rows], level.kept[rows]
-            records.append(
-                LevelRecord(level.stride, *fields, level.cut[sample], float(level.threshold))
-            )
-        return records
+    def _occupancy_loss(self, levels: list[DecoderLevel]) -> Tensor:
+        logits = [level.logits for level in levels]
+        targets = [level.targets for level in levels if level.targets is not None]
+        rules = self.targets
+        return occupancy_bce(logits, targets, rules.weight_of_unknown, rules.occupied_weight)
 
     def _rendered(
         self, voxels: SparseTensor, logits: Tensor, target: Tensor
@@ -298,70 +249,3 @@ class MinkOcc(BaseModel):
             return coords, feats, probs
         rows = (~known_free(target, coords)).nonzero().squeeze(1)
         return coords[rows], feats[rows], probs[rows]
-
-    def _render_losses(
-        self,
-        coords: Tensor,
-        feats: Tensor,
-        probs: Tensor,
-        data_samples: list[OccDataSample],
-        phase: Phase,
-    ) -> dict[str, Tensor]:
-        totals: dict[str, Tensor] = {}
-        share = self.lambda_1 / len(data_samples)
-        parts = by_sample(coords, len(data_samples), feats, probs)
-        for sample, (own_coords, own_feats, own_probs) in zip(data_samples, parts):
-            centres = self.grid.to_centre(own_coords)
-            if phase is Phase.WARM:
-                terms = self.pulsar_head.warm_loss(own_feats, centres, sample)
-            else:
-                ramp = self.render_ramp
-                terms = self.pulsar_head.loss(own_feats, own_probs, centres, sample, ramp)
-            for name, term in terms.items():
-                totals[name] = totals.get(name, 0.0) + share * term
-        return totals
-
-
-def by_sample(coords: Tensor, samples: int, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Voxels and what belongs to them, sample by sample, in their order.
-
-    Args:
-        coords: ``(V, 4)`` = (batch, x, y, z).
-        samples: how many there are.
-        values: each ``(V, ...)``.
-
-    Yields:
-        Indices ``(V_b, 3)`` and the values of each sample.
-    """
-    if samples == 1:
-        yield coords[:, 1:], *values
-        return
-    sample = coords[:, 0].long()
-    order = sample.argsort(stable=True)
-    for rows in order.split(count_rows(sample, samples).tolist()):
-        yield coords[rows, 1:], *(value[rows] for value in values)
-
-
-@torch.no_grad()
-def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
-    """What the training log says of pruning; no loss.
-
-    Returns:
-        ``recall_s<stride>``: share of a level's occupied candidates that it would keep without
-        knowing the target; ``kept``: voxels a sample that survive; and, where the cap was met,
-        ``cut_s<stride>``: voxels a sample that it took.
-    """
-    log = {}
-    for level in levels:
-        assert level.targets is not None
-        occupied = level.targets == WEAK_OCCUPIED
-        found = (occupied & level.likely).sum()
-        log[f"recall_s{level.stride}"] = found / occupied.sum().clamp(min=1)
-        if any(level.cut):
-            log[f"cut_s{level.stride}"] = level.logits.new_full((), sum(level.cut) / samples)
-    log["kept"] = levels[-1].kept.sum() / samples
-    return log
-
-
-def _stacked(name: str, data_samples: list[OccDataSample]) -> Tensor:
-    return torch.stack([sample.get(name) for sample in data_samples])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from minkocc.models.by_sample import by_sample
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
 from minkocc.ops.exact_products import exact_products
@@ -17,6 +19,7 @@ from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import NUM_CLASSES
+from minkocc.structures.voxel_grid import VoxelGrid
 
 _LOG_FLOOR = 1e-6
 """Added to rendered probabilities before the logarithm; a clamp would have no gradient below it."""
@@ -180,6 +183,42 @@ class PulsarHead(BaseModule):
         sample.rendered_shader = (views.shader_logits.argmax(1) + 1).byte()
         if "img_semantics" in sample:
             sample.rendered_target = self._at_lattice("img_semantics", sample)
+
+    def batch_loss(
+        self,
+        coords: Tensor,
+        feats: Tensor,
+        probs: Tensor,
+        grid: VoxelGrid,
+        data_samples: Sequence[OccDataSample],
+        phase: Phase,
+        weight: float,
+        ramp: float,
+    ) -> dict[str, Tensor]:
+        """The 2D terms of a batch: the mean over its samples.
+
+        Args:
+            coords: ``(V, 4)`` = (batch, x, y, z) of the voxels that are rendered.
+            feats: ``(V, C)``.
+            probs: ``(V, 17)``.
+            grid: of the coordinates.
+            data_samples: of the batch.
+            phase: of the batch; in the warm start the shader alone learns.
+            weight: of all terms.
+            ramp: of those after the switch.
+        """
+        totals: dict[str, Tensor] = {}
+        share = weight / len(data_samples)
+        parts = by_sample(coords, len(data_samples), feats, probs)
+        for sample, (own_coords, own_feats, own_probs) in zip(data_samples, parts):
+            centres = grid.to_centre(own_coords)
+            if phase is Phase.WARM:
+                terms = self.warm_loss(own_feats, centres, sample)
+            else:
+                terms = self.loss(own_feats, own_probs, centres, sample, ramp)
+            for name, term in terms.items():
+                totals[name] = totals.get(name, 0.0) + share * term
+        return totals
 
     def loss(
         self,

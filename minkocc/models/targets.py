@@ -1,21 +1,118 @@
-"""What the occupancy branch is taught, as pure functions: dense targets and their pyramid."""
+"""Everything that the voxels are taught: which label counts where, and its pyramid of targets."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import (
     DROPPED,
     FREE,
     IGNORED,
+    OUTSIDE,
+    UNKNOWN,
+    UNVOTED,
     WEAK_DROPPED,
     WEAK_FREE,
     WEAK_IGNORED,
     WEAK_OCCUPIED,
     WEAK_UNKNOWN,
 )
+
+
+@dataclass(frozen=True)
+class TrainingTargets:
+    """What the network is taught of a batch, from the labels that its samples carry.
+
+    The arguments are those of ``MinkOcc`` of the same names.
+
+    Raises:
+        ValueError: a choice or a weight is none that there is.
+    """
+
+    train_mask: str | None = "camera"
+    outside: str = "label"
+    unknown: str = "free"
+    unknown_weight: float = 0.1
+    occupied_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("outside", self.outside, OUTSIDE),
+            ("unknown", self.unknown, UNKNOWN),
+            ("train_mask", self.train_mask, ("camera", None)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r}: expected one of {', '.join(map(str, known))}")
+        if not 0 < self.unknown_weight <= 1:
+            raise ValueError(
+                f"unknown_weight {self.unknown_weight} is not in (0, 1]: use unknown='ignore' for "
+                "none"
+            )
+        if not (math.isfinite(self.occupied_weight) and self.occupied_weight > 0):
+            raise ValueError(
+                f"occupied_weight {self.occupied_weight} is no weight above 0: 1 is usual"
+            )
+
+    @property
+    def weight_of_unknown(self) -> float:
+        """With which the unknown is taught to be free; 0 where it is ignored."""
+        return self.unknown_weight if self.unknown == "free" else 0.0
+
+    def occupancy(self, data_samples: Sequence[OccDataSample], phase: Phase) -> Tensor:
+        """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak."""
+        if not phase.needs_dense:
+            return _stacked("weak_occupancy", data_samples)
+        semantics = _stacked("voxel_semantics", data_samples)
+        return dense_occupancy(semantics, _stacked("mask_camera", data_samples), self.outside)
+
+    def scored_occupancy(self, data_samples: Sequence[OccDataSample], phase: Phase) -> Tensor:
+        """``occupancy`` where it is scored: of a dense one all is unknown that no camera sees.
+
+        With ``train_mask`` None nothing of it is.
+        """
+        target = self.occupancy(data_samples, phase)
+        if phase.needs_dense and self.train_mask:
+            mask = _stacked("mask_camera", data_samples)
+            target = target.masked_fill(~mask & (target != WEAK_IGNORED), WEAK_UNKNOWN)
+        return target
+
+    def semantics(self, coords: Tensor, data_samples: Sequence[OccDataSample]) -> Tensor:
+        """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask."""
+        labels = _stacked("voxel_semantics", data_samples)
+        if self.train_mask:
+            labels = labels.masked_fill(~_stacked("mask_camera", data_samples), IGNORED)
+        return lookup(labels, coords, IGNORED)
+
+    def votes(self, coords: Tensor, data_samples: Sequence[OccDataSample]) -> Tensor:
+        """Occ3D id that the pseudo-labels of several keyframes voted for, ``(V,)``."""
+        return lookup(_stacked("voted_labels", data_samples), coords, UNVOTED)
+
+
+def phase_of(data_samples: Sequence[OccDataSample]) -> Phase:
+    """The one phase of a batch.
+
+    Raises:
+        ValueError: the batch mixes phases, or a sample has none.
+    """
+    phases = {sample.phase for sample in data_samples}
+    if len(phases) != 1 or None in phases:
+        raise ValueError(
+            f"a training batch needs one phase, got {sorted(map(str, phases))}: use "
+            "WarmStartSampler in the train_dataloader"
+        )
+    return phases.pop()
+
+
+def _stacked(name: str, data_samples: Sequence[OccDataSample]) -> Tensor:
+    return torch.stack([sample.get(name) for sample in data_samples])
 
 
 def dense_occupancy(semantics: Tensor, mask_camera: Tensor, outside: str) -> Tensor:

@@ -132,7 +132,7 @@ def rendered_in(model, batch, monkeypatch):
 def test_known_free_space_is_rendered_unless_it_is_carved(phase, monkeypatch):
     model, batch = build().eval(), make_batch(phase)
     model.genunet.set_thresholds([0.04] * 4)  # an untrained network says 0.047, and keeps all
-    target = model.occupancy_target(batch["data_samples"], phase)[0]
+    target = model.targets.occupancy(batch["data_samples"], phase)[0]
     whole, _ = rendered_in(model, copy.deepcopy(batch), monkeypatch)
     x, y, z = model.grid.to_index(whole.numpy()).T
     free = target[x, y, z] == 0
@@ -163,8 +163,10 @@ def test_train_mask_hides_what_no_camera_saw():
     coords = torch.nonzero(torch.ones(40, 40, 16)).int()
     coords = torch.cat([torch.zeros(len(coords), 1, dtype=torch.int32), coords], 1)
     masked, unmasked = build(train_mask="camera"), build(train_mask=None)
-    assert torch.equal(masked.semantic_labels(coords, [sample]), expected.flatten())
-    assert torch.equal(unmasked.semantic_labels(coords, [sample]), sample.voxel_semantics.flatten())
+    assert torch.equal(masked.targets.semantics(coords, [sample]), expected.flatten())
+    assert torch.equal(
+        unmasked.targets.semantics(coords, [sample]), sample.voxel_semantics.flatten()
+    )
 
 
 @pytest.mark.parametrize("train_mask", ["camera", None])
@@ -173,7 +175,7 @@ def test_emptiness_outside_the_mask_is_a_choice_of_its_own(outside, train_mask):
     sample = make_batch(Phase.WARM)["data_samples"][0]
     sample.mask_camera[:20] = False
     model = build(outside=outside, train_mask=train_mask)
-    target = model.occupancy_target([sample], Phase.WARM)[0]
+    target = model.targets.occupancy([sample], Phase.WARM)[0]
     label = (sample.voxel_semantics < 17).byte()
     assert torch.equal(target[20:], label[20:])
     hidden = {"label": label[:20], "free": 0 * label[:20], "ignore": 0 * label[:20] + 254}
