@@ -5,3 +5,4 @@ _base_ = [
     "_base_/models/minkocc_r50.py",
     "_base_/schedules/adam_cosine_30e.py",
 ]
+alpha = 0.1

@@ -8,7 +8,7 @@ from pathlib import Path
 from minkocc.apis.analyze_rendering import rendered_pixels, rendered_pixels_table
 from minkocc.config import load_config
 from minkocc.config.options import add_cfg_options
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 

@@ -15,7 +15,7 @@ from minkocc.apis.benchmark.compare_commits import measure_in_turn
 from minkocc.apis.benchmark.training_cost import measure_training
 from minkocc.config import load_config
 from minkocc.config.options import add_cfg_options
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.runtime.worker_pool import end_with_parent

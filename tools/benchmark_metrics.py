@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minkocc.evaluation.prediction_folder import find_labels, read_label
+from minkocc.evaluation.prediction_folder import find_labels
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, Protocol, add_counts
 from minkocc.evaluation.report import percent_text
-from minkocc.files.whole_files import write_json
+from minkocc.files.occupancy import read_measured_label
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.runtime.worker_pool import available_cores
@@ -95,7 +96,7 @@ def main() -> None:
 
 
 def _frame(path: Path, change: str, origins: NDArray[np.float64]) -> Frame:
-    label, mask, _ = read_label(path)
+    label, mask, _ = read_measured_label(path)
     return Frame(CHANGES[change](label, mask), label, mask, origins)
 
 

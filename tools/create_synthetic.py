@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError

@@ -18,7 +18,7 @@ from typing import Any
 from minkocc.apis.baselines import measure_height_baseline
 from minkocc.config import load_config
 from minkocc.evaluation.report import table
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError

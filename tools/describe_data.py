@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minkocc.data_report.root import References, Root, reference_statistics
 from minkocc.data_report.tables import data_tables
-from minkocc.files.whole_files import atomic_write, write_json
+from minkocc.files.writing import atomic_write, write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 

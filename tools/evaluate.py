@@ -10,7 +10,6 @@ from pathlib import Path
 from minkocc.evaluation.prediction_folder import (
     FrameList,
     MatchedFrames,
-    PredictionError,
     evaluate_frames,
     frames_of_infos,
     frames_of_origins,
@@ -19,6 +18,7 @@ from minkocc.evaluation.prediction_folder import (
 )
 from minkocc.evaluation.protocols import PROTOCOLS
 from minkocc.evaluation.report import table, write_report
+from minkocc.files.occupancy import PredictionError
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.runtime.worker_pool import available_cores

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from minkocc.files.whole_files import write_json, write_text
+from minkocc.files.writing import write_json, write_text
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.structures.errors import UserError

@@ -37,7 +37,8 @@ def main() -> None:
     )
     add_debug(parser)
     options = parser.parse_args()
-    cfg = load_recipe(options)
+    recipe = recipe_of(options.config, options.cfg_options)
+    cfg = load_recipe(options, recipe)
     if options.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
     if options.auto_scale_lr:
@@ -47,7 +48,6 @@ def main() -> None:
     if options.resume:
         cfg.resume = True
         cfg.load_from = None if options.resume in ("auto", "last") else options.resume
-    recipe = recipe_of(options.config, options.cfg_options)
     train(cfg, recipe, overwrite=options.overwrite, start_anew=options.resume == "auto")
 
 

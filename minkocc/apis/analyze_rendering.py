@@ -17,12 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minkocc.datasets.infos import spread_indices
-from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.engine.launch import load_weights
+from minkocc.engine.checkpoint_fit import load_weights
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import percent_of
 from minkocc.files.checkpoints import read_checkpoint
+from minkocc.files.occupancy import read_label
 from minkocc.models.targets import known_free
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.errors import UserError

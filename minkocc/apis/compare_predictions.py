@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from minkocc.evaluation.prediction_folder import PredictionError, read_label, read_prediction
 from minkocc.files.infos import read_infos
-from minkocc.files.whole_files import atomic_write
+from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
+from minkocc.files.writing import atomic_write
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import camera_block
@@ -65,7 +65,7 @@ def draw_comparison(
         images = {name: _image(root, camera) for name, camera in frame["images"].items()}
         title = f"{frame['scene_name']}  {frame['token']}"
         rows.append([(title, camera_block(images, width=640))])
-        label, mask, _ = read_label(root / frame["occ_path"])
+        label, mask, _ = read_measured_label(root / frame["occ_path"])
         volumes = {"label": label}
         for name, folder in preds.items():
             volumes[name] = _prediction(folder, frame["token"], name)

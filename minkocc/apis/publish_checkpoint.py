@@ -11,7 +11,7 @@ import torch
 
 from minkocc.engine.run_settings import trained_settings
 from minkocc.files.checkpoints import not_finite, read_checkpoint
-from minkocc.files.whole_files import atomic_write, write_text
+from minkocc.files.writing import atomic_write, write_text
 from minkocc.structures.errors import UserError
 
 

@@ -12,9 +12,10 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS
+from minkocc.engine.checkpoint_fit import load_weights
 from minkocc.engine.disjoint_splits import count_trained
-from minkocc.engine.launch import build_runner, load_weights, unwrapped
 from minkocc.engine.run_settings import differences, reported_settings
+from minkocc.engine.runner import build_runner, unwrapped
 from minkocc.evaluation.metrics import (
     DumpPredictions,
     FrameMetric,

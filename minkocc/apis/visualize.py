@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
-from minkocc.engine.launch import load_weights
+from minkocc.engine.checkpoint_fit import load_weights
 from minkocc.files.checkpoints import read_checkpoint
-from minkocc.files.whole_files import atomic_write
+from minkocc.files.writing import atomic_write
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.occ_data_sample import OccDataSample

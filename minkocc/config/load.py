@@ -51,17 +51,28 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         ConfigError: the file is missing, a key, ``type`` or keyword is unknown, a knob's value is
             impossible, a value is NaN, a reference has no knob, or a value contradicts a knob.
     """
-    cfg = recipe_of(path, cfg_options)
-    _refuse_unknown_keys(cfg)
-    knobs = {name: cfg[name] for name in KNOBS if name in cfg}
+    return resolved(recipe_of(path, cfg_options))
+
+
+def resolved(recipe: Config) -> Config:
+    """A recipe with its references resolved.
+
+    Args:
+        recipe: what ``recipe_of`` gave; it stays as it is.
+
+    Raises:
+        ConfigError: as ``load_config``.
+    """
+    _refuse_unknown_keys(recipe)
+    knobs = {name: recipe[name] for name in KNOBS if name in recipe}
     check_knobs(knobs)
-    resolved = _substitute(cfg.to_dict(), knobs)
-    _refuse_nan(resolved)
-    _check_validation(resolved)
-    _refuse_contradictions(resolved, knobs)
-    for problem in component_problems(resolved):
+    content = _substitute(recipe.to_dict(), knobs)
+    _refuse_nan(content)
+    _check_validation(content)
+    _refuse_contradictions(content, knobs)
+    for problem in component_problems(content):
         raise ConfigError(problem)
-    return Config(resolved, filename=str(path))
+    return Config(content, filename=str(recipe.filename))
 
 
 def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from minkocc.config import ConfigError, load_config
+from minkocc.config import ConfigError, recipe_of, resolved
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -100,13 +100,17 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_recipe(options: argparse.Namespace) -> Config:
+def load_recipe(options: argparse.Namespace, recipe: Config | None = None) -> Config:
     """The resolved recipe of ``add_recipe``'s arguments, with its work dir and launcher.
+
+    Args:
+        options: what the parser found.
+        recipe: what ``recipe_of`` gave of them, where it is read already.
 
     Raises:
         ConfigError: a former run's ``recipe.py`` would train into that run's own folder.
     """
-    cfg = load_config(options.config, options.cfg_options)
+    cfg = resolved(recipe or recipe_of(options.config, options.cfg_options))
     path = Path(options.config)
     kept = path.name == "recipe.py"
     if kept and options.work_dir is None and not getattr(options, "resume", True):

@@ -31,7 +31,6 @@ from minkocc.data_report.statistics import (
     sweep_statistics,
 )
 from minkocc.datasets.infos import open_keyframes, sample_frame, spread_indices
-from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.lidarseg import point_classes
 from minkocc.datasets.transforms.loading import (
     EGO_BOX,
@@ -40,8 +39,9 @@ from minkocc.datasets.transforms.loading import (
     read_lidar,
 )
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
+from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path, model_names
-from minkocc.files.whole_files import read_json
+from minkocc.files.reading import read_json
 from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID

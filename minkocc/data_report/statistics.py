@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyquaternion import Quaternion
 
 from minkocc.datasets.transforms.loading import InputError, read_lidar
-from minkocc.files.whole_files import require_regular
+from minkocc.files.reading import require_regular
 from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 

@@ -17,14 +17,9 @@ from tqdm import tqdm
 
 from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.files.infos import INFO_VERSION, InfoError, check_frames
-from minkocc.files.whole_files import (
-    is_plain_name,
-    read_json,
-    require_regular,
-    short,
-    write_pickles,
-)
-from minkocc.structures.errors import UserError
+from minkocc.files.reading import is_plain_name, read_json, require_regular
+from minkocc.files.writing import write_pickles
+from minkocc.structures.errors import UserError, short
 from minkocc.structures.taxonomy import CAMERAS, CLASSES
 
 _UNIT_TOLERANCE = 1e-3

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError, LabelError
-from minkocc.files.whole_files import read_json, write_json
+from minkocc.datasets.label_budget import LabelBudget
+from minkocc.files.occupancy import LabelBudgetError, LabelError
+from minkocc.files.reading import read_json
+from minkocc.files.writing import write_json
 
 _TABLES = {
     "sample_annotation.json": "boxes",

@@ -16,23 +16,14 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from minkocc.files.fingerprint import fingerprint
-from minkocc.files.npz import ArrayFileError, read_npz
-from minkocc.files.whole_files import read_json, write_json
-from minkocc.structures.errors import UserError
+from minkocc.files.occupancy import LabelBudgetError, LabelError, read_label
+from minkocc.files.reading import read_json
+from minkocc.files.writing import write_json
 from minkocc.structures.phase import check_alpha
 from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 _COUNTED = ("camera", "all")
-_LABEL_KEYS = ("semantics", "mask_camera", "mask_lidar")
-
-
-class LabelBudgetError(UserError, RuntimeError):
-    """Code asked for a dense label outside the budget."""
-
-
-class LabelError(UserError, ValueError):
-    """A label file that cannot be used; the text names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ class LabelBudget:
 
 @dataclass
 class LabelReader:
-    """The only code that opens ``labels.npz``.
+    """The only way of training to a dense label: through the budget.
 
     Args:
         data_root: what ``occ_path`` is relative to.
@@ -107,53 +98,6 @@ class LabelReader:
                 "Occ3D's gts/ into the data root and create the infos again"
             )
         return read_label(self.data_root / frame["occ_path"], ("semantics", "mask_camera"))
-
-
-def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.ndarray]:
-    """Read and check one Occ3D ``labels.npz``.
-
-    Args:
-        path: the file.
-        keys: the arrays to read: ``semantics`` and masks.
-
-    Returns:
-        ``voxel_semantics`` uint8 and the masks, bool, each ``(200, 200, 16)``.
-
-    Raises:
-        LabelError: missing, unreadable, or of a wrong shape, type or class.
-        LabelBudgetError: a run that may not read it is watched.
-    """
-    try:
-        arrays = read_npz(path, keys, OCC3D_GRID.shape)
-        if missing := [key for key in keys if key not in arrays]:
-            raise ArrayFileError(f"it lacks {', '.join(missing)}")
-    except FileNotFoundError as error:
-        raise LabelError(f"label {path} does not exist: create the infos again") from error
-    except LabelBudgetError:  # of the audit, which stops what opens it
-        raise
-    except Exception as error:  # zip, zlib and numpy each raise their own
-        raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
-    for key, array in arrays.items():
-        _check_label_array(array, key, path)
-    masks = {key: arrays[key].astype(bool) for key in keys if key != "semantics"}
-    return {"voxel_semantics": arrays["semantics"].astype(np.uint8), **masks}
-
-
-def _check_label_array(array: np.ndarray, key: str, path: Path) -> None:
-    remedy = "not an Occ3D-nuScenes label, fetch it again"
-    # A bool of semantics would be 'others' and 'barrier' everywhere.
-    dtypes = (np.uint8,) if key == "semantics" else (np.uint8, np.bool_)
-    if array.shape != OCC3D_GRID.shape or array.dtype not in dtypes:
-        raise LabelError(
-            f"label {path}: {key} is {array.dtype} {array.shape}, expected uint8 "
-            f"{OCC3D_GRID.shape}: {remedy}"
-        )
-    most = FREE if key == "semantics" else 1
-    if array.max() > most:
-        what = "class" if key == "semantics" else "value"
-        raise LabelError(
-            f"label {path}: {what} {array.max()} in {key}, expected 0..{most}: {remedy}"
-        )
 
 
 def class_counts(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nuscenes.nuscenes import NuScenes
 
 from minkocc.datasets.transforms.loading import InputError
-from minkocc.files.whole_files import require_regular
+from minkocc.files.reading import require_regular
 from minkocc.structures.taxonomy import CATEGORY_TO_ID
 
 NO_SURFACE = ("noise", "vehicle.ego")

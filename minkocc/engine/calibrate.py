@@ -20,7 +20,7 @@ from minkocc.engine.inference_statistics import (
     learning_layers,
     set_statistics,
 )
-from minkocc.engine.launch import unwrapped
+from minkocc.engine.runner import unwrapped
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.targets import level_targets, occupancy_pyramid, phase_of
 from minkocc.registry import HOOKS

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from minkocc.engine.launch import unwrapped
+from minkocc.engine.runner import unwrapped
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
 

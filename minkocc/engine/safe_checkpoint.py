@@ -17,7 +17,7 @@ from minkocc.config import ConfigError
 from minkocc.engine.run_settings import run_settings
 from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.files.checkpoints import not_finite
-from minkocc.files.whole_files import atomic_write, write_text
+from minkocc.files.writing import atomic_write, write_text
 from minkocc.registry import HOOKS
 from minkocc.structures.errors import UserError
 

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
 from minkocc.engine.work_dir import VALIDATION
-from minkocc.files.whole_files import write_text
+from minkocc.files.writing import write_text
 from minkocc.registry import LOOPS
 from minkocc.runtime.tool import raise_if_interrupted
 from minkocc.structures.errors import UserError

@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from minkocc.evaluation.metrics import summaries_of
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.registry import HOOKS
 
 VALIDATIONS = "validations"

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
-from minkocc.files.whole_files import write_text
+from minkocc.files.writing import write_text
 from minkocc.registry import VISBACKENDS
 
 

@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from minkocc.datasets.label_audit import merge_audit, watch_truth
-from minkocc.datasets.label_budget import LabelBudgetError
-from minkocc.engine.launch import unwrapped
+from minkocc.engine.runner import unwrapped
+from minkocc.files.occupancy import LabelBudgetError
 from minkocc.registry import HOOKS
 from minkocc.structures.phase import Phase, phase_at, switch_iteration, warm_share_of
 

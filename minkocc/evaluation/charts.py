@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minkocc.files.whole_files import atomic_write
+from minkocc.files.writing import atomic_write
 from minkocc.structures.taxonomy import CLASSES, PALETTE
 
 ClassFigures = Mapping[str, float | None]

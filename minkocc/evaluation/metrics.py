@@ -20,7 +20,7 @@ from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, pro
 from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
 from minkocc.files.npz import npz_bytes
-from minkocc.files.whole_files import atomic_write
+from minkocc.files.writing import atomic_write
 from minkocc.registry import METRICS
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid

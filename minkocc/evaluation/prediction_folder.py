@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,19 +16,10 @@ from tqdm import tqdm
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.ray_iou import select_origins
 from minkocc.files.infos import read_infos
-from minkocc.files.npz import read_npz
-from minkocc.files.whole_files import read_json
+from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
+from minkocc.files.reading import read_json
 from minkocc.runtime.worker_pool import WorkerPool
-from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import FREE
-from minkocc.structures.voxel_grid import OCC3D_GRID
-
-PREDICTION_KEYS = ("pred", "semantics", "arr_0")
-INSTANCES_KEY = "instances"
-
-
-class PredictionError(UserError, ValueError):
-    """A prediction, label or list of frames that cannot be used; the text names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -164,46 +155,6 @@ def find_labels(gt: Path) -> dict[str, Path]:
     return labels
 
 
-def read_prediction(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]:
-    """Semantics and, where given, instances of a prediction.
-
-    Raises:
-        PredictionError: the file is damaged, or a key, shape, dtype or id is not what it should be.
-    """
-    arrays = _arrays(path, "prediction", {*PREDICTION_KEYS, INSTANCES_KEY})
-    keys = [key for key in PREDICTION_KEYS if key in arrays]
-    if len(keys) != 1:
-        raise PredictionError(
-            f"prediction {path} holds {', '.join(keys) or 'none'} of the keys "
-            f"{', '.join(PREDICTION_KEYS)}: expected one; save it with np.savez_compressed(path, "
-            "pred=array)"
-        )
-    semantics = _semantics(arrays[keys[0]], f"prediction {path}, key {keys[0]}")
-    return semantics, _instances(arrays, f"prediction {path}")
-
-
-def read_label(
-    path: Path,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.integer[Any]] | None]:
-    """Semantics, camera mask and, where given, instances of an Occ3D label.
-
-    Raises:
-        PredictionError: the file is damaged, or a key, shape, dtype or id is not what it should be.
-    """
-    arrays = _arrays(path, "label", {"semantics", "mask_camera", INSTANCES_KEY})
-    for key in ("semantics", "mask_camera"):
-        if key not in arrays:
-            raise PredictionError(f"label {path} lacks {key}: fetch it again")
-    semantics = _semantics(arrays["semantics"], f"label {path}, key semantics")
-    mask = arrays["mask_camera"]
-    if mask.shape != OCC3D_GRID.shape or mask.dtype.kind not in "bui" or not _is_0_or_1(mask):
-        raise PredictionError(
-            f"label {path}, key mask_camera is {mask.dtype} {mask.shape}, expected 0 and 1 "
-            f"{OCC3D_GRID.shape}: fetch it again"
-        )
-    return semantics, mask.astype(np.bool_), _instances(arrays, f"label {path}")
-
-
 def evaluate_frames(
     frames: Sequence[FrameFiles], protocols: Sequence[str], workers: int = 1
 ) -> list[Summary]:
@@ -266,7 +217,7 @@ def _shortened(error: Exception) -> str:
 
 
 def _load(files: FrameFiles) -> Frame:
-    semantics, mask, instances = read_label(files.label)
+    semantics, mask, instances = read_measured_label(files.label)
     if files.pred is None:
         pred, pred_instances = np.full_like(semantics, FREE), None
     else:
@@ -281,47 +232,6 @@ def _check(files: FrameFiles) -> None:
 def _count(files: FrameFiles, protocols: tuple[str, ...]) -> list[Counts]:
     frame = _load(files)
     return [protocol_named(name).count(frame) for name in protocols]
-
-
-def _arrays(path: Path, what: str, wanted: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """The wanted arrays that a file holds; what it may hold beside them is not read."""
-    try:
-        return read_npz(path, wanted, OCC3D_GRID.shape)
-    except Exception as error:  # a damaged archive fails in many ways
-        problem = str(error) or type(error).__name__
-        raise PredictionError(
-            f"{what} {path} cannot be read ({problem}): write it again"
-        ) from error
-
-
-def _semantics(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
-    if array.shape != OCC3D_GRID.shape:
-        raise PredictionError(
-            f"{what} has shape {array.shape}, expected {OCC3D_GRID.shape} = (x, y, z)"
-        )
-    if array.dtype != np.uint8:
-        raise PredictionError(f"{what} is {array.dtype}, expected uint8: use .astype(np.uint8)")
-    if array.max() > FREE:
-        raise PredictionError(
-            f"{what} holds id {array.max()}, expected 0..{FREE} with {FREE} = free"
-        )
-    return np.ascontiguousarray(array)
-
-
-def _is_0_or_1(mask: NDArray[Any]) -> bool:
-    return bool(mask.min() >= 0 and mask.max() <= 1)
-
-
-def _instances(arrays: Mapping[str, NDArray[Any]], what: str) -> NDArray[np.integer[Any]] | None:
-    if INSTANCES_KEY not in arrays:
-        return None
-    ids = arrays[INSTANCES_KEY]
-    if ids.shape != OCC3D_GRID.shape or ids.dtype.kind not in "ui" or ids.min() < 0:
-        raise PredictionError(
-            f"{what}, key {INSTANCES_KEY} is {ids.dtype} {ids.shape}, expected ids of 0 or more "
-            f"{OCC3D_GRID.shape}"
-        )
-    return ids
 
 
 def some_of(tokens: Sequence[str], most: int = 3) -> str:

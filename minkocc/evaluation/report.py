@@ -10,7 +10,7 @@ from typing import Any
 from minkocc.evaluation.charts import draw_class_bars, draw_confusion, draw_threshold_sweep
 from minkocc.evaluation.protocols import COUNTED, Summary
 from minkocc.evaluation.pruning import LEVEL_FIGURES
-from minkocc.files.whole_files import atomic_write, write_json
+from minkocc.files.writing import atomic_write, write_json
 
 _TITLES = {"iou": "IoU", "pq": "PQ"}
 _MEANS = {"iou": ("miou", "rayiou"), "pq": ("", "raypq")}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import torch
 from mmengine.runner import CheckpointLoader
 
-from minkocc.files.whole_files import UnsafeFileError
+from minkocc.files.reading import UnsafeFileError
 from minkocc.structures.errors import UserError
 
 # mmengine resolves these names by importing torchvision, which nothing else here needs.
@@ -179,10 +179,15 @@ def _tensors(node: Any, place: str) -> Iterator[tuple[str, torch.Tensor]]:
                 yield from _tensors(value, f"{place}.{key}" if place else str(key))
 
 
+def load_safely() -> None:
+    """Let mmengine read every checkpoint through ``read_checkpoint``.
+
+    Its own loaders of remote files execute what is in them; ``load_from``, ``init_cfg`` and
+    ``--resume`` all come through here from then on. Whatever builds a runner, or a part with
+    pretrained weights, calls it first.
+    """
+    CheckpointLoader.register_scheme(list(CheckpointLoader._schemes), _load, force=True)
+
+
 def _load(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:
     return read_checkpoint(filename, map_location)
-
-
-# mmengine's own loaders of remote files execute what is in them; `load_from`, `init_cfg` and
-# `--resume` all come through here.
-CheckpointLoader.register_scheme(list(CheckpointLoader._schemes), _load, force=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minkocc.files.whole_files import require_regular
+from minkocc.files.reading import require_regular
 
 UNREADABLE_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises of files that are no images; a broken chunk is a ``SyntaxError`` to it."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.files.whole_files import is_plain_name, short
+from minkocc.files.reading import is_plain_name
+from minkocc.structures.errors import short
 from minkocc.structures.taxonomy import CAMERAS
 
 # Each key of a frame with the shape of its matrix; None where the value is no matrix.

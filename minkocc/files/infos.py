@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from minkocc.files.info_checks import frame_problems, list_problems
-from minkocc.files.whole_files import UnsafeFileError, is_plain_name, read_plain_pickle, short
-from minkocc.structures.errors import UserError
+from minkocc.files.reading import UnsafeFileError, is_plain_name, read_plain_pickle
+from minkocc.structures.errors import UserError, short
 from minkocc.structures.taxonomy import CLASSES
 
 INFO_VERSION = "minkocc-1"

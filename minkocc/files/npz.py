@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from minkocc.files.whole_files import require_regular
+from minkocc.files.reading import require_regular
 
 _NPY = b"\x93NUMPY"
 

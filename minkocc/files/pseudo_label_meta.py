@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minkocc.files.whole_files import read_json, short, write_json
-from minkocc.structures.errors import UserError
+from minkocc.files.reading import read_json
+from minkocc.files.writing import write_json
+from minkocc.structures.errors import UserError, short
 from minkocc.structures.taxonomy import CAMERAS, NAMES_2D
 
 FORMAT = 1

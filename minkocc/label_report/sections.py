@@ -9,7 +9,7 @@ from typing import Any
 
 from minkocc.datasets.infos import open_keyframes, sample_frame, spread_indices
 from minkocc.datasets.lidarseg import Categories, lidarseg_files
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.structures.errors import UserError
 

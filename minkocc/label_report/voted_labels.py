@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.transforms.pseudo_labels import label_path
 from minkocc.datasets.voted_labels import MIN_SHARE, lift_keyframe, vote
 from minkocc.datasets.weak_occupancy import keyframes_around
@@ -25,6 +24,7 @@ from minkocc.evaluation.voted_quality import (
     vote_figures,
 )
 from minkocc.evaluation.voxel_iou import NUM_LABELS, RINGS
+from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.label_report.sections import Keyframes, NothingToMeasureError, Section
 from minkocc.runtime.worker_pool import WorkerPool

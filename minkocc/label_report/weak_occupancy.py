@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.transforms.pseudo_labels import label_path
 from minkocc.datasets.transforms.weak_targets import add_sky
 from minkocc.datasets.weak_occupancy import (
@@ -23,6 +22,7 @@ from minkocc.datasets.weak_occupancy import (
 from minkocc.evaluation.label_charts import draw_rings
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.weak_quality import RING_NAMES, Counts, by_ring, count_voxels, weak_figures
+from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path
 from minkocc.label_report.sections import Keyframes, NothingToMeasureError, Section
 from minkocc.runtime.worker_pool import WorkerPool

@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-import minkocc.files.checkpoints  # noqa: F401  what mmengine loads by name runs nothing
+from minkocc.files.checkpoints import load_safely
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
 
@@ -35,6 +35,7 @@ class ImageEncoder(BaseModule):
         # ever, i.e. no normalisation at all.
         backbone = {"norm_eval": bool(image_pretrained), **backbone}
         if image_pretrained:
+            load_safely()
             backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": image_pretrained}
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)

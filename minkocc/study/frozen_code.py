@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from minkocc.files.whole_files import write_json, write_text
+from minkocc.files.writing import write_json, write_text
 from minkocc.runtime.provenance import FROZEN, commit_of
 
 _PARTS = ("minkocc", "configs", "tools")

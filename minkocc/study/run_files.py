@@ -10,7 +10,7 @@ from typing import Any
 
 from minkocc.config import KNOBS, load_config, recipe_of
 from minkocc.engine.validation_figures import VALIDATIONS
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import commit_of, machine
 from minkocc.structures.errors import UserError
 from minkocc.study.definition import Run, Study

@@ -26,7 +26,7 @@ from minkocc.datasets.label_audit import merge_audit
 from minkocc.datasets.label_budget import LabelBudget
 from minkocc.datasets.lidarseg import read_categories
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.engine.launch import _check_state, load_weights
+from minkocc.engine.checkpoint_fit import check_state, load_weights
 from minkocc.engine.run_settings import check_resumed
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.prediction_folder import (
@@ -267,7 +267,7 @@ class World:
         """What a run that goes on takes from a checkpoint, and what a tested model does."""
         path = self.root / "epoch_1.pth"
         content, cfg, model = read_checkpoint(path), Config(RUN), network()
-        _check_state(cfg, content, str(path))
+        check_state(cfg, content, str(path))
         load_weights(model, content, str(path))
         check_resumed(cfg, content, str(path))
         SafeCheckpointHook().after_load_checkpoint(None, content)

@@ -15,8 +15,8 @@ from PIL import Image
 from pyquaternion import Quaternion
 
 from minkocc.config import load_config
-from minkocc.datasets.label_budget import read_label
 from minkocc.files.infos import read_infos
+from minkocc.files.occupancy import read_label
 from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import CAMERAS

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minkocc.evaluation.prediction_folder import read_label
 from minkocc.evaluation.protocols import PROTOCOLS, Frame
 from minkocc.evaluation.ray_iou import ray_directions
+from minkocc.files.occupancy import read_measured_label
 from minkocc.ops.first_hit import voxel_rays
 from minkocc.structures.taxonomy import CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -33,7 +33,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def label():
     (path,) = FOLDER.rglob("labels.npz")
-    semantics, mask, _ = read_label(path)
+    semantics, mask, _ = read_measured_label(path)
     return semantics, mask
 
 

@@ -17,7 +17,7 @@ from minkocc.datasets.infos import create_infos
 from minkocc.evaluation.metrics import DumpPredictions
 from minkocc.evaluation.report import write_report
 from minkocc.files.npz import npz_bytes
-from minkocc.files.whole_files import atomic_write, write_json, write_pickle
+from minkocc.files.writing import atomic_write, write_json, write_pickle
 from minkocc.runtime.tool import run_tool
 
 NOISE = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)

@@ -13,7 +13,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import nn
 
-from minkocc.engine.launch import unwrapped
+from minkocc.engine.runner import unwrapped
 from minkocc.models.minkocc import MinkOcc
 from minkocc.structures.errors import UserError
 

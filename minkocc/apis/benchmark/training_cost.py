@@ -19,7 +19,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from minkocc.apis.benchmark.stage_times import StageTimes, clock
-from minkocc.engine.launch import build_runner, unwrapped
+from minkocc.engine.runner import build_runner, unwrapped
 from minkocc.files.infos import read_infos
 
 _WARM_UP = 2

@@ -17,7 +17,8 @@ from minkocc.apis.pseudo_labels.images import KeyframeImage
 from minkocc.datasets.transforms.pseudo_labels import label_path, read_label_image
 from minkocc.files.label_images import grey_png, palette_png
 from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, meta_path, write_meta
-from minkocc.files.whole_files import atomic_write, read_json
+from minkocc.files.reading import read_json
+from minkocc.files.writing import atomic_write
 
 UInt8 = NDArray[np.uint8]
 

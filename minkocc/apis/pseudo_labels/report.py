@@ -15,7 +15,7 @@ from minkocc.datasets.infos import spread_indices
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.evaluation.coverage_chart import draw_coverage
 from minkocc.evaluation.report import aligned
-from minkocc.files.whole_files import atomic_write, write_json
+from minkocc.files.writing import atomic_write, write_json
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.runtime.provenance import provenance
 from minkocc.visualization.cameras import overlay

@@ -12,7 +12,7 @@ import numpy as np
 
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.files.npz import npz_bytes, read_npz
-from minkocc.files.whole_files import atomic_write
+from minkocc.files.writing import atomic_write
 from minkocc.structures.voxel_grid import VoxelGrid
 
 

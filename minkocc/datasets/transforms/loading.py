@@ -13,7 +13,7 @@ from PIL import Image
 from minkocc.datasets.label_budget import LabelReader
 from minkocc.files.images import UNREADABLE_IMAGE, open_image
 from minkocc.files.info_checks import MAX_SWEEPS
-from minkocc.files.whole_files import require_regular
+from minkocc.files.reading import require_regular
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase

@@ -12,7 +12,7 @@ from PIL import Image
 
 from minkocc.files.label_images import grey_png, palette_png
 from minkocc.files.npz import npz_bytes
-from minkocc.files.whole_files import atomic_write
+from minkocc.files.writing import atomic_write
 
 
 def write_bytes(path: Path, data: bytes) -> None:

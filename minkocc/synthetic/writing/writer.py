@@ -13,7 +13,7 @@ import cv2
 from tqdm import tqdm
 
 from minkocc.files.pseudo_label_meta import make_meta, write_meta
-from minkocc.files.whole_files import write_json
+from minkocc.files.writing import write_json
 from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.taxonomy import NAMES_2D
 from minkocc.synthetic.writing import tables

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from minkocc.apis.compare_predictions import draw_comparison, frames_to_draw
-from minkocc.evaluation.prediction_folder import PredictionError, read_label
+from minkocc.files.occupancy import PredictionError, read_measured_label
 from minkocc.structures.taxonomy import PALETTE, class_id
 
 
@@ -23,7 +23,7 @@ def test_scenes_are_spread_and_shown_in_their_middle(infos):
 def test_label_and_predictions_stand_side_by_side(infos, tmp_path):
     frames = frames_to_draw(infos, 1)
     token, root = frames[0]["token"], infos.parent
-    label, mask, _ = read_label(root / frames[0]["occ_path"])
+    label, mask, _ = read_measured_label(root / frames[0]["occ_path"])
     cars = np.where(label < 17, class_id("car"), label).astype(np.uint8)
     for name, values in (("right", label), ("cars", cars)):
         (tmp_path / name).mkdir()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from minkocc.apis.publish_checkpoint import publish, write_card
-from minkocc.engine.launch import load_weights
+from minkocc.engine.checkpoint_fit import load_weights
 from minkocc.engine.run_settings import trained_settings
 from minkocc.files.checkpoints import read_checkpoint
 from minkocc.structures.errors import UserError

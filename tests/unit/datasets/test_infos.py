@@ -13,7 +13,7 @@ from pyquaternion import Quaternion
 from minkocc.datasets.infos import create_infos, open_keyframes, split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
 from minkocc.files.infos import INFO_VERSION, InfoError, read_infos
-from minkocc.files.whole_files import UnsafeFileError
+from minkocc.files.reading import UnsafeFileError
 from minkocc.structures.taxonomy import CAMERAS
 from tests.bomb import Bomb
 

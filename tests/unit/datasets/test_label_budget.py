@@ -7,15 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minkocc.datasets.label_audit import watch_truth
-from minkocc.datasets.label_budget import (
-    LabelBudget,
-    LabelBudgetError,
-    LabelError,
-    LabelReader,
-    class_counts,
-    read_label,
-)
+from minkocc.datasets.label_budget import LabelBudget, LabelReader, class_counts
 from minkocc.files.fingerprint import _digest
+from minkocc.files.occupancy import LabelBudgetError, LabelError, read_label
 
 SHAPE = (200, 200, 16)
 

@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from minkocc.datasets.label_audit import watch_truth
-from minkocc.datasets.label_budget import LabelBudgetError, LabelError
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.files.occupancy import LabelBudgetError, LabelError
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.voxel_grid import OCC3D_GRID
 

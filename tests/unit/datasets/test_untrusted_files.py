@@ -10,20 +10,21 @@ import pytest
 
 from minkocc.data_report.statistics import reference_clouds
 from minkocc.datasets.infos import open_root
-from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.lidarseg import read_categories
 from minkocc.datasets.transforms.loading import read_image, read_lidar
 from minkocc.datasets.transforms.pseudo_labels import read_label_image
 from minkocc.evaluation import prediction_folder
+from minkocc.files import occupancy
 from minkocc.files.fingerprint import fingerprint
 from minkocc.files.infos import read_infos
+from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 READERS = {
-    "prediction": prediction_folder.read_prediction,
-    "measured label": prediction_folder.read_label,
+    "prediction": occupancy.read_prediction,
+    "measured label": occupancy.read_measured_label,
     "label": read_label,
     "LiDAR": read_lidar,
     "cloud": lambda path: reference_clouds([path]),
@@ -123,6 +124,6 @@ def test_what_is_beside_the_wanted_arrays_is_not_unpacked(tmp_path):
     bomb(path, "more", zeros((32 << 20,)), 32 << 20)
     with zipfile.ZipFile(path, "a") as archive, archive.open("pred.npy", "w") as member:
         np.save(member, np.full(GRID, 17, np.uint8))
-    semantics, instances = prediction_folder.read_prediction(path)
+    semantics, instances = occupancy.read_prediction(path)
     assert (semantics == 17).all()
     assert instances is None

@@ -6,11 +6,11 @@ from mmengine.registry import init_default_scope
 
 from minkocc.apis.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.config import load_config
-from minkocc.datasets.label_budget import LabelBudgetError
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.datasets.transforms.voted_labels import VOTED_LABELS
 from minkocc.datasets.voted_labels import LiftedReturns, vote
 from minkocc.datasets.weak_occupancy import keyframes_around
+from minkocc.files.occupancy import LabelBudgetError
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import UNVOTED, WEAK_DROPPED, WEAK_OCCUPIED

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from minkocc.datasets.label_budget import LabelBudget, LabelError
+from minkocc.datasets.label_budget import LabelBudget
 from minkocc.engine.warm_start import WarmStartHook
+from minkocc.files.occupancy import LabelError
 
 SCENE_OF = {f"t{i}": f"s{i // 2}" for i in range(6)}
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from minkocc.apis import test as measure_checkpoint
 from minkocc.config import load_config
 from minkocc.engine import run_settings
-from minkocc.engine.launch import _check_state, check_weights, load_weights
+from minkocc.engine.checkpoint_fit import check_state, check_weights, load_weights
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.metrics import OccupancyMetric
 from minkocc.structures.errors import UserError
@@ -185,4 +185,4 @@ def test_half_precision_is_no_other_kind():
 def test_a_state_that_is_none_is_said(optimizer):
     content = {"meta": {"iter": 1, "epoch": 1}, "message_hub": {}, "optimizer": optimizer}
     with pytest.raises(UserError, match=r"c\.pth lacks the optimiser's state"):
-        _check_state(Config({}), content, "c.pth")
+        check_state(Config({}), content, "c.pth")

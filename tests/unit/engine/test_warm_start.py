@@ -10,10 +10,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from minkocc.config import ConfigError, load_config
-from minkocc.datasets.label_budget import LabelBudget, LabelBudgetError
+from minkocc.datasets.label_budget import LabelBudget
 from minkocc.engine import launch
 from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.warm_start import WarmStartHook
+from minkocc.files.occupancy import LabelBudgetError
 from minkocc.registry import LOOPS
 from minkocc.structures.phase import Phase
 from tests.unit.config.test_load import MINI

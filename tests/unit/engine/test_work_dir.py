@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from minkocc.config import load_config
 from minkocc.engine import launch, work_dir
+from minkocc.engine.runner import build_runner
 from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.engine.work_dir import WorkDirError, claimed
 from minkocc.structures.errors import UserError
@@ -291,4 +292,4 @@ def test_a_launcher_that_did_not_start_the_process_is_named(monkeypatch, launche
     cfg = load_config(MINI)
     cfg.launcher = launcher
     with pytest.raises(UserError, match=f"--launcher {launcher}: {variable} is not set.*leave"):
-        launch.build_runner(cfg)
+        build_runner(cfg)

@@ -7,17 +7,15 @@ import pytest
 
 from minkocc.evaluation.prediction_folder import (
     FrameFiles,
-    PredictionError,
     evaluate_frames,
     frames_of_infos,
     frames_of_origins,
     match_frames,
-    read_label,
-    read_prediction,
 )
 from minkocc.evaluation.protocols import PROTOCOLS, Frame, add_counts
 from minkocc.files.infos import read_infos
-from minkocc.files.whole_files import write_pickle
+from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
+from minkocc.files.writing import write_pickle
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume
 
@@ -116,7 +114,7 @@ def test_a_mask_below_0_is_refused(tmp_path):
     mask[0, 0, 0] = -1
     np.savez_compressed(tmp_path / "labels.npz", semantics=GOOD, mask_camera=mask)
     with pytest.raises(PredictionError, match=r"mask_camera is int8 .* expected 0 and 1"):
-        read_label(tmp_path / "labels.npz")
+        read_measured_label(tmp_path / "labels.npz")
 
 
 def test_missing_origins_file(tmp_path):
@@ -231,17 +229,17 @@ def test_no_frame_is_no_figure():
 def test_a_mask_is_0_and_1(tmp_path, mask):
     np.savez_compressed(tmp_path / "labels.npz", semantics=GOOD, mask_camera=mask)
     with pytest.raises(PredictionError, match=r"mask_camera is .* expected 0 and 1"):
-        read_label(tmp_path / "labels.npz")
+        read_measured_label(tmp_path / "labels.npz")
 
 
 def test_labels_lack_nothing(folders):
     path = folders / "gts" / "scene-0" / "aa" / "labels.npz"
     np.savez_compressed(path, semantics=GOOD)
     with pytest.raises(PredictionError, match="lacks mask_camera"):
-        read_label(path)
+        read_measured_label(path)
     np.savez_compressed(path, semantics=GOOD, mask_camera=GOOD[0])
     with pytest.raises(PredictionError, match="mask_camera is uint8"):
-        read_label(path)
+        read_measured_label(path)
 
 
 def test_instances_are_read(tmp_path):
@@ -281,7 +279,9 @@ def test_figures_are_the_protocols_own(folders, workers):
     for protocol, summary in zip(PROTOCOLS.values(), summaries):
         counts = add_counts(
             protocol.count(
-                Frame(read_prediction(f.pred)[0], *read_label(f.label)[:2], np.array(ORIGINS))
+                Frame(
+                    read_prediction(f.pred)[0], *read_measured_label(f.label)[:2], np.array(ORIGINS)
+                )
             )
             for f in frames
         )

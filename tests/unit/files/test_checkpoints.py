@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
-from minkocc.files.checkpoints import local_checkpoint, read_checkpoint
-from minkocc.files.whole_files import UnsafeFileError
+from minkocc.files.checkpoints import load_safely, local_checkpoint, read_checkpoint
+from minkocc.files.reading import UnsafeFileError
 from minkocc.models.image_encoder import ImageEncoder
 from minkocc.structures.errors import UserError
 from tests.bomb import Bomb
@@ -40,6 +40,7 @@ def test_a_remote_checkpoint_is_fetched_once_and_read(served):
 @pytest.mark.parametrize("read", [read_checkpoint, CheckpointLoader.load_checkpoint])
 def test_code_in_a_remote_checkpoint_is_not_run(served, tmp_path, read):
     folder, address = served
+    load_safely()
     torch.save({"state_dict": {}, "note": Bomb(tmp_path / "ran")}, folder / "bad.pth")
     with pytest.raises(UnsafeFileError, match="could run code: refused"):
         read(f"{address}/bad.pth")

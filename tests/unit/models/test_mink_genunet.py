@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.datasets.label_budget import read_label
 from minkocc.datasets.transforms.loading import refine
+from minkocc.files.occupancy import read_label
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import MinkGenUNet
 from minkocc.ops.sparse import get_backend

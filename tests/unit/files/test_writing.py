@@ -4,14 +4,9 @@ import pickle
 import numpy as np
 import pytest
 
-from minkocc.files.whole_files import (
-    UnsafeFileError,
-    atomic_write,
-    read_json,
-    read_plain_pickle,
-    short,
-    write_pickle,
-)
+from minkocc.files.reading import UnsafeFileError, read_json, read_plain_pickle
+from minkocc.files.writing import atomic_write, write_pickle
+from minkocc.structures.errors import short
 
 
 class Payload:

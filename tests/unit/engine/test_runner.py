@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from minkocc.config import ConfigError, load_config
-from minkocc.datasets.label_budget import LabelBudgetError
-from minkocc.engine import launch
+from minkocc.engine import runner as runners
 from minkocc.files.infos import InfoError
+from minkocc.files.occupancy import LabelBudgetError
 from minkocc.registry import VISBACKENDS
 from minkocc.structures.errors import UserError
 from tests.unit.config.test_load import MINI
@@ -36,7 +36,7 @@ def amp(**options):
 
 def test_a_card_gets_tf32_pinned_memory_and_bfloat16(card):
     cfg = amp()
-    launch._fit_to_cuda(cfg)
+    runners._fit_to_cuda(cfg)
     assert torch.get_float32_matmul_precision() == "high"
     assert all(cfg[f"{name}_dataloader"].pin_memory for name in ("train", "val", "test"))
     assert cfg.optim_wrapper.dtype == "bfloat16"
@@ -45,7 +45,7 @@ def test_a_card_gets_tf32_pinned_memory_and_bfloat16(card):
 def test_what_the_recipe_says_stays(card):
     cfg = amp(dtype="float16")
     cfg.train_dataloader.pin_memory = False
-    launch._fit_to_cuda(cfg)
+    runners._fit_to_cuda(cfg)
     assert cfg.optim_wrapper.dtype == "float16"
     assert cfg.train_dataloader.pin_memory is False
 
@@ -53,14 +53,14 @@ def test_what_the_recipe_says_stays(card):
 def test_a_card_without_bfloat16_keeps_float16(card, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     cfg = amp()
-    launch._fit_to_cuda(cfg)
+    runners._fit_to_cuda(cfg)
     assert "dtype" not in cfg.optim_wrapper  # mmengine's own is float16
 
 
 def test_without_a_card_nothing_is_pinned_and_amp_is_that_of_the_cpu():
     cfg = amp(loss_scale="dynamic")
     cfg.launcher = "none"
-    launch._fit_to_cpu(cfg)
+    runners._fit_to_cpu(cfg)
     assert cfg.optim_wrapper.type == "CpuAmpOptimWrapper"
     assert "pin_memory" not in cfg.train_dataloader
 
@@ -81,7 +81,7 @@ def test_a_state_that_does_not_fit_names_the_checkpoint(monkeypatch, error, word
         raise error
 
     monkeypatch.setattr(Runner, "resume", resume)
-    runner = launch._Runner.__new__(launch._Runner)
+    runner = runners._Runner.__new__(runners._Runner)
     with pytest.raises(UserError, match=rf"state in c\.pth does not fit .*{words}.*load_from=PATH"):
         runner.resume("c.pth")
 
@@ -92,7 +92,7 @@ def test_what_else_is_wrong_with_it_stays(monkeypatch):
 
     monkeypatch.setattr(Runner, "resume", resume)
     with pytest.raises(LabelBudgetError, match=r"^other scenes$"):
-        launch._Runner.__new__(launch._Runner).resume("c.pth")
+        runners._Runner.__new__(runners._Runner).resume("c.pth")
 
 
 @pytest.mark.parametrize("part", ["train_loop", "val_loop", "optim_wrapper", "param_scheduler"])
@@ -102,7 +102,7 @@ def test_what_refuses_a_value_when_training_begins_is_one_line_too(monkeypatch, 
         raise error("replay 2 is outside [0, 1)")
 
     monkeypatch.setattr(Runner, f"build_{part}", build)
-    runner = launch._Runner.__new__(launch._Runner)
+    runner = runners._Runner.__new__(runners._Runner)
     with pytest.raises(ConfigError, match=r"the recipe cannot be built: .?replay 2 is outside"):
         getattr(runner, f"build_{part}")({})
 
@@ -113,7 +113,7 @@ def test_what_a_data_set_cannot_read_stays_in_its_own_words(monkeypatch):
 
     monkeypatch.setattr(Runner, "build_train_loop", build)
     with pytest.raises(InfoError, match=r"^info file x does not exist$"):
-        launch._Runner.__new__(launch._Runner).build_train_loop({})
+        runners._Runner.__new__(runners._Runner).build_train_loop({})
 
 
 @pytest.mark.processes
@@ -128,8 +128,8 @@ def test_data_workers_end_when_the_runner_is_done():
     assert next(batches) == 0
     workers = set(batches._workers)
     assert workers <= set(multiprocessing.active_children())
-    launch._Runner._end_data_workers(runner)
-    launch._Runner._end_data_workers(runner)
+    runners._Runner._end_data_workers(runner)
+    runners._Runner._end_data_workers(runner)
     assert not workers & set(multiprocessing.active_children())
 
 
@@ -144,7 +144,7 @@ def test_no_config_stands_under_its_name_before_all_of_it_does(tmp_path, monkeyp
 
     monkeypatch.setattr(Config, "pretty_text", property(slowly))
     cfg = Config({"alpha": 0.1})
-    runner = launch._Runner.__new__(launch._Runner)
+    runner = runners._Runner.__new__(runners._Runner)
     runner.cfg, runner._work_dir, runner._timestamp = cfg, str(tmp_path), "now"
     runner.dump_config()
     log = {"type": "LocalVisBackend", "save_dir": str(tmp_path / "vis_data")}
