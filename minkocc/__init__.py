@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # OpenMP reads this when torch is imported: how often a thread looks for work before it sleeps. For
 # ever, and it takes the core from the data loader's process; never, and a network of thousands of
@@ -53,7 +53,7 @@ def _end_while_starting(number: int, frame: FrameType | None) -> None:
 
 # In our own tools, and where it is asked for, as our tests do: who imports this package otherwise
 # may use mmdet's language models.
-_in_tools = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1] / "tools"
+_in_tools = Path(__file__).resolve().parents[1] / "tools" in Path(sys.argv[0]).resolve().parents
 if _in_tools or os.environ.get("MINKOCC_SPARE_TRANSFORMERS"):
     sys.meta_path.insert(0, _SpareTransformers())
 if _in_tools and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from minkocc.apis.inference import init_model
 from minkocc.datasets.infos import spread_indices
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.engine.checkpoint_fit import load_weights
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import percent_of
-from minkocc.files.checkpoints import read_checkpoint
 from minkocc.files.occupancy import read_label
 from minkocc.models.targets import known_free
-from minkocc.registry import DATASETS, MODELS
+from minkocc.registry import DATASETS
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
@@ -64,9 +63,7 @@ def rendered_pixels(cfg: Config, checkpoint: str, frames: int) -> dict[str, Any]
     """
     init_default_scope("minkocc")
     dataset = _dataset(cfg)
-    model = MODELS.build(cfg.model)
-    load_weights(model, read_checkpoint(checkpoint), checkpoint)
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model = init_model(cfg, checkpoint)
     if not model.pulsar_head.learns(Phase.WEAK):
         raise UserError(
             "the recipe renders nothing in the weak phase: weight_2d or its paths are 0"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -16,17 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from minkocc.apis.inference import init_model
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
-from minkocc.engine.checkpoint_fit import load_weights
-from minkocc.files.checkpoints import read_checkpoint
 from minkocc.files.writing import atomic_write
 from minkocc.ops.point_sampling import project_points
-from minkocc.registry import DATASETS, MODELS
+from minkocc.registry import DATASETS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import CAMERAS, FREE, WEAK_OCCUPIED, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from minkocc.visualization.cameras import draw_points, overlay
+from minkocc.visualization.cameras import around, draw_points, overlay
 from minkocc.visualization.errors import error_pictures
 from minkocc.visualization.sheet import Picture, sheet
 from minkocc.visualization.voxels import birds_eye, oblique
@@ -49,7 +47,7 @@ def draw_frames(
     """
     init_default_scope("minkocc")
     dataset = _dataset(cfg, infos)
-    model = _model(cfg, checkpoint) if checkpoint else None
+    model = init_model(cfg, checkpoint, render=True) if checkpoint else None
     count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
     labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
     written = []
@@ -85,13 +83,6 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
     return DATASETS.build(settings)
 
 
-def _model(cfg: Config, checkpoint: str) -> torch.nn.Module:
-    content = read_checkpoint(checkpoint)
-    model = MODELS.build({**cfg.model, "render_predictions": True})
-    load_weights(model, content, checkpoint)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
 def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
     sample = model.predict(**model.data_preprocessor(pseudo_collate([item])))[0]
     voxels, tied, shader = (
@@ -118,10 +109,7 @@ def _camera_rows(
             _raw_image(frame, camera, root), uv[view, seen].numpy(), depth[view, seen].numpy()
         )
         pictures.append((f"{camera}, current LiDAR sweep (red near, blue far)", image))
-    order = [2, 0, 1, 4, 3, 5]  # left, front, right; back left, back, back right
-    pictures = [pictures[i] for i in order]
-    yield pictures[:3]
-    yield pictures[3:]
+    yield from around(pictures)
 
 
 def _voxel_rows(

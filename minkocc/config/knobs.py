@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.structures.errors import UserError
@@ -11,43 +12,6 @@ from minkocc.structures.phase import check_replay
 from minkocc.structures.settings import is_number
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
-
-KNOBS: tuple[str, ...] = (
-    "alpha",
-    "warm_share",
-    "replay",
-    "voxel_size",
-    "seed",
-    "data_root",
-    "paths_leave_root",
-    "cache_root",
-    "cache_by_content",
-    "pseudo_labels",
-    "image_pretrained",
-    "sweeps",
-    "weak_frames",
-    "weak_min_hits",
-    "weak_see_through",
-    "weak_sky",
-    "train_mask",
-    "outside",
-    "unknown",
-    "unknown_weight",
-    "weight_2d",
-    "shader_weight",
-    "tied_weight",
-    "warm_shader",
-    "lift_weight",
-    "vote_weight",
-    "render_stride",
-    "max_epochs",
-    "batch_size",
-    "point_cloud_range",
-    "image_size",
-    "num_workers",
-    "lr",
-)
-"""Top-level values that the rest of a recipe may refer to as ``'${name}'``."""
 
 
 class ConfigError(UserError, ValueError):
@@ -67,57 +31,205 @@ def _two_whole(value: Any, least: int) -> bool:
     )
 
 
-_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "alpha": (is_number, "a share, e.g. 0.1"),
-    "warm_share": (
+class OnResume(Enum):
+    """What happens when a run goes on with another value of a knob than it was begun with."""
+
+    FREE = "may change"
+    TOLD = "warned of"
+    FIXED = "refused"
+    PAST = "not asked for again"
+
+
+class Knob(NamedTuple):
+    """A top-level value of a recipe, which all other places refer to as ``'${name}'``."""
+
+    meaning: str
+    """For the page of knobs; Markdown."""
+    fits: Callable[[Any], bool]
+    expected: str
+    """In words, for errors."""
+    on_resume: OnResume = OnResume.TOLD
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_positive_whole(value: Any) -> bool:
+    return is_whole(value, 1)
+
+
+def _is_weight(value: Any) -> bool:
+    return is_number(value) and value >= 0
+
+
+_FLAG, _WHOLE = "True or False", "a whole number from 1"
+_FOLDER, _WEIGHT = "a folder's name", "a weight from 0, which leaves it out"
+
+KNOBS: dict[str, Knob] = {
+    "alpha": Knob(
+        "share of the training scenes whose dense labels may be read, and of the iterations in "
+        "the warm start",
+        is_number,
+        "a share, e.g. 0.1",
+        OnResume.FIXED,
+    ),
+    "warm_share": Knob(
+        "share of the iterations in the warm start; None takes `alpha`, 1 trains on the labelled "
+        "frames alone",
         lambda v: v is None or is_number(v),
         "a share of the iterations, or None for that of alpha",
     ),
-    "replay": (is_number, "a share, e.g. 0.125"),
-    "voxel_size": (is_number, "a number of metres, e.g. 0.4"),
-    "seed": (lambda v: is_whole(v, 0), "a whole number from 0"),
-    "data_root": (lambda v: isinstance(v, str), "a folder's name"),
-    "paths_leave_root": (lambda v: isinstance(v, bool), "True or False"),
-    "cache_root": (
-        lambda v: v is None or isinstance(v, str),
+    "replay": Knob(
+        "share of the iterations after the switch that go back to labelled frames; 0 in the paper",
+        is_number,
+        "a share, e.g. 0.125",
+    ),
+    "voxel_size": Knob(
+        "metres; divides the labels' 0.4",
+        is_number,
+        "a number of metres, e.g. 0.4",
+    ),
+    "seed": Knob(
+        "of everything random, and of which scenes are labelled",
+        lambda v: is_whole(v, 0),
+        "a whole number from 0",
+        OnResume.FIXED,
+    ),
+    "data_root": Knob(
+        "folder in nuScenes format that holds the info files", _is_text, _FOLDER, OnResume.FREE
+    ),
+    "paths_leave_root": Knob(
+        "whether info files may name files outside of the data root", _is_flag, _FLAG
+    ),
+    "cache_root": Knob(
+        "where weak occupancy, votes and class counts are kept; None: in the data root",
+        _is_text_or_none,
         "a folder's name, or None for that of the data",
+        OnResume.FREE,
     ),
-    "cache_by_content": (lambda v: isinstance(v, bool), "True or False"),
-    "pseudo_labels": (lambda v: isinstance(v, str), "a folder's name"),
-    "image_pretrained": (
-        lambda v: v is None or isinstance(v, str),
+    "cache_by_content": Knob(
+        "tell the files that a kept result is of by their content, not by size and time: for "
+        "copies that do not keep times",
+        _is_flag,
+        _FLAG,
+    ),
+    "pseudo_labels": Knob(
+        "folder of the 2D pseudo-labels, in the data root or anywhere", _is_text, _FOLDER
+    ),
+    "image_pretrained": Knob(
+        "weights that the image backbone begins with",
+        _is_text_or_none,
         "torchvision://resnet50, a local checkpoint, or None",
+        OnResume.PAST,
     ),
-    "sweeps": (
+    "sweeps": Knob(
+        "LiDAR sweeps before the present one that the network gets",
         lambda v: is_whole(v, 0) and v <= MAX_SWEEPS,
         f"a whole number from 0 to {MAX_SWEEPS}, which is what infos hold",
     ),
-    "weak_frames": (lambda v: _two_whole(v, 0), "two whole numbers (past, future), e.g. [8,0]"),
-    "weak_min_hits": (lambda v: is_whole(v, 1), "a whole number of returns from 1"),
-    "weak_see_through": (
+    "weak_frames": Knob(
+        "past and future keyframes whose sweeps make the weak occupancy",
+        lambda v: _two_whole(v, 0),
+        "two whole numbers (past, future), e.g. [8,0]",
+    ),
+    "weak_min_hits": Knob(
+        "returns that a voxel needs to be occupied in the weak target; with fewer it is unknown",
+        _is_positive_whole,
+        "a whole number of returns from 1",
+    ),
+    "weak_see_through": Knob(
+        "a hit voxel is free where so many times more sweeps see through it than hit it; None "
+        "keeps every hit",
         lambda v: v is None or (is_number(v) and v > 0),
         "a number of times above 0, e.g. 4, or None to keep every hit",
     ),
-    "weak_sky": (lambda v: isinstance(v, bool), "True or False"),
-    "train_mask": (lambda v: v in ("camera", None), "'camera' or None"),
-    "outside": (lambda v: v in OUTSIDE, "'label', 'free' or 'ignore'"),
-    "unknown": (lambda v: v in UNKNOWN, "'free' or 'ignore'"),
-    "unknown_weight": (
+    "weak_sky": Knob(
+        "rays of the pseudo-labels' sky pixels are free in the weak target too", _is_flag, _FLAG
+    ),
+    "train_mask": Knob(
+        "`'camera'`: voxels that no camera sees are in no semantic loss; None: all are in it",
+        lambda v: v in ("camera", None),
+        "'camera' or None",
+    ),
+    "outside": Knob(
+        "what the occupancy branch is taught of a dense label outside the camera mask",
+        lambda v: v in OUTSIDE,
+        "'label', 'free' or 'ignore'",
+    ),
+    "unknown": Knob(
+        "what it is taught where the weak target knows nothing",
+        lambda v: v in UNKNOWN,
+        "'free' or 'ignore'",
+    ),
+    "unknown_weight": Knob(
+        "of that `'free'`, beside 1 for what is known",
         lambda v: is_number(v) and 0 < v <= 1,
         "a weight in (0, 1]; unknown='ignore' leaves the unknown out",
     ),
-    **{
-        name: (lambda v: is_number(v) and v >= 0, "a weight from 0, which leaves it out")
-        for name in ("weight_2d", "shader_weight", "tied_weight", "lift_weight", "vote_weight")
-    },
-    "warm_shader": (lambda v: isinstance(v, bool), "True or False"),
-    "render_stride": (lambda v: is_whole(v, 1), "a whole number of raw pixels from 1"),
-    "max_epochs": (lambda v: is_whole(v, 1), "a whole number from 1"),
-    "batch_size": (lambda v: is_whole(v, 1), "a whole number from 1"),
-    "image_size": (lambda v: _two_whole(v, 1), "two whole numbers (height, width)"),
-    "num_workers": (lambda v: is_whole(v, 0), "a whole number from 0"),
-    "lr": (lambda v: is_number(v) and v > 0, "a number above 0"),
+    "weight_2d": Knob(
+        "of the 2D term, Eq. 5, beside λ₁; its two paths share it", _is_weight, _WEIGHT
+    ),
+    "shader_weight": Knob("the shader path's part of it", _is_weight, _WEIGHT),
+    "tied_weight": Knob(
+        "the tied path's part of it: the voxel classifier's own probabilities, rendered",
+        _is_weight,
+        _WEIGHT,
+    ),
+    "lift_weight": Knob(
+        "of pseudo-labels lifted to the voxels of the LiDAR returns; 0 in the paper",
+        _is_weight,
+        _WEIGHT,
+    ),
+    "vote_weight": Knob(
+        "of labels that the pseudo-labels of several keyframes voted for, beside λ₁; 0 in the "
+        "paper",
+        _is_weight,
+        _WEIGHT,
+    ),
+    "warm_shader": Knob(
+        "the shader learns during the warm start, on renders that nothing else learns from",
+        _is_flag,
+        _FLAG,
+    ),
+    "render_stride": Knob(
+        "raw pixels a rendered pixel, in each direction",
+        _is_positive_whole,
+        "a whole number of raw pixels from 1",
+    ),
+    "max_epochs": Knob("epochs, of as many draws as there are frames", _is_positive_whole, _WHOLE),
+    "batch_size": Knob("samples an iteration and process", _is_positive_whole, _WHOLE),
+    "point_cloud_range": Knob(
+        "metres in the ego frame: x, y, z from, then x, y, z to",
+        lambda v: isinstance(v, (list, tuple)) and len(v) == 6 and all(map(is_number, v)),
+        "six numbers of metres",
+    ),
+    "image_size": Knob(
+        "height and width that images are brought to for the network; labels keep the raw size",
+        lambda v: _two_whole(v, 1),
+        "two whole numbers (height, width)",
+    ),
+    "num_workers": Knob(
+        "processes that load data, a process of training",
+        lambda v: is_whole(v, 0),
+        "a whole number from 0",
+        OnResume.FREE,
+    ),
+    "lr": Knob(
+        "learning rate at the start of the schedule",
+        lambda v: is_number(v) and v > 0,
+        "a number above 0",
+    ),
 }
+"""By name; in the order of the page that shows them."""
 
 
 def check_knobs(knobs: Mapping[str, Any]) -> None:
@@ -129,9 +241,9 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: the text names the knob, its value and what is expected.
     """
-    for name, (fits, expected) in _EXPECTED.items():
-        if name in knobs and not fits(knobs[name]):
-            raise ConfigError(f"{name} {knobs[name]!r} is not {expected}")
+    for name, knob in KNOBS.items():
+        if name in knobs and not knob.fits(knobs[name]):
+            raise ConfigError(f"{name} {knobs[name]!r} is not {knob.expected}")
     try:
         if "alpha" in knobs:
             check_replay(knobs.get("replay", 0.0), knobs["alpha"], knobs.get("warm_share"))

@@ -120,6 +120,11 @@ def _substitute(node: Any, knobs: Mapping[str, Any]) -> Any:
     return node
 
 
+def references(text: str) -> list[str]:
+    """The knobs that a value of a recipe refers to."""
+    return _REFERENCE.findall(text)
+
+
 def _substitute_text(text: str, knobs: Mapping[str, Any]) -> Any:
     def value_of(name: str) -> Any:
         if name not in knobs:

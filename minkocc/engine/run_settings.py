@@ -11,19 +11,18 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
-from minkocc.config import KNOBS
+from minkocc.config.knobs import KNOBS, OnResume
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
-
-# Where the data lies and who loads it changes nothing.
-_FREE = frozenset({"data_root", "cache_root", "num_workers"})
-# Of these nothing is asked when a run goes on: the weights that it began with are trained already.
-_OF_THE_BEGINNING = frozenset({"image_pretrained"})
 
 
 def run_settings(cfg: Config) -> dict[str, Any]:
     """What makes a run what it is, for its checkpoints: knobs, ``optimizer``, ``processes``."""
-    settings = {name: cfg[name] for name in KNOBS if name in cfg and name not in _FREE}
+    settings = {
+        name: cfg[name]
+        for name, knob in KNOBS.items()
+        if name in cfg and knob.on_resume is not OnResume.FREE
+    }
     optimizer = cfg.get("optim_wrapper", {}).get("optimizer", {}).get("type")
     if isinstance(optimizer, str):
         settings["optimizer"] = optimizer
@@ -62,10 +61,11 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
         UserError: the recipe has another ``alpha``, ``seed`` or type of optimiser.
     """
     for knob, values in _changed(cfg, checkpoint).items():
-        if knob in _OF_THE_BEGINNING:
+        rule = KNOBS[knob].on_resume if knob in KNOBS else OnResume.TOLD
+        if rule is OnResume.PAST:
             continue
         former, now = values["checkpoint"], values["recipe"]
-        if knob in ("alpha", "seed"):
+        if rule is OnResume.FIXED:
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
                 f"the label budget would change half-way. Resume with {knob}={former}, or begin a "

@@ -131,8 +131,8 @@ class RunFiles:
         )
 
     def result(self) -> dict[str, Any]:
-        """What ``write_figures`` wrote."""
-        return _read(self.figures)
+        """What ``write_figures`` wrote, under the label that the arm has now."""
+        return {**_read(self.figures), "label": self.run.arm.label}
 
     def is_trained(self) -> bool:
         """Whether training has ended, the last validation included."""

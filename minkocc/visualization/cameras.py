@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from minkocc.structures.taxonomy import PALETTE_2D
+from minkocc.structures.taxonomy import CAMERAS, PALETTE_2D
+from minkocc.visualization.sheet import Picture
+
+
+def around(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
+    """Six cameras' pictures as one looks around: left, front, right; then the same behind.
+
+    Args:
+        pictures: in the order of ``CAMERAS``.
+    """
+    by_camera = dict(zip(CAMERAS, pictures))
+    for row in (
+        ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
+        ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
+    ):
+        yield [by_camera[camera] for camera in row]
 
 
 def draw_points(

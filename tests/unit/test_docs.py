@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from minkocc.config import recipe_of
+from minkocc.config.knob_page import knob_table
 from minkocc.pseudo_labels.prompts import check_label, parse_prompts
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +57,7 @@ def tool_lines(page):
     """The lines of a page's blocks that call a tool, as they are after the tool's name."""
     text = page.read_text().replace("\\\n", " ")
     for line in text.splitlines():
-        found = re.search(r"tools/(\w+\.py)(.*)", line)
+        found = re.search(r"tools/([\w/]+\.py)(.*)", line)
         if found and re.search(r"(python|torchrun)\b.*tools/", line):
             yield found[1], found[2].partition("#")[0]
 
@@ -72,6 +74,49 @@ def test_every_tool_and_option_that_a_page_shows_is_there(page):
         words |= {start + word for start in starts for word in words}
         shown = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", rest))
         assert shown <= words, (name, shown - words)
+
+
+def anchor(heading):
+    """As the forges make it of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        name, _, part = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if part:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert part in map(anchor, headings), target
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = set(re.findall(r"\(docs/(\w+\.md)\)", (ROOT / "README.md").read_text()))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_every_file_that_a_page_names_is_there():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        named = re.findall(
+            r"`((?:minkocc|configs|tools|results|tests|docs)/[\w/.-]+\.\w+)`", page.read_text()
+        )
+        for name in named:
+            assert (ROOT / name).exists(), (page.name, name)
+
+
+def test_the_page_of_recipes_shows_the_knobs_as_they_are():
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    shown = page.partition("--knobs -->\n")[2].partition("<!-- /knobs -->")[0]
+    assert shown == knob_table(recipe_of(ROOT / "configs" / "minkocc_semi_a10.py"))
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 def test_pages_show_tools():

@@ -163,9 +163,17 @@ def test_a_result_made_elsewhere_counts_as_it_is(tmp_path):
 
 def test_a_result_that_is_here_stays(tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    path, result = taken_from(tmp_path / "elsewhere", tmp_path, label="another")
+    path, result = taken_from(tmp_path / "elsewhere", tmp_path, machine="another")
     files = files_of(tmp_path)
     finish(files)
+    files.take(result, path)
+    assert files.result().get("machine") != "another"
+
+
+def test_a_result_is_called_what_its_arm_is_called_now(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    files = files_of(tmp_path)
+    path, result = taken_from(tmp_path / "elsewhere", tmp_path, label="what it was called")
     files.take(result, path)
     assert files.result()["label"] == "A"
 

@@ -1,0 +1,102 @@
+"""What training sees of a frame: after augmentation, with the targets of each phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minkocc.files.writing import atomic_write
+from minkocc.ops.point_sampling import project_points
+from minkocc.registry import DATASETS
+from minkocc.structures.occ_data_sample import OccDataSample
+from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES, WEAK_OCCUPIED, class_id
+from minkocc.structures.voxel_grid import VoxelGrid
+from minkocc.visualization.cameras import around, colour_2d, draw_points
+from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.voxels import birds_eye, oblique
+
+
+def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) -> list[Path]:
+    """Write ``<out_dir>/<token>_<phase>.png`` for training frames, as an iteration gets them.
+
+    Args:
+        cfg: a resolved recipe.
+        out_dir: where to.
+        max_frames: number of frames to draw, evenly spaced over those of the phase.
+        phase: under which they are drawn; with dense labels, frames of the label budget alone.
+
+    Returns:
+        The written files; none where no frame is labelled and the phase needs labels.
+    """
+    init_default_scope("minkocc")
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    grid = VoxelGrid(cfg.point_cloud_range, cfg.voxel_size)
+    members = dataset.labelled_indices() if phase.needs_dense else range(len(dataset))
+    count = min(max_frames, len(members))
+    written = []
+    for place in tqdm(np.linspace(0, len(members) - 1, count).astype(int), desc="pictures"):
+        item = dataset[TrainIndex(members[place], int(place), phase)]
+        sample = item["data_samples"]
+        rows = [*_camera_rows(item), _target_row(sample, grid), *_label_rows(sample)]
+        path = out_dir / f"{sample.token}_{phase.value}.png"
+        with atomic_write(path) as sink:
+            title = f"{sample.scene_name}  {sample.token}  {phase.value}"
+            sheet(rows, title).save(sink, format="PNG")
+        written.append(path)
+    return written
+
+
+def _camera_rows(item: dict[str, Any]) -> Iterator[list[Picture]]:
+    """The network's images with the present sweep, each where augmentation has moved it."""
+    imgs = item["inputs"]["imgs"].permute(0, 2, 3, 1).numpy()
+    points = item["inputs"]["points"]
+    points = points[points[:, 4] == 0, :3].double()
+    ego2img = item["data_samples"].ego2img.double()
+    uv, depth, valid = project_points(points, ego2img, imgs.shape[1:3])
+    pictures = []
+    for view, camera in enumerate(CAMERAS):
+        seen = valid[view]
+        drawn = draw_points(imgs[view], uv[view, seen].numpy(), depth[view, seen].numpy())
+        pictures.append((f"{camera}, as the network gets it, present sweep", drawn))
+    yield from around(pictures)
+
+
+def _target_row(sample: OccDataSample, grid: VoxelGrid) -> list[Picture]:
+    """The voxels' targets from above and from the side."""
+    volumes = []
+    if "voxel_semantics" in sample:
+        label = sample.voxel_semantics.numpy()
+        volumes.append(("dense label", _shown(label)))
+        volumes.append(("dense label, visible", _shown(np.where(sample.mask_camera, label, FREE))))
+    if "weak_occupancy" in sample:
+        weak = sample.weak_occupancy.numpy()
+        occupied = np.where(weak == WEAK_OCCUPIED, class_id("manmade"), FREE)
+        volumes.append(("weak occupancy", _shown(occupied)))
+    if "voted_labels" in sample:
+        volumes.append(("voted labels", _shown(sample.voted_labels.numpy())))
+    row = [(f"{name}, from above", birds_eye(v)) for name, v in volumes]
+    return row + [(name, oblique(v, grid)) for name, v in volumes]
+
+
+def _shown(values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """Ids with free in the place of what is in no loss."""
+    return np.where(values < NUM_CLASSES, values, FREE).astype(np.uint8)
+
+
+def _label_rows(sample: OccDataSample) -> Iterator[Sequence[Picture]]:
+    """The pseudo-labels at the pixels that are rendered, which augmentation leaves as they are."""
+    if "img_semantics" not in sample:
+        return
+    labels = colour_2d(sample.img_semantics.numpy())
+    pictures = [
+        (f"{name}: pseudo-label, rendered pixels", view) for name, view in zip(CAMERAS, labels)
+    ]
+    yield from around(pictures)
