@@ -44,12 +44,26 @@ class BuildEnvironment:
             "import json, sys, torch; print(json.dumps(['%d.%d' % sys.version_info[:2],"
             " torch.__version__, torch.version.cuda or 'cpu']))"
         )
-        out = subprocess.run([python, "-c", probe], check=True, capture_output=True, text=True)
-        tag, torch, cuda = json.loads(out.stdout)
+        tag, torch, cuda = json.loads(_answer(python, probe))
         if cuda != "cpu" and not _has_nvcc():
             say(f"torch is built for CUDA {cuda} but no nvcc is found: MinkowskiEngine for CPU")
             cuda = "cpu"
         return cls(python, tag, torch, cuda)
+
+
+def _answer(python: Path, probe: str) -> str:
+    """What a line of Python prints.
+
+    Raises:
+        InstallError: it failed; the text holds its own last words.
+    """
+    done = subprocess.run([python, "-c", probe], capture_output=True, text=True)
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise InstallError(
+            f"{python} cannot say what it holds ({words[-1]}): delete .venv and run make again"
+        )
+    return done.stdout
 
 
 def _has_nvcc() -> bool:
@@ -117,8 +131,7 @@ def _cblas_variables(source: Path, env: BuildEnvironment) -> dict[str, str]:
     The run path is relative to the extension: the cached wheel outlives this environment.
     """
     probe = "import scipy_openblas32 as b; print(b.get_include_dir()); print(b.get_lib_dir())"
-    out = subprocess.run([env.python, "-c", probe], check=True, capture_output=True, text=True)
-    include, lib = out.stdout.split()
+    include, lib = _answer(env.python, probe).split()
     setup = source / "setup.py"
     text = setup.read_text(encoding="utf-8")
     setup.write_text(

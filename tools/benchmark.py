@@ -17,7 +17,7 @@ from minkocc.config import load_config
 from minkocc.config.options import add_cfg_options
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
-from minkocc.runtime.tool import add_debug, run_tool
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.runtime.worker_pool import end_with_parent
 
 
@@ -45,6 +45,7 @@ def main() -> None:
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_intermixed_args()
+    refuse_less(parser, options, epochs=1, frames=1)
     _check(parser, options)
     options.rounds = options.rounds or 3
     if options.device == "cpu":  # before torch looks for a card

@@ -8,7 +8,7 @@ from pathlib import Path
 from minkocc.apis.visualize import draw_frames
 from minkocc.config import load_config
 from minkocc.config.options import add_cfg_options
-from minkocc.runtime.tool import add_debug, run_tool
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 
 
 def main() -> None:
@@ -22,6 +22,7 @@ def main() -> None:
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_intermixed_args()  # the checkpoint may follow options
+    refuse_less(parser, options, max_frames=1)
     cfg = load_config(options.config, options.cfg_options)
     written = draw_frames(cfg, options.checkpoint, options.infos, options.out, options.max_frames)
     print(f"{len(written)} pictures in {options.out}")

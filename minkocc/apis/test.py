@@ -88,7 +88,7 @@ def measure_checkpoint(
     if render and not rendered.summaries:
         raise UserError(
             "--render: no frame of the test set has a pseudo-label to be measured against: create "
-            "them with tools/generate_pseudo_labels.py"
+            "them with tools/generate_pseudo_labels.py (a synthetic root has them from the start)"
         )
     if (dump is None or sweep) and not summaries:
         raise UserError(

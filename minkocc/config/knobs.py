@@ -227,6 +227,7 @@ KNOBS: dict[str, Knob] = {
         "learning rate at the start of the schedule",
         lambda v: is_number(v) and v > 0,
         "a number above 0",
+        OnResume.FIXED,
     ),
 }
 """By name; in the order of the page that shows them."""

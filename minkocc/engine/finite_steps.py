@@ -173,8 +173,9 @@ def _ending(where: str, problem: str, max_skips: int) -> str:
     skipped = f", and {max_skips} steps have been left out already" if max_skips else ""
     return (
         f"{where}: {problem}{skipped}. No step was taken from it, and the checkpoints of before "
-        "are whole. Look at these frames, lower lr, or leave some such steps out with "
-        f"--cfg-options default_hooks.finite.max_skips={max(10, 2 * max_skips)}"
+        "are whole. Look at these frames; begin a new run with a lower lr, from one of these "
+        "checkpoints if it is good (--cfg-options load_from=PATH); or --resume and leave some "
+        f"such steps out with --cfg-options default_hooks.finite.max_skips={max(10, 2 * max_skips)}"
     )
 
 

@@ -13,8 +13,8 @@ from minkocc.registry import LOG_PROCESSORS
 class PhaseLogProcessor(LogProcessor):
     """mmengine's log lines with ``phase: warm | weak | strong`` in front of the losses.
 
-    Only the terms of the current phase are printed; mmengine alone would go on printing the last
-    value of a term that ended with its phase.
+    Only the terms of the current iteration are printed; mmengine alone would go on printing the
+    last value of a term that ended with its phase, or of a cap that is met no more.
     """
 
     def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
@@ -36,4 +36,5 @@ class PhaseLogProcessor(LogProcessor):
 
 def _is_current(key: str, current: set[str]) -> bool:
     name = key.rpartition("/")[2]
-    return name in current or not ("loss" in name or name == "grad_norm")
+    passing = "loss" in name or name == "grad_norm" or name.startswith("cut_s")
+    return name in current or not passing

@@ -15,6 +15,16 @@ from minkocc.config.knobs import KNOBS, OnResume
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
 
+_BUDGET = "the label budget would change half-way"
+_FIXED_BY = {
+    "alpha": _BUDGET,
+    "seed": _BUDGET,
+    "lr": "the schedule goes on as the checkpoint has it, so that the new value would do nothing",
+}
+"""Why a knob cannot change when a run goes on."""
+
+_STAYS = {"max_epochs": ", and its schedule of learning rates ends where it would have ended"}
+
 
 def run_settings(cfg: Config) -> dict[str, Any]:
     """What makes a run what it is, for its checkpoints: knobs, ``optimizer``, ``processes``."""
@@ -58,7 +68,7 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
     """Refuse to change budget or optimiser of a run half-way; warn of what else is not as it was.
 
     Raises:
-        UserError: the recipe has another ``alpha``, ``seed`` or type of optimiser.
+        UserError: the recipe has another ``alpha``, ``seed``, ``lr`` or type of optimiser.
     """
     for knob, values in _changed(cfg, checkpoint).items():
         rule = KNOBS[knob].on_resume if knob in KNOBS else OnResume.TOLD
@@ -68,8 +78,8 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
         if rule is OnResume.FIXED:
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
-                f"the label budget would change half-way. Resume with {knob}={former}, or begin a "
-                "new run from these weights with --cfg-options load_from=PATH"
+                f"{_FIXED_BY[knob]}. Resume with {knob}={former}, or begin a new run from these "
+                "weights with --cfg-options load_from=PATH"
             )
         if knob == "optimizer":
             raise UserError(
@@ -79,7 +89,7 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
             )
         _warn(
             f"resumed with {knob} {now}, the checkpoint was trained with {former}: this is not "
-            "the run that was stopped"
+            f"the run that was stopped{_STAYS.get(knob, '')}"
         )
 
 

@@ -181,8 +181,8 @@ class SafeCheckpointHook(CheckpointHook):
         if lost:
             raise CheckpointError(
                 f"no checkpoint is written at iteration {checkpoint['meta'].get('iter')}: {lost}; "
-                "the checkpoints before it are whole. Lower lr, and go on from the last of them "
-                "with --resume"
+                "the checkpoints before it are whole. Begin a new run from the last of them with a "
+                "lower lr: --cfg-options load_from=PATH lr=..."
             )
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {

@@ -40,7 +40,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise UserError(
                 f"the checkpoint is of iteration {self._iter}, and this recipe ends at "
                 f"{self._max_iters} ({self._max_epochs} epochs of {len(self.dataloader)}): resume "
-                "from an earlier one, or set a larger max_epochs"
+                "with the max_epochs, batch_size and number of processes of before, or begin a new "
+                "run from its weights with --cfg-options load_from=PATH"
             )
         if self._iter == self._max_iters:
             print_log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -31,9 +32,10 @@ class ImageEncoder(BaseModule):
     ) -> None:
         super().__init__()
         self.image_pretrained = image_pretrained
-        # mmdet freezes batch norm's statistics by default, which from scratch means 0 and 1 for
-        # ever, i.e. no normalisation at all.
-        backbone = {"norm_eval": bool(image_pretrained), **backbone}
+        if _knows(backbone["type"], "norm_eval"):
+            # mmdet freezes batch norm's statistics by default, which from scratch means 0 and 1
+            # for ever, i.e. no normalisation at all.
+            backbone = {"norm_eval": bool(image_pretrained), **backbone}
         if image_pretrained:
             load_safely()
             backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": image_pretrained}
@@ -66,3 +68,9 @@ class ImageEncoder(BaseModule):
         pixels = imgs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         levels = self.neck(self.backbone(pixels))
         return [level.unflatten(0, (batch, views)) for level in levels]
+
+
+def _knows(kind: str | type, keyword: str) -> bool:
+    """Whether a component takes a keyword; one that does not exist is for the registry to name."""
+    component = MODELS.get(kind) if isinstance(kind, str) else kind
+    return component is None or keyword in inspect.signature(component).parameters

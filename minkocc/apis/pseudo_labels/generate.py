@@ -217,5 +217,6 @@ def _memory_told(job: Job) -> Iterator[None]:
         smaller = "a smaller --batch-size" if job.batch_size > 1 else "smaller models"
         raise UserError(
             f"the memory of {job.device} is too small for --batch-size {job.batch_size}: use "
-            f"{smaller}; what is labelled is kept"
+            f"{smaller}. What is labelled belongs to this call's settings: name another --folder, "
+            "or begin again with --overwrite"
         ) from error

@@ -106,7 +106,8 @@ def read_label_image(path: Path, kind: str, size: tuple[int, int]) -> NDArray[np
             array = np.array(file)
     except FileNotFoundError as error:
         raise InputError(
-            f"pseudo-label {path} does not exist: create it with tools/generate_pseudo_labels.py"
+            f"pseudo-label {path} does not exist: create it with tools/generate_pseudo_labels.py "
+            "(those of a synthetic root come with it: tools/create_synthetic.py)"
         ) from error
     except UNREADABLE_IMAGE as error:
         raise InputError(

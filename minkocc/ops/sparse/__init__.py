@@ -15,15 +15,22 @@ from minkocc.ops.sparse.interface import (
     SparseTensor,
     kernel_offsets,
 )
+from minkocc.structures.errors import UserError
 
 __all__ = [
     "BACKENDS",
+    "BackendMissingError",
     "SparseBackend",
     "SparseConvolution",
     "SparseTensor",
     "get_backend",
     "kernel_offsets",
 ]
+
+
+class BackendMissingError(UserError, ImportError):
+    """The library of a sparse backend cannot be imported; the text names the remedy."""
+
 
 BACKENDS = ("auto", "minkowski", "torch")
 """What ``get_backend`` accepts."""
@@ -39,7 +46,7 @@ def get_backend(name: str = "auto") -> SparseBackend:
 
     Raises:
         ValueError: the name is none of these.
-        ImportError: ``"minkowski"`` is asked for and MinkowskiEngine cannot be imported.
+        BackendMissingError: ``"minkowski"`` is asked for and MinkowskiEngine cannot be imported.
     """
     if name not in BACKENDS:
         raise ValueError(f"unknown sparse backend {name!r}: expected one of {', '.join(BACKENDS)}")
@@ -52,9 +59,10 @@ def get_backend(name: str = "auto") -> SparseBackend:
     try:
         from minkocc.ops.sparse import minkowski_backend
     except ImportError as error:
-        raise ImportError(
+        raise BackendMissingError(
             "the minkowski backend needs MinkowskiEngine, which cannot be imported "
-            f"({error}): run `make install`, or use the torch backend"
+            f"({error}): run `make install`, or use the torch backend, "
+            "--cfg-options model.genunet.backend=torch"
         ) from error
     return minkowski_backend.BACKEND
 

@@ -120,6 +120,20 @@ def test_a_run_does_not_go_on_with_another_budget(said, knob):
     assert said == []
 
 
+def test_a_learning_rate_that_the_state_would_replace_is_refused(said):
+    cfg, content = load_config(MINI, {"lr": 1e-3}), {"meta": trained()}
+    words = r"trained with lr 0\.002, the recipe says 0\.001: .*goes on.*Resume with lr=0\.002"
+    with pytest.raises(UserError, match=words):
+        run_settings.check_resumed(cfg, content, "c.pth")
+
+
+def test_of_more_epochs_it_is_said_what_stays(said):
+    run_settings.check_resumed(load_config(MINI, {"max_epochs": 20}), {"meta": trained()}, "c.pth")
+    (line,) = said
+    assert line.startswith("resumed with max_epochs 20, the checkpoint was trained with 10")
+    assert "schedule" in line
+
+
 def test_a_run_does_not_go_on_with_another_optimiser(said):
     cfg = load_config(MINI, {"optim_wrapper.optimizer.type": "AdamW"})
     content = {"meta": trained()}
@@ -128,7 +142,7 @@ def test_a_run_does_not_go_on_with_another_optimiser(said):
     assert run_settings.differences(cfg, content) == {}  # and tests as any other
 
 
-@pytest.mark.parametrize("knob", ["lr", "sweeps", "train_mask"])
+@pytest.mark.parametrize("knob", ["sweeps", "train_mask"])
 def test_what_else_changes_on_resuming_is_named(said, knob):
     was, now = OTHER[knob]
     run_settings.check_resumed(

@@ -92,6 +92,14 @@ def test_a_failed_command_shows_its_last_lines_and_its_log(tmp_path, capsys):
     assert "failed in" in capsys.readouterr().out
 
 
+def test_a_python_whose_torch_is_broken_says_why(tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'ImportError: libtorch.so: no such file' >&2; exit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(InstallError, match=r"libtorch\.so: no such file.*delete \.venv"):
+        BuildEnvironment.of(broken)
+
+
 def test_build_progress_names_the_file_in_work(capsys, monkeypatch):
     ticker = console._Ticker("building", 0.0)
     monkeypatch.setattr(console.time, "monotonic", lambda: 10_000.0)

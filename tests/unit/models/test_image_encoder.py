@@ -34,6 +34,27 @@ def test_batch_norm_learns_from_scratch_and_is_frozen_when_pretrained():
     assert not ImageEncoder(BACKBONE, NECK, "some.pth").train().backbone.bn1.training
 
 
+SWIN = {
+    "type": "mmdet.SwinTransformer", "embed_dims": 8, "depths": (1, 1, 1, 1), "num_heads": (1,) * 4,
+    "window_size": 4,
+}  # fmt: skip
+PVT = {
+    "type": "mmdet.PyramidVisionTransformerV2", "embed_dims": 8, "num_layers": [1, 1, 1, 1],
+    "num_heads": [1, 1, 1, 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("backbone", "widths"), [(SWIN, [8, 16, 32, 64]), (PVT, [8, 8, 8, 8])], ids=["Swin", "PVT"]
+)
+def test_backbones_without_batch_norm_serve_too(backbone, widths):
+    encoder = ImageEncoder(backbone, {**NECK, "in_channels": widths}).train()
+    levels = encoder(torch.randn(1, 2, 3, 64, 96))
+    assert [level.shape[-2:] for level in levels] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    sum(level.sum() for level in levels).backward()
+    assert all(p.grad is not None for p in encoder.neck.parameters())
+
+
 def test_torchvision_weights_are_asked_for_without_torchvision(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     asked = []

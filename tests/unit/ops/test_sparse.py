@@ -9,6 +9,7 @@ from torch import nn
 
 from minkocc.ops import sparse
 from minkocc.ops.sparse import get_backend, kernel_offsets
+from minkocc.structures.errors import UserError
 from tests.unit.ops.sparse_reference import (
     as_set,
     convolve,
@@ -371,7 +372,7 @@ def test_missing_minkowski_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "MinkowskiEngine", None)
     monkeypatch.delitem(sys.modules, "minkocc.ops.sparse.minkowski_backend", raising=False)
     monkeypatch.delattr(sparse, "minkowski_backend", raising=False)
-    with pytest.raises(ImportError, match="make install"):
+    with pytest.raises(UserError, match=r"make install.*model\.genunet\.backend=torch"):
         get_backend("minkowski")
 
 

@@ -170,5 +170,7 @@ class OutOfMemory:
 def test_too_little_memory_is_one_line(tiny_root, tmp_path, size, remedy):
     job = Job(tiny_root, "v1.0-synthetic", tmp_path / "out", batch_size=size, show_progress=False)
     source = Source("semantic", [], {"car": "car"}, lambda device: OutOfMemory())
-    with pytest.raises(UserError, match=f"too small for --batch-size {size}: use {remedy}"):
+    with pytest.raises(
+        UserError, match=f"too small for --batch-size {size}: use {remedy}. .*--overwrite"
+    ):
         generate_pseudo_labels(job, source)
