@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from minkocc.synthetic.writing.writer import Settings, write_dataset
+from minkocc.synthetic.writing.writer import WorldSettings, write_dataset
 from tests.unit.evaluation.prediction_folders import write_folders
 
 # The same examples in every run; HYPOTHESIS_PROFILE=search looks for new ones.
@@ -22,8 +22,8 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-WORLD = Settings(train_scenes=3, val_scenes=1, keyframes=2, seed=0, image_size=(192, 108))
-TINY = Settings(
+WORLD = WorldSettings(train_scenes=3, val_scenes=1, keyframes=2, seed=0, image_size=(192, 108))
+TINY = WorldSettings(
     train_scenes=1, val_scenes=1, keyframes=2, seed=3, image_size=(320, 180),
     clean_pseudo_labels=True,
 )  # fmt: skip

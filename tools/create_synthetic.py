@@ -11,7 +11,7 @@ from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError
 from minkocc.synthetic.checks.verify import format_report, verify_dataset
-from minkocc.synthetic.writing.writer import Settings, begun_settings, write_dataset
+from minkocc.synthetic.writing.writer import WorldSettings, begun_settings, write_dataset
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def wanted(args: argparse.Namespace) -> Settings:
+def wanted(args: argparse.Namespace) -> WorldSettings:
     """What the command line asks for; where it asks for nothing, what ``--out`` was begun with."""
     names = ("train_scenes", "val_scenes", "keyframes", "seed", "image_size")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -76,7 +76,7 @@ def wanted(args: argparse.Namespace) -> Settings:
             return begun
     standard = {"train_scenes": 10, "val_scenes": 3, "keyframes": 6}
     flags = {"clean_pseudo_labels": args.clean_pseudo_labels, "shifted": args.shifted}
-    return Settings(**{**standard, **given}, **flags)
+    return WorldSettings(**{**standard, **given}, **flags)
 
 
 def main() -> None:

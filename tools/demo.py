@@ -23,7 +23,7 @@ from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, run_tool
 from minkocc.structures.errors import UserError
 from minkocc.study.frozen_code import code_digest
-from minkocc.synthetic.writing.writer import Settings, begun_settings, is_outdated
+from minkocc.synthetic.writing.writer import WorldSettings, begun_settings, is_outdated
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/minkocc_semi_a10_mini.py"
@@ -36,8 +36,8 @@ PROTOCOLS, RENDERED = ("occ3d", "rayiou"), "rendered2d"
 FIGURES = {"miou": "occ3d", "geometric_iou": "occ3d", "rayiou": "rayiou"}
 """What the demo compares, and under which protocol."""
 
-WORLD = Settings(train_scenes=13, val_scenes=3, keyframes=6)
-FORMER_WORLD = Settings(train_scenes=10, val_scenes=3, keyframes=6)
+WORLD = WorldSettings(train_scenes=13, val_scenes=3, keyframes=6)
+FORMER_WORLD = WorldSettings(train_scenes=10, val_scenes=3, keyframes=6)
 """Of the same place, by an earlier demo: replaced."""
 EPOCHS = 8
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minkocc.apis.inference import init_model
-from minkocc.datasets.infos import spread_indices
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import percent_of
@@ -27,6 +26,7 @@ from minkocc.registry import DATASETS
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.spread import spread_indices
 from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 

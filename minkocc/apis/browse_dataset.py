@@ -17,6 +17,7 @@ from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
+from minkocc.structures.spread import spread_indices
 from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES, WEAK_OCCUPIED, class_id
 from minkocc.structures.voxel_grid import VoxelGrid
 from minkocc.visualization.cameras import around, colour_2d, draw_points
@@ -40,10 +41,9 @@ def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) ->
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     grid = VoxelGrid(cfg.point_cloud_range, cfg.voxel_size)
     members = dataset.labelled_indices() if phase.needs_dense else range(len(dataset))
-    count = min(max_frames, len(members))
     written = []
-    for place in tqdm(np.linspace(0, len(members) - 1, count).astype(int), desc="pictures"):
-        item = dataset[TrainIndex(members[place], int(place), phase)]
+    for place in tqdm(spread_indices(len(members), max_frames), desc="pictures"):
+        item = dataset[TrainIndex(members[place], place, phase)]
         sample = item["data_samples"]
         rows = [*_camera_rows(item), _target_row(sample, grid), *_label_rows(sample)]
         path = out_dir / f"{sample.token}_{phase.value}.png"

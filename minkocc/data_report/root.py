@@ -30,8 +30,9 @@ from minkocc.data_report.statistics import (
     spread,
     sweep_statistics,
 )
-from minkocc.datasets.infos import open_keyframes, sample_frame, spread_indices
+from minkocc.datasets.infos import sample_frame
 from minkocc.datasets.lidarseg import point_classes
+from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.datasets.transforms.loading import (
     EGO_BOX,
     InputError,
@@ -43,9 +44,10 @@ from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path, model_names
 from minkocc.files.reading import read_json
 from minkocc.runtime.worker_pool import WorkerPool
+from minkocc.structures.spread import spread_indices
 from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from minkocc.visualization.contact_sheet import Keyframe, contact_sheet
+from minkocc.visualization.contact_sheet import SheetBand, contact_sheet
 from minkocc.visualization.points import birds_eye_points, height_colours
 from minkocc.visualization.sheet import Picture
 from minkocc.visualization.voxels import oblique
@@ -139,7 +141,7 @@ class Root:
         scene, sample = self._samples[index]
         return sample_frame(self._nusc, sample, scene, self.path)
 
-    def _band(self, index: int) -> Keyframe:
+    def _band(self, index: int) -> SheetBand:
         frame = self._frame(index)
         images = LoadImages().transform({**frame, "data_root": self.path})["imgs"]
         pictures = [self._sweep_picture(index, frame)]
@@ -149,7 +151,7 @@ class Root:
         moment = datetime.fromtimestamp(frame["timestamp"], timezone.utc)
         time = f"{moment:%Y-%m-%d} {moment.time().isoformat('milliseconds')} UTC"
         views = {name: np.asarray(image) for name, image in zip(CAMERAS, images)}
-        return Keyframe(f"{frame['scene_name']}   {time}", views, pictures)
+        return SheetBand(f"{frame['scene_name']}   {time}", views, pictures)
 
     def _sweep_picture(self, index: int, frame: dict[str, Any]) -> Picture:
         lidar = frame["lidar_points"]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.infos import open_keyframes, sample_frame, spread_indices
+from minkocc.datasets.infos import sample_frame
 from minkocc.datasets.lidarseg import Categories, lidarseg_files
+from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.structures.errors import UserError
+from minkocc.structures.spread import spread_indices
 
 REPORT = "label_quality.json"
 

@@ -21,7 +21,7 @@ _GAP = 4
 
 
 @dataclass(frozen=True)
-class Keyframe:
+class SheetBand:
     """What a band shows.
 
     Args:
@@ -35,7 +35,7 @@ class Keyframe:
     pictures: Sequence[Picture] = field(default_factory=list)
 
 
-def contact_sheet(keyframes: Sequence[Keyframe], title: str, width: int = 2400) -> Image.Image:
+def contact_sheet(keyframes: Sequence[SheetBand], title: str, width: int = 2400) -> Image.Image:
     """A band a keyframe under a title and the legend of the classes.
 
     Args:

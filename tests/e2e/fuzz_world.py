@@ -21,11 +21,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from minkocc.datasets.infos import create_infos, open_keyframes
+from minkocc.datasets.infos import create_infos
 from minkocc.datasets.label_audit import merge_audit
 from minkocc.datasets.label_budget import LabelBudget
 from minkocc.datasets.lidarseg import read_categories
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.engine.checkpoint_fit import check_state, load_weights
 from minkocc.engine.run_settings import check_resumed
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook

@@ -17,7 +17,12 @@ import pytest
 from PIL import Image
 
 from minkocc.runtime.tool import run_tool
-from minkocc.synthetic.writing.writer import Settings, begun_settings, is_outdated, write_dataset
+from minkocc.synthetic.writing.writer import (
+    WorldSettings,
+    begun_settings,
+    is_outdated,
+    write_dataset,
+)
 from tests.forked import ROOT, ToolProcess
 
 
@@ -41,13 +46,13 @@ def load_tool() -> ModuleType:
 
 
 def test_same_bytes_for_any_number_of_workers(
-    tiny: Settings, tiny_root: Path, tmp_path: Path
+    tiny: WorldSettings, tiny_root: Path, tmp_path: Path
 ) -> None:
     write_dataset(tmp_path / "two", tiny, workers=2)
     assert tree(tmp_path / "two") == tree(tiny_root)
 
 
-SMALL = Settings(1, 0, 1, seed=5, image_size=(64, 36))
+SMALL = WorldSettings(1, 0, 1, seed=5, image_size=(64, 36))
 
 
 @pytest.fixture
@@ -131,7 +136,7 @@ def test_a_damaged_record_is_a_scene_to_write_again(small_root: Path) -> None:
 
 
 def test_killed_and_resumed_gives_the_same_bytes(
-    tiny: Settings, tiny_root: Path, tmp_path: Path
+    tiny: WorldSettings, tiny_root: Path, tmp_path: Path
 ) -> None:
     arguments = ["--train-scenes", tiny.train_scenes, "--val-scenes", tiny.val_scenes]
     arguments += ["--keyframes", tiny.keyframes, "--seed", tiny.seed, "--clean-pseudo-labels"]
@@ -169,20 +174,20 @@ def test_a_damaged_note_is_told(tmp_path: Path) -> None:
         begun_settings(tmp_path)
 
 
-def test_foreign_directory_is_left_alone(tiny: Settings, tmp_path: Path) -> None:
+def test_foreign_directory_is_left_alone(tiny: WorldSettings, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(FileExistsError, match="not empty"):
         write_dataset(tmp_path, tiny, overwrite=True)
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
-def test_settings_refuse_nonsense(tiny: Settings) -> None:
+def test_settings_refuse_nonsense(tiny: WorldSettings) -> None:
     with pytest.raises(ValueError, match="keyframes 0"):
-        Settings(1, 1, 0)
+        WorldSettings(1, 1, 0)
     with pytest.raises(ValueError, match="both 0"):
-        Settings(0, 0, 2)
+        WorldSettings(0, 0, 2)
     with pytest.raises(ValueError, match="image_size"):
-        Settings(1, 1, 2, image_size=(8, 8))
+        WorldSettings(1, 1, 2, image_size=(8, 8))
     with pytest.raises(ValueError, match="workers 0"):
         write_dataset(Path("nowhere"), tiny, workers=0)
 
@@ -207,7 +212,7 @@ def test_tool_reports_errors_in_one_line(
 
 
 def test_tool_verifies_what_is_there(
-    tiny: Settings,
+    tiny: WorldSettings,
     tiny_root: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minkocc.datasets.infos import open_root, sample_frame
+from minkocc.datasets.infos import sample_frame
+from minkocc.datasets.nuscenes_tables import open_root
 from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.structures.phase import Phase

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minkocc.datasets.infos import open_keyframes
+from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.files.infos import InfoError
 
 
@@ -34,7 +34,7 @@ Batch = list[KeyframeImage]
 
 
 @dataclass(frozen=True)
-class Keyframe:
+class KeyframeImages:
     """The images of one moment.
 
     Args:
@@ -57,7 +57,7 @@ class Selection:
         image_size: width and height if all keyframes of the root have the same, else None.
     """
 
-    keyframes: list[Keyframe]
+    keyframes: list[KeyframeImages]
     image_size: tuple[int, int] | None
 
     def images(self) -> list[KeyframeImage]:
@@ -110,7 +110,9 @@ def select_images(
     return Selection(chosen, sizes.pop() if len(sizes) == 1 else None)
 
 
-def _keyframe(nusc: Any, scene: str, sample: dict[str, Any], cameras: Sequence[str]) -> Keyframe:
+def _keyframe(
+    nusc: Any, scene: str, sample: dict[str, Any], cameras: Sequence[str]
+) -> KeyframeImages:
     missing = [camera for camera in cameras if camera not in sample["data"]]
     if missing:
         raise InfoError(
@@ -120,4 +122,4 @@ def _keyframe(nusc: Any, scene: str, sample: dict[str, Any], cameras: Sequence[s
     images = [
         KeyframeImage(camera, nusc.get("sample_data", sample["data"][camera])) for camera in cameras
     ]
-    return Keyframe(scene, sample["token"], images)
+    return KeyframeImages(scene, sample["token"], images)

@@ -10,14 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from minkocc.apis.pseudo_labels.folder import PseudoLabelFolder
-from minkocc.apis.pseudo_labels.images import Keyframe, Selection
-from minkocc.datasets.infos import spread_indices
+from minkocc.apis.pseudo_labels.images import KeyframeImages, Selection
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.evaluation.coverage_chart import draw_coverage
 from minkocc.evaluation.report import aligned
 from minkocc.files.writing import atomic_write, write_json
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.runtime.provenance import provenance
+from minkocc.structures.spread import spread_indices
 from minkocc.visualization.cameras import overlay
 from minkocc.visualization.contact_sheet import ORDER
 from minkocc.visualization.sheet import Picture, sheet
@@ -75,7 +75,7 @@ def coverage_table(figures: Mapping[str, Mapping[str, Any]], title: str) -> str:
     return "\n".join(aligned(rows))
 
 
-def _draw(root: Path, keyframe: Keyframe, folder: PseudoLabelFolder) -> Path:
+def _draw(root: Path, keyframe: KeyframeImages, folder: PseudoLabelFolder) -> Path:
     """The keyframe's images under their labels, as the cameras stand on the vehicle."""
     pictures: dict[str, Picture] = {}
     for image in keyframe.images:

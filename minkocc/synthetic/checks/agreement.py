@@ -96,7 +96,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Keyframe:
+class ReadKeyframe:
     """What the files say about one moment.
 
     Args:
@@ -118,7 +118,7 @@ class Keyframe:
     views: tuple[View, ...]
 
 
-def read_keyframe(nusc: NuScenes, token: str, with_views: bool) -> Keyframe:
+def read_keyframe(nusc: NuScenes, token: str, with_views: bool) -> ReadKeyframe:
     """Read one keyframe.
 
     Args:
@@ -144,7 +144,7 @@ def read_keyframe(nusc: NuScenes, token: str, with_views: bool) -> Keyframe:
         semantics, mask_camera = label["semantics"], label["mask_camera"] > 0
     ego2global = _pose(nusc.get("ego_pose", lidar["ego_pose_token"]))
     views = [_read_view(nusc, sample["data"][c], ego2global) for c in CAMERAS if with_views]
-    return Keyframe(
+    return ReadKeyframe(
         points.astype(np.float64),
         category,
         _pose(nusc.get("calibrated_sensor", lidar["calibrated_sensor_token"])),
@@ -155,7 +155,7 @@ def read_keyframe(nusc: NuScenes, token: str, with_views: bool) -> Keyframe:
     )
 
 
-def measure(keyframe: Keyframe) -> Agreement:
+def measure(keyframe: ReadKeyframe) -> Agreement:
     """All figures of one keyframe; those of images only where it has views."""
     found = points_in_boxes(keyframe) | points_in_voxels(keyframe)
     if keyframe.views:
@@ -179,7 +179,7 @@ def share(counts: Counts) -> float:
     return float(right / total) if total else 1.0
 
 
-def points_in_boxes(keyframe: Keyframe) -> Agreement:
+def points_in_boxes(keyframe: ReadKeyframe) -> Agreement:
     """Whether points and boxes of objects agree.
 
     Returns:
@@ -207,7 +207,7 @@ def points_in_boxes(keyframe: Keyframe) -> Agreement:
     }
 
 
-def points_in_voxels(keyframe: Keyframe) -> Agreement:
+def points_in_voxels(keyframe: ReadKeyframe) -> Agreement:
     """Whether points lie in voxels of their class.
 
     Points outside the grid, of the ego vehicle and of noise do not count.
@@ -244,7 +244,7 @@ def points_in_voxels(keyframe: Keyframe) -> Agreement:
     return found
 
 
-def labels_in_images(keyframe: Keyframe, view: View) -> Agreement:
+def labels_in_images(keyframe: ReadKeyframe, view: View) -> Agreement:
     """Whether a camera's semantic image shows the voxel that its pixels look at.
 
     The ray through the centre of every eighth pixel, both ways, runs to the first occupied voxel.
@@ -309,7 +309,7 @@ def _pose(record: dict[str, Any]) -> FloatArray:
     return np.asarray(transform_matrix(record["translation"], Quaternion(record["rotation"])))
 
 
-def _points_of(keyframe: Keyframe, record: BoxRecord) -> BoolArray:
+def _points_of(keyframe: ReadKeyframe, record: BoxRecord) -> BoolArray:
     """Which points lie in the box and are of its category, ``(N,)``."""
     same = keyframe.category == CATEGORIES.index(record.box.name)
     inside = np.zeros(len(same), np.bool_)

@@ -38,7 +38,7 @@ _OWN = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class WorldSettings:
     """What a synthetic data set holds.
 
     Args:
@@ -91,7 +91,7 @@ class Settings:
 
 
 def write_dataset(
-    out: Path, settings: Settings, workers: int = 1, overwrite: bool = False
+    out: Path, settings: WorldSettings, workers: int = 1, overwrite: bool = False
 ) -> dict[str, int]:
     """Write a data set, skipping the scenes that an earlier run has finished.
 
@@ -124,7 +124,7 @@ def write_dataset(
     return {"written": len(missing), "skipped": len(specs) - len(missing)}
 
 
-def begun_settings(out: Path) -> Settings | None:
+def begun_settings(out: Path) -> WorldSettings | None:
     """The settings that ``out`` was begun with; None if this package has begun nothing there.
 
     Raises:
@@ -136,14 +136,14 @@ def begun_settings(out: Path) -> Settings | None:
     try:
         begun = json.loads(note.read_text(encoding="utf-8"))
         begun.pop("format")
-        return Settings(**{**begun, "image_size": tuple(begun["image_size"])})
+        return WorldSettings(**{**begun, "image_size": tuple(begun["image_size"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{note} is damaged ({type(error).__name__}: {error}): delete {out} and make it anew"
         ) from error
 
 
-def is_outdated(out: Path, settings: Settings) -> bool:
+def is_outdated(out: Path, settings: WorldSettings) -> bool:
     """Whether ``out`` holds these settings as an earlier version of this package wrote them."""
     note = out / _PARAMETERS
     if not note.is_file():
@@ -228,7 +228,7 @@ def _write_tables(out: Path, specs: list[SceneSpec]) -> None:
         write_json(out / tables.VERSION / f"{name}.json", records)
 
 
-def _meta(settings: Settings) -> dict[str, Any]:
+def _meta(settings: WorldSettings) -> dict[str, Any]:
     """How the pseudo-labels came about."""
     kind = "clean" if settings.clean_pseudo_labels else "degraded"
     names = {name: name for name in NAMES_2D[1:]}

@@ -13,7 +13,7 @@ from minkocc.data_report.statistics import (
     sweep_statistics,
 )
 from minkocc.data_report.tables import data_tables
-from minkocc.datasets.infos import spread_indices
+from minkocc.structures.spread import spread_indices
 
 
 def labels(cars):

@@ -10,7 +10,9 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import view_points
 from pyquaternion import Quaternion
 
-from minkocc.datasets.infos import create_infos, open_keyframes, split_scenes
+from minkocc.datasets.infos import create_infos
+from minkocc.datasets.nuscenes_tables import open_keyframes
+from minkocc.datasets.splits import split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
 from minkocc.files.infos import INFO_VERSION, InfoError, read_infos
 from minkocc.files.reading import UnsafeFileError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from minkocc.data_report.statistics import reference_clouds
-from minkocc.datasets.infos import open_root
 from minkocc.datasets.lidarseg import read_categories
+from minkocc.datasets.nuscenes_tables import open_root
 from minkocc.datasets.transforms.loading import read_image, read_lidar
 from minkocc.datasets.transforms.pseudo_labels import read_label_image
 from minkocc.evaluation import prediction_folder

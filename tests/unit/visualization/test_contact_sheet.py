@@ -3,7 +3,7 @@
 import numpy as np
 
 from minkocc.structures.taxonomy import CAMERAS
-from minkocc.visualization.contact_sheet import ORDER, Keyframe, camera_block, contact_sheet
+from minkocc.visualization.contact_sheet import ORDER, SheetBand, camera_block, contact_sheet
 from minkocc.visualization.points import BACKGROUND, birds_eye_points, height_colours
 
 VEHICLE = np.array([[-1.2, -1.1, -0.2], [3.7, 1.1, 2.1]])
@@ -27,7 +27,7 @@ def test_cameras_stand_as_the_vehicle_sees_them():
 
 def test_sheet_of_two_keyframes():
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
-    bands = [Keyframe("scene-1", images(), [("sweep", noise)]), Keyframe("scene-2", images())]
+    bands = [SheetBand("scene-1", images(), [("sweep", noise)]), SheetBand("scene-2", images())]
     one = np.asarray(contact_sheet(bands[:1], "one", width=800))
     both = np.asarray(contact_sheet(bands, "both", width=800))
     assert both.shape[1] == 800

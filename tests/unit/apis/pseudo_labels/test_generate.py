@@ -8,7 +8,12 @@ import torch
 
 from minkocc.apis.pseudo_labels.folder import PseudoLabelFolder
 from minkocc.apis.pseudo_labels.generate import Job, Shard, generate_pseudo_labels
-from minkocc.apis.pseudo_labels.images import Keyframe, KeyframeImage, Selection, select_images
+from minkocc.apis.pseudo_labels.images import (
+    KeyframeImage,
+    KeyframeImages,
+    Selection,
+    select_images,
+)
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.files.infos import InfoError
 from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, make_meta
@@ -39,7 +44,7 @@ def write(folder, stem, value=5):
 
 def test_batches_do_not_span_scenes_and_shards_take_all_of_them():
     keyframes = [
-        Keyframe(scene, str(n), [image(f"{scene}{n}{c}") for c in "ab"])
+        KeyframeImages(scene, str(n), [image(f"{scene}{n}{c}") for c in "ab"])
         for scene in ("s1", "s2")
         for n in range(3)
     ]

@@ -18,7 +18,7 @@ from minkocc.synthetic.categories import category_index
 from minkocc.synthetic.checks.agreement import (
     Agreement,
     BoxRecord,
-    Keyframe,
+    ReadKeyframe,
     View,
     labels_in_images,
     measure,
@@ -36,12 +36,12 @@ NOISE = category_index("noise")
 
 
 @pytest.fixture(scope="module")
-def keyframes(nusc: NuScenes) -> list[Keyframe]:
+def keyframes(nusc: NuScenes) -> list[ReadKeyframe]:
     return [read_keyframe(nusc, sample["token"], with_views=True) for sample in nusc.sample]
 
 
 @pytest.fixture(scope="module")
-def figures(keyframes: list[Keyframe]) -> Agreement:
+def figures(keyframes: list[ReadKeyframe]) -> Agreement:
     return merge(map(measure, keyframes))
 
 
@@ -69,7 +69,7 @@ def test_the_written_world_agrees(figures: Agreement, figure: str, limit: float)
 
 
 def test_boxes_moved_by_a_metre_lose_their_points(
-    keyframes: list[Keyframe], figures: Agreement
+    keyframes: list[ReadKeyframe], figures: Agreement
 ) -> None:
     def moved(record: BoxRecord) -> BoxRecord:
         box = copy.deepcopy(record.box)
@@ -86,9 +86,9 @@ def test_boxes_moved_by_a_metre_lose_their_points(
 
 @pytest.mark.parametrize("shift", [(2, 0, 0), (0, 2, 0), (0, 0, 2)])
 def test_shifted_labels_agree_with_nothing(
-    keyframes: list[Keyframe], shift: tuple[int, int, int]
+    keyframes: list[ReadKeyframe], shift: tuple[int, int, int]
 ) -> None:
-    def shifted(keyframe: Keyframe) -> Keyframe:
+    def shifted(keyframe: ReadKeyframe) -> ReadKeyframe:
         arrays = (np.roll(a, shift, (0, 1, 2)) for a in (keyframe.semantics, keyframe.mask_camera))
         return dataclasses.replace(keyframe, **dict(zip(("semantics", "mask_camera"), arrays)))
 
@@ -113,13 +113,13 @@ def turned_camera(degrees: float) -> Callable[[View], View]:
     "spoil", [moved_camera((0.8, 0, 0)), moved_camera((0, 0, 0.8)), turned_camera(3)]
 )
 def test_a_wrong_camera_pose_shows_other_things(
-    keyframes: list[Keyframe], spoil: Callable[[View], View]
+    keyframes: list[ReadKeyframe], spoil: Callable[[View], View]
 ) -> None:
     off = merge(labels_in_images(k, spoil(view)) for k in keyframes for view in k.views)
     assert share(off["labels_in_images"]) < 0.96
 
 
-def test_images_of_another_camera_show_other_things(keyframes: list[Keyframe]) -> None:
+def test_images_of_another_camera_show_other_things(keyframes: list[ReadKeyframe]) -> None:
     off = merge(
         labels_in_images(k, dataclasses.replace(view, ids=other.ids))
         for k in keyframes
@@ -128,7 +128,7 @@ def test_images_of_another_camera_show_other_things(keyframes: list[Keyframe]) -
     assert share(off["labels_in_images"]) < 0.6
 
 
-def test_views_go_through_their_own_ego_pose(nusc: NuScenes, keyframes: list[Keyframe]) -> None:
+def test_views_go_through_their_own_ego_pose(nusc: NuScenes, keyframes: list[ReadKeyframe]) -> None:
     gaps = []
     for sample, keyframe in zip(nusc.sample, keyframes):
         assert [view.channel for view in keyframe.views] == list(CAMERAS)
@@ -143,14 +143,14 @@ def test_views_go_through_their_own_ego_pose(nusc: NuScenes, keyframes: list[Key
 # A world worked by hand: two points on a car in a box, one on the road.
 
 
-def hand_made(**changes: object) -> Keyframe:
+def hand_made(**changes: object) -> ReadKeyframe:
     semantics = np.full(OCC3D_GRID.shape, FREE, np.uint8)
     points = np.array([[5.1, 0.1, 0.1], [5.5, 0.1, 0.1], [8.1, 0.1, -0.9], [2.0, 2.0, 0.0]])
     index = OCC3D_GRID.to_index(points)
     semantics[tuple(index[:2].T)] = class_id("car")
     semantics[tuple(index[2])] = class_id("driveable_surface")
     box = Box([5.3, 0.0, 0.2], [2.0, 1.0, 1.5], Quaternion(), name="vehicle.car")
-    keyframe = Keyframe(
+    keyframe = ReadKeyframe(
         points,
         np.array([CAR, CAR, ROAD, EGO], np.uint8),
         np.eye(4),
@@ -241,7 +241,7 @@ def looking_ahead(ids: np.ndarray) -> View:
     return View("CAM_FRONT", ids, cam2img, ego2cam)
 
 
-def behind_wall(visible: bool = True) -> Keyframe:
+def behind_wall(visible: bool = True) -> ReadKeyframe:
     semantics = np.full(OCC3D_GRID.shape, FREE, np.uint8)
     x, y, z = OCC3D_GRID.to_index(np.array([10.1, 0.0, 0.0]))
     semantics[x, y - 5 : y + 5, z - 2 : z + 3] = class_id("manmade")
