@@ -64,7 +64,7 @@ def rendered_pixels(cfg: Config, checkpoint: str, frames: int) -> dict[str, Any]
     init_default_scope("minkocc")
     dataset = _dataset(cfg)
     model = init_model(cfg, checkpoint)
-    if not model.pulsar_head.learns(Phase.WEAK):
+    if model.pulsar_head is None or not model.pulsar_head.learns(Phase.WEAK):
         raise UserError(
             "the recipe renders nothing in the weak phase: weight_2d or its paths are 0"
         )

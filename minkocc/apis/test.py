@@ -160,7 +160,7 @@ def read_pseudo_labels(dataset: Config, model: Config, folder: str = PSEUDO_LABE
         folder: of the pseudo-labels, relative to the data root, or absolute.
 
     Raises:
-        UserError: it reads no images, whose pseudo-labels these are.
+        UserError: it reads no images, whose pseudo-labels these are, or the model renders nothing.
     """
     steps = [step.type for step in dataset.get("pipeline", [])]
     if "LoadImages" not in steps:
@@ -168,6 +168,8 @@ def read_pseudo_labels(dataset: Config, model: Config, folder: str = PSEUDO_LABE
             "rendered semantics are compared to the images' pseudo-labels: the test pipeline needs "
             "LoadImages"
         )
+    if model.get("pulsar_head", {}) is None:
+        raise UserError("--render: the recipe has no render head (model.pulsar_head is None)")
     stride = model.get("pulsar_head", {}).get("render_stride", 8)
     wanted = {"LoadPseudoLabels": {"folder": folder}, "SampleLattice": {"render_stride": stride}}
     place = steps.index("LoadImages")

@@ -85,10 +85,10 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
 
 def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
     sample = model.predict(**model.data_preprocessor(pseudo_collate([item])))[0]
-    voxels, tied, shader = (
-        values.cpu().numpy()
-        for values in (sample.pred_semantics, sample.rendered_tied, sample.rendered_shader)
-    )
+    voxels = sample.pred_semantics.cpu().numpy()
+    if model.pulsar_head is None:
+        return {"voxels": voxels}
+    tied, shader = sample.rendered_tied.cpu().numpy(), sample.rendered_shader.cpu().numpy()
     # Where no sphere covers a pixel (sky) nothing was ever supervised.
     return {"voxels": voxels, "shader": np.where(tied > 0, shader, 0), "tied": tied}
 

@@ -217,6 +217,12 @@ KNOBS: dict[str, Knob] = {
         lambda v: _two_whole(v, 1),
         "two whole numbers (height, width)",
     ),
+    "read_images": Knob(
+        "whether the network's images are read; False is for one of LiDAR alone, whose "
+        "`image_encoder` and `fusion` are None",
+        _is_flag,
+        _FLAG,
+    ),
     "num_workers": Knob(
         "processes that load data, a process of training",
         lambda v: is_whole(v, 0),

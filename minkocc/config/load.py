@@ -69,6 +69,7 @@ def resolved(recipe: Config) -> Config:
     content = _substitute(recipe.to_dict(), knobs)
     _refuse_nan(content)
     _check_validation(content)
+    _check_images(content)
     _refuse_contradictions(content, knobs)
     for problem in component_problems(content):
         raise ConfigError(problem)
@@ -153,6 +154,15 @@ def _check_validation(resolved: Mapping[str, Any]) -> None:
                 f"train_cfg.{name} {value!r} is not a whole number of epochs from 1: validation "
                 "is left out with val_cfg=None"
             )
+
+
+def _check_images(resolved: Mapping[str, Any]) -> None:
+    """A network that looks at images which nobody reads would see black, without a word."""
+    if not resolved.get("read_images", True) and (resolved.get("model") or {}).get("image_encoder"):
+        raise ConfigError(
+            "read_images=False, and model.image_encoder would see black images: set "
+            "model.image_encoder and model.voxel_encoder.fusion to None too"
+        )
 
 
 def _refuse_nan(resolved: Mapping[str, Any]) -> None:

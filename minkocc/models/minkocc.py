@@ -33,7 +33,7 @@ class MinkOcc(BaseModel):
         voxel_encoder: config of ``DynamicVoxelEncoder``.
         genunet: config of ``MinkGenUNet``.
         semantic_head: config of ``SemanticHead``.
-        pulsar_head: config of ``PulsarHead``.
+        pulsar_head: config of ``PulsarHead``; None renders nothing, in training or in prediction.
         data_preprocessor: config of ``OccDataPreprocessor``.
         train_mask: ``'camera'``: voxels outside ``mask_camera`` are in no semantic loss; None: all
             are.
@@ -66,7 +66,7 @@ class MinkOcc(BaseModel):
         voxel_encoder: dict[str, Any],
         genunet: dict[str, Any],
         semantic_head: dict[str, Any],
-        pulsar_head: dict[str, Any],
+        pulsar_head: dict[str, Any] | None,
         data_preprocessor: dict[str, Any] | None = None,
         train_mask: str | None = "camera",
         outside: str = "label",
@@ -86,9 +86,9 @@ class MinkOcc(BaseModel):
         self.voxel_encoder = MODELS.build(voxel_encoder)
         self.genunet = MODELS.build(genunet)
         self.semantic_head = MODELS.build(semantic_head)
-        self.pulsar_head = MODELS.build(pulsar_head)
+        self.pulsar_head = MODELS.build(pulsar_head) if pulsar_head else None
         for name, head in (("semantic_head", semantic_head), ("pulsar_head", pulsar_head)):
-            if head["channels"] != self.genunet.out_channels:
+            if head and head["channels"] != self.genunet.out_channels:
                 raise ValueError(
                     f"{name}.channels {head['channels']}: expected the width of the genunet's "
                     f"output, its channels[0] = {self.genunet.out_channels}"
@@ -181,7 +181,7 @@ class MinkOcc(BaseModel):
             voted = self.targets.votes(voxels.coords, data_samples)
             weight = self.lambda_1 * self.vote_weight * self.render_ramp
             losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
-        if self.pulsar_head.learns(phase):
+        if self.pulsar_head is not None and self.pulsar_head.learns(phase):
             shown = self._rendered(voxels, logits, target)
             how = (self.grid, data_samples, phase, self.lambda_1, self.render_ramp)
             losses.update(self.pulsar_head.batch_loss(*shown, *how))
@@ -231,7 +231,7 @@ class MinkOcc(BaseModel):
     ) -> None:
         """What is predicted of a sample's surviving voxels, ``(V, 3)``, ``(V, C)``, ``(V, 17)``."""
         sample.pred_semantics = to_occ3d(coords, chances, self.grid)
-        if self.render_predictions:
+        if self.render_predictions and self.pulsar_head is not None:
             self.pulsar_head.predict(feats, chances, self.grid.to_centre(coords), sample)
 
     def _occupancy_loss(self, levels: list[DecoderLevel]) -> Tensor:

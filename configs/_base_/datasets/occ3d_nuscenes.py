@@ -3,6 +3,7 @@ paths_leave_root = False  # whether infos may name files outside of it
 point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
 voxel_size = 0.4
 image_size = [256, 704]
+read_images = True  # False: for a network of LiDAR alone, without image_encoder and fusion
 sweeps = 9
 cache_root = None
 cache_by_content = False  # True where copies do not keep the files' times
@@ -25,7 +26,7 @@ _readers = dict(
 
 train_pipeline = [
     dict(type="LoadPoints", sweeps="${sweeps}"),
-    dict(type="LoadImages"),
+    dict(type="LoadImages", read_images="${read_images}"),
     dict(type="LoadOccupancyLabel", **_grid),
     dict(type="LoadPseudoLabels", **_readers),
     dict(type="LiftPseudoLabels", lift_weight="${lift_weight}"),
@@ -58,7 +59,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadPoints", sweeps="${sweeps}"),
-    dict(type="LoadImages"),
+    dict(type="LoadImages", read_images="${read_images}"),
     dict(type="LoadOccupancyLabel", point_cloud_range="${point_cloud_range}"),
     dict(type="AugmentImages", image_size="${image_size}"),
     dict(type="PackOccInputs"),

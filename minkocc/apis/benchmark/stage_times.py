@@ -52,7 +52,8 @@ class StageTimes(Hook):
         for name, module in stages(model):
             self._watch(name, module)
         self._wrap(model.data_preprocessor, "forward", "to the device")
-        self._wrap(model.pulsar_head, "_project", "rendering")
+        if model.pulsar_head is not None:
+            self._wrap(model.pulsar_head, "_project", "rendering")
         self._wrap(runner.optim_wrapper, "backward", "backward")
         self._wrap(runner.optim_wrapper, "step", "optimiser")
 
@@ -137,7 +138,8 @@ def stages(model: MinkOcc) -> Iterator[tuple[str, nn.Module]]:
     if model.voxel_encoder.fusion is not None:
         yield "fusion", model.voxel_encoder.fusion
     yield "semantic head", model.semantic_head
-    yield "shader", model.pulsar_head.shader
+    if model.pulsar_head is not None:
+        yield "shader", model.pulsar_head.shader
     net = model.genunet
     yield "GenUNet: targets, union, pruning", net
     yield "GenUNet: stride 1, in", net.stem

@@ -226,16 +226,26 @@ class LoadImages(BaseTransform):
     Writes ``imgs`` (PIL images), ``cam2img`` and ``ego2cam`` ``(N, 4, 4)``, ``img_aug``
     ``(N, 4, 4)`` identities, and ``raw_size`` ``(height, width)``.
 
+    Args:
+        read_images: whether to read the files; False leaves black images in their place, for a
+            network of LiDAR alone, and the cameras' matrices, for rendering.
+
     Raises:
         InputError: an image is missing, truncated, or of another size than the info file says.
     """
+
+    def __init__(self, read_images: bool = True) -> None:
+        self.read_images = read_images
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the images and matrices."""
         views = [results["images"][camera] for camera in CAMERAS]
         root = Path(results["data_root"])
-        results["imgs"] = [read_image(root / view["img_path"], view) for view in views]
         results["raw_size"] = image_size(results)
+        if self.read_images:
+            results["imgs"] = [read_image(root / view["img_path"], view) for view in views]
+        else:
+            results["imgs"] = [Image.new("RGB", results["raw_size"][::-1]) for _ in views]
         results["cam2img"], results["ego2cam"] = camera_matrices(results)
         results["img_aug"] = np.tile(np.eye(4), (len(views), 1, 1))
         return results

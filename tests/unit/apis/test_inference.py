@@ -58,3 +58,13 @@ def test_weights_of_another_model_are_refused(synthetic_root, tmp_path):
     torch.save({"state_dict": {"x": torch.ones(1)}}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="of another model"):
         init_model(recipe(synthetic_root), tmp_path / "other.pth")
+
+
+def test_a_network_of_lidar_alone_needs_no_image(linked_root):
+    cfg = load_config(MINI.with_name("minkocc_semi_a10_lidar_mini.py"), {"image_size": [48, 88]})
+    model = init_model(cfg, device="cpu")
+    frames = read_infos(linked_root / "minkocc_infos_val.pkl")["data_list"]
+    for path in (linked_root / "samples").glob("CAM_*/*.jpg"):
+        path.unlink()
+    sample = predict(model, frames[0], linked_root)
+    assert sample.pred_semantics.shape == (200, 200, 16)

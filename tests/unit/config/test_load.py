@@ -29,6 +29,12 @@ RECIPES = {
     "minkocc_strong_a100": {"alpha": 1.0, "voxel_size": 0.4},
     "minkocc_semi_a10_vox02": {"alpha": 0.1, "voxel_size": 0.2},
     "minkocc_semi_a10_vox01": {"alpha": 0.1, "voxel_size": 0.1},
+    "minkocc_semi_a10_lidar": {
+        "read_images": False,
+        "model.image_encoder": None,
+        "model.voxel_encoder.fusion": None,
+    },
+    "minkocc_semi_a10_no_render": {"weight_2d": 0.0, "model.pulsar_head": None},
 }
 OWN = {
     "minkocc_plus_a10_mini": {"weight_2d": 1.0},
@@ -193,8 +199,18 @@ def at(node, trail):
 
 
 def test_every_knob_has_its_destinations():
-    # The range has one possible value: that of the labels and of every metric.
-    assert set(DESTINATIONS) == set(KNOBS) - {"point_cloud_range"}
+    # The range has one possible value: that of the labels and of every metric. Images are left
+    # unread by networks alone that have no use for them.
+    assert set(DESTINATIONS) == set(KNOBS) - {"point_cloud_range", "read_images"}
+
+
+def test_images_are_read_or_nobody_looks_at_them():
+    cfg = load_config(HEADLINE.with_name("minkocc_semi_a10_lidar.py"))
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        (step,) = (s for s in cfg[loader].dataset.pipeline if s.type == "LoadImages")
+        assert step.read_images is False
+    with pytest.raises(ConfigError, match=r"model\.image_encoder would see black images"):
+        load_config(MINI, {"read_images": False})
 
 
 @pytest.mark.parametrize("way", ["child config", "cfg options"])
@@ -206,9 +222,12 @@ def test_every_knob_of_every_recipe_arrives_both_ways(tmp_path, path, way):
     else:
         lines = [f"{knob} = {value!r}" for knob, value in values.items()]
         cfg = load_config(write(tmp_path, "\n".join(lines), base=path))
+    gone = [part for part, set_to in RECIPES[path.stem.removesuffix("_mini")].items() if not set_to]
     for knob, (value, destinations) in DESTINATIONS.items():
         assert cfg[knob] == value
         for place in destinations.split():
+            if any(place.startswith(f"{part}.") for part in gone):
+                continue  # a part that this recipe does without
             assert at(cfg, place) == value, f"{knob} at {place}"
 
 
@@ -417,8 +436,8 @@ def test_unknown_components_and_keywords_are_refused_with_the_nearest(options, w
         {
             "test_evaluator": {"type": "Evaluator", "metrics": [{"type": "OccupancyMetric"}]},
         },
-        {"train_dataloader.dataset.pipeline.1": {"type": "mmdet3d.LoadPointsFromFile",
-                                                 "coord_type": "LIDAR"}},
+        {"train_dataloader.dataset.pipeline": [{"type": "mmdet3d.LoadPointsFromFile",
+                                                "coord_type": "LIDAR"}]},
         {"model.image_encoder.neck": {"_delete_": True, "type": "mmdet.FocalLoss", "alpha": 0.25}},
         {"train_dataloader.collate_fn": {"type": "pseudo_collate"}},
         {"model.genunet.backend": {"type": "mmdet.AnchorGenerator", "strides": [8]}},

@@ -480,3 +480,15 @@ def test_what_the_render_head_is_given(voxel_size, monkeypatch):
         for got, want in zip(spheres[:3], expected):
             torch.testing.assert_close(got, want)
         assert spheres[3] is sample
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_without_a_render_head_nothing_is_rendered(phase):
+    model = build(pulsar_head=None)
+    losses = losses_of(model.train(), make_batch(phase))
+    assert set(losses) == {"loss_bce"} | ({"loss_3d_ce"} if phase.needs_dense else set())
+    whole = build(FULL_RANGE, pulsar_head=None, render_predictions=True).eval()
+    batch = whole.data_preprocessor(make_batch(None, grid=VoxelGrid(FULL_RANGE, 0.4)))
+    (sample,) = whole(**batch, mode="predict")
+    assert "pred_semantics" in sample
+    assert "rendered_tied" not in sample

@@ -1,0 +1,5 @@
+# No image is read: LiDAR alone is the network's input. 2D pseudo-labels teach it all the same.
+_base_ = ["minkocc_semi_a10.py"]
+
+read_images = False
+model = dict(image_encoder=None, voxel_encoder=dict(fusion=None))
