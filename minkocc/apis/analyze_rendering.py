@@ -66,7 +66,8 @@ def rendered_pixels(cfg: Config, checkpoint: str, frames: int) -> dict[str, Any]
     model = init_model(cfg, checkpoint)
     if model.pulsar_head is None or not model.pulsar_head.learns(Phase.WEAK):
         raise UserError(
-            "the recipe renders nothing in the weak phase: weight_2d or its paths are 0"
+            "the recipe renders nothing in the weak phase: it has no pulsar_head, or weight_2d or "
+            "its paths are 0"
         )
     counts = {name: np.zeros((NUM_CLASSES, len(OUTCOMES)), np.int64) for name in VARIANTS}
     chosen = _labelled(dataset, spread_indices(len(dataset), frames))

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from minkocc.files.writing import atomic_write
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS
+from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.spread import spread_indices
@@ -36,8 +37,13 @@ def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) ->
 
     Returns:
         The written files; none where no frame is labelled and the phase needs labels.
+
+    Raises:
+        UserError: the recipe has no training set, or a file of it cannot be used.
     """
     init_default_scope("minkocc")
+    if not cfg.get("train_dataloader"):
+        raise UserError(f"{cfg.filename or 'the recipe'} has no train_dataloader to look at")
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     grid = VoxelGrid(cfg.point_cloud_range, cfg.voxel_size)
     members = dataset.labelled_indices() if phase.needs_dense else range(len(dataset))
@@ -65,7 +71,7 @@ def _camera_rows(item: dict[str, Any]) -> Iterator[list[Picture]]:
     for view, camera in enumerate(CAMERAS):
         seen = valid[view]
         drawn = draw_points(imgs[view], uv[view, seen].numpy(), depth[view, seen].numpy())
-        pictures.append((f"{camera}, as the network gets it, present sweep", drawn))
+        pictures.append((f"{camera}, augmented, present sweep", drawn))
     yield from around(pictures)
 
 

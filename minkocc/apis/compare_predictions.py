@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.infos import read_infos
 from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
 from minkocc.files.writing import atomic_write
@@ -62,7 +62,10 @@ def draw_comparison(
     """
     rows: list[list[Picture]] = []
     for frame in frames:
-        images = {name: _image(root, camera) for name, camera in frame["images"].items()}
+        images = {
+            name: np.asarray(read_image(root / camera["img_path"], camera))
+            for name, camera in frame["images"].items()
+        }
         title = f"{frame['scene_name']}  {frame['token']}"
         rows.append([(title, camera_block(images, width=640))])
         label, mask, _ = read_measured_label(root / frame["occ_path"])
@@ -83,8 +86,3 @@ def _prediction(folder: Path, token: str, name: str) -> NDArray[np.uint8]:
             f"--pred {name}={folder} has no {path.name}: write it with tools/test.py --dump DIR"
         )
     return read_prediction(path)[0]
-
-
-def _image(root: Path, camera: Mapping[str, Any]) -> NDArray[np.uint8]:
-    with Image.open(root / camera["img_path"]) as file:
-        return np.asarray(file.convert("RGB"))

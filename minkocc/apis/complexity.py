@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-from minkocc.apis.inference import init_model, predict
+from minkocc.apis.inference import init_model, predict, test_set
 from minkocc.evaluation.report import aligned
 from minkocc.files.infos import read_infos
 from minkocc.models.minkocc import MinkOcc
+from minkocc.structures.errors import UserError
 
 COUNTED = (
     "multiply-adds are those of convolutions and matrix products, the sparse ones included, of one "
@@ -31,11 +33,18 @@ def measure_complexity(cfg: Config, checkpoint: str | None = None) -> dict[str, 
     Returns:
         ``frame``: the token; ``modules``: for each part of the network, and ``all``,
         ``parameters`` and ``gmacs``.
+
+    Raises:
+        UserError: the recipe, the checkpoint, the info file or a file of the frame cannot be used.
     """
+    cfg = Config(deepcopy(cfg.to_dict()))
     cfg.model.genunet.backend = "torch"
     model = init_model(cfg, checkpoint, device="cpu")
-    root = cfg.test_dataloader.dataset.data_root
-    infos = read_infos(f"{root}/{cfg.test_dataloader.dataset.ann_file}", cfg.paths_leave_root)
+    dataset = test_set(cfg)
+    root = dataset.data_root
+    infos = read_infos(f"{root}/{dataset.ann_file}", cfg.get("paths_leave_root", False))
+    if not infos["data_list"]:
+        raise UserError(f"info file {root}/{dataset.ann_file} holds no frame to count on")
     frame = infos["data_list"][0]
     gmacs = _gmacs(model, frame, root)
     modules = {

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 
 from minkocc.config import load_config
 from minkocc.datasets.transforms.augment import plain_steps
 from minkocc.engine.checkpoint_fit import load_weights
+from minkocc.engine.runner import building
 from minkocc.files.checkpoints import read_checkpoint
 from minkocc.models.minkocc import MinkOcc
 from minkocc.registry import MODELS
+from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 
 
@@ -45,7 +47,8 @@ def init_model(
     cfg = config if isinstance(config, Config) else load_config(config)
     init_default_scope("minkocc")
     content = None if checkpoint is None else read_checkpoint(checkpoint)
-    model: MinkOcc = MODELS.build({**cfg.model, "render_predictions": render})
+    with building():
+        model: MinkOcc = MODELS.build({**cfg.model, "render_predictions": render})
     if content is not None:
         load_weights(model, content, str(checkpoint))
     model.cfg = cfg
@@ -67,9 +70,9 @@ def predict(model: MinkOcc, frame: Mapping[str, Any], data_root: str | Path) -> 
         ``rendered_shader``, uint8 ``(N, h, w)`` of 2D ids.
 
     Raises:
-        UserError: a file of the frame is missing or damaged.
+        UserError: a file of the frame is missing or damaged, or the recipe has no test set.
     """
-    steps = Compose(model.cfg.test_dataloader.dataset.pipeline).transforms
+    steps = Compose(test_set(model.cfg).pipeline).transforms
     begin = {
         **frame,
         "data_root": str(data_root),
@@ -80,3 +83,20 @@ def predict(model: MinkOcc, frame: Mapping[str, Any], data_root: str | Path) -> 
     item = Compose(list(plain_steps(steps, targets=False)))(begin)
     (sample,) = model(**model.data_preprocessor(pseudo_collate([item])), mode="predict")
     return sample
+
+
+def test_set(cfg: Config) -> ConfigDict:
+    """The settings of a recipe's test set, whose pipeline is that of prediction.
+
+    Args:
+        cfg: a resolved recipe.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not cfg.get("test_dataloader"):
+        raise UserError(
+            f"{cfg.filename or 'the recipe'} has no test_dataloader, whose pipeline reads the "
+            "frames that are predicted: take one that has, as those in configs/"
+        )
+    return cfg.test_dataloader.dataset

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from minkocc.engine.validation_figures import VALIDATIONS
 from minkocc.evaluation.charts import save_figure
 from minkocc.files.reading import read_json
 from minkocc.structures.errors import UserError
@@ -39,34 +40,47 @@ def logged(work_dir: Path) -> dict[str, Curve]:
         raise UserError(f"{work_dir} holds no <time>/vis_data/scalars.json: name a run's work dir")
     curves: dict[str, Curve] = {}
     for path in logs:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                values = json.loads(line)
-                if "iter" not in values:
-                    continue  # of a validation
-                place = int(values["iter"])
-            except (ValueError, TypeError) as error:
-                raise UserError(f"log {path}, line {number} is damaged ({error})") from error
+        for place, values in _rows(path):
             for name, value in values.items():
                 if isinstance(value, (int, float)) and name not in ("iter", "step", "epoch"):
                     curves.setdefault(name, {})[place] = float(value)
     return curves
 
 
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Iteration and values of each line but a validation's; one that is being written is left."""
+    done = 0
+    try:
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        for line in whole.splitlines():
+            done += 1
+            values = json.loads(line)
+            if "iter" in values:
+                yield int(values["iter"]), values
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"log {path}, line {done} is damaged ({error})") from error
+
+
 def validated(work_dir: Path) -> dict[str, Curve]:
-    """MIoU and geometric IoU of a run's validations, empty where it had none.
+    """The mIoU and geometric IoU of a run's validations under ``occ3d``; empty without any.
+
+    Args:
+        work_dir: of the run.
 
     Raises:
         UserError: a file is damaged.
     """
     curves: dict[str, Curve] = {name: {} for name in VALIDATED}
-    for path in (work_dir / "validations").glob("iter_*.json"):
+    for path in (work_dir / VALIDATIONS).glob("iter_*.json"):
         try:
             content = read_json(path)
-            for name in VALIDATED:
-                curves[name][int(content["iteration"])] = float(content["occ3d"][name])
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            place, figures = int(content["iteration"]), content.get("occ3d", {})
+            found = {name: figures.get(name) for name in VALIDATED}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error}): delete it") from error
+        for name, value in found.items():
+            if isinstance(value, (int, float)):  # None: no label held a voxel of any class
+                curves[name][place] = float(value)
     return curves
 
 
@@ -76,7 +90,7 @@ def draw_learning_curves(
     """Draw one panel for each name that a run logged, and two for validations, a line a run.
 
     Args:
-        work_dirs: of the runs; the folders' names are the legend.
+        work_dirs: of the runs; the ends of their paths are the legend.
         names: what to draw of the training log.
         out: the PNG.
         smooth: number of logged values that are averaged.
@@ -84,7 +98,8 @@ def draw_learning_curves(
     Raises:
         UserError: a run has no log, or none of them logged a name.
     """
-    runs = {work_dir.name: logged(work_dir) for work_dir in work_dirs}
+    titles = _titles(work_dirs)
+    runs = {title: logged(work_dir) for title, work_dir in titles.items()}
     known = sorted({name for curves in runs.values() for name in curves})
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"no run logged {', '.join(unknown)}: there is {', '.join(known)}")
@@ -92,10 +107,20 @@ def draw_learning_curves(
         name: {run: _smooth(curves.get(name, {}), smooth) for run, curves in runs.items()}
         for name in names
     }
-    tests = {work_dir.name: validated(work_dir) for work_dir in work_dirs}
+    tests = {title: validated(work_dir) for title, work_dir in titles.items()}
     for name in VALIDATED:
         panels[f"validation: {name}, percent"] = {run: found[name] for run, found in tests.items()}
     _draw({title: lines for title, lines in panels.items() if any(lines.values())}, out)
+
+
+def _titles(work_dirs: Sequence[Path]) -> dict[str, Path]:
+    """Work dirs by the shortest ends of their paths that tell them apart."""
+    paths = list(dict.fromkeys(work_dir.resolve() for work_dir in work_dirs))
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        titles = {"/".join(path.parts[-parts:]): path for path in paths}
+        if len(titles) == len(paths):
+            break
+    return titles
 
 
 def _smooth(curve: Curve, window: int) -> Curve:

@@ -12,11 +12,11 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from minkocc.apis.inference import init_model
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
+from minkocc.datasets.transforms.loading import read_image
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
 from minkocc.files.writing import atomic_write
 from minkocc.ops.point_sampling import project_points
@@ -157,5 +157,5 @@ def _rendered_rows(
 
 
 def _raw_image(frame: dict[str, Any], camera: str, root: Path) -> NDArray[np.uint8]:
-    with Image.open(root / frame["images"][camera]["img_path"]) as file:
-        return np.asarray(file.convert("RGB"))
+    view = frame["images"][camera]
+    return np.asarray(read_image(root / view["img_path"], view))

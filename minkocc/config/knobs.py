@@ -49,6 +49,8 @@ class Knob(NamedTuple):
     expected: str
     """In words, for errors."""
     on_resume: OnResume = OnResume.TOLD
+    because: str = ""
+    """Why it is refused then, or what is said beside the warning."""
 
 
 def _is_flag(value: Any) -> bool:
@@ -71,6 +73,8 @@ def _is_weight(value: Any) -> bool:
     return is_number(value) and value >= 0
 
 
+_BUDGET = "the label budget would change half-way"
+_GRID = "its weights mean something else there"
 _FLAG, _WHOLE = "True or False", "a whole number from 1"
 _FOLDER, _WEIGHT = "a folder's name", "a weight from 0, which leaves it out"
 
@@ -81,6 +85,7 @@ KNOBS: dict[str, Knob] = {
         is_number,
         "a share, e.g. 0.1",
         OnResume.FIXED,
+        _BUDGET,
     ),
     "warm_share": Knob(
         "share of the iterations in the warm start; None takes `alpha`, 1 trains on the labelled "
@@ -97,12 +102,15 @@ KNOBS: dict[str, Knob] = {
         "metres; divides the labels' 0.4",
         is_number,
         "a number of metres, e.g. 0.4",
+        OnResume.FIXED,
+        _GRID,
     ),
     "seed": Knob(
         "of everything random, and of which scenes are labelled",
         lambda v: is_whole(v, 0),
         "a whole number from 0",
         OnResume.FIXED,
+        _BUDGET,
     ),
     "data_root": Knob(
         "folder in nuScenes format that holds the info files", _is_text, _FOLDER, OnResume.FREE
@@ -205,12 +213,20 @@ KNOBS: dict[str, Knob] = {
         _is_positive_whole,
         "a whole number of raw pixels from 1",
     ),
-    "max_epochs": Knob("epochs, of as many draws as there are frames", _is_positive_whole, _WHOLE),
+    "max_epochs": Knob(
+        "epochs, of as many draws as there are frames",
+        _is_positive_whole,
+        _WHOLE,
+        OnResume.TOLD,
+        "and its schedule of learning rates ends where it would have ended",
+    ),
     "batch_size": Knob("samples an iteration and process", _is_positive_whole, _WHOLE),
     "point_cloud_range": Knob(
         "metres in the ego frame: x, y, z from, then x, y, z to",
         lambda v: isinstance(v, (list, tuple)) and len(v) == 6 and all(map(is_number, v)),
         "six numbers of metres",
+        OnResume.FIXED,
+        _GRID,
     ),
     "image_size": Knob(
         "height and width that images are brought to for the network; labels keep the raw size",
@@ -234,6 +250,7 @@ KNOBS: dict[str, Knob] = {
         lambda v: is_number(v) and v > 0,
         "a number above 0",
         OnResume.FIXED,
+        "the schedule goes on as the checkpoint has it, so that the new value would do nothing",
     ),
 }
 """By name; in the order of the page that shows them."""

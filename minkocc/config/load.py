@@ -69,7 +69,7 @@ def resolved(recipe: Config) -> Config:
     content = _substitute(recipe.to_dict(), knobs)
     _refuse_nan(content)
     _check_validation(content)
-    _check_images(content)
+    _check_parts(content)
     _refuse_contradictions(content, knobs)
     for problem in component_problems(content):
         raise ConfigError(problem)
@@ -156,9 +156,20 @@ def _check_validation(resolved: Mapping[str, Any]) -> None:
             )
 
 
-def _check_images(resolved: Mapping[str, Any]) -> None:
-    """A network that looks at images which nobody reads would see black, without a word."""
-    if not resolved.get("read_images", True) and (resolved.get("model") or {}).get("image_encoder"):
+def _check_parts(resolved: Mapping[str, Any]) -> None:
+    """Knobs that ask for a part which the network does without, or leave one without its input."""
+    model = resolved.get("model") or {}
+    if model.get("image_encoder", 1) is None and resolved.get("image_pretrained") is not None:
+        raise ConfigError(
+            f"image_pretrained {resolved['image_pretrained']!r}, and model.image_encoder is None: "
+            "set image_pretrained=None, which is what every figure then says"
+        )
+    if model.get("pulsar_head", 1) is None and resolved.get("weight_2d"):
+        raise ConfigError(
+            f"weight_2d {resolved['weight_2d']}, and model.pulsar_head is None: nothing is "
+            "rendered, so set weight_2d=0"
+        )
+    if not resolved.get("read_images", True) and model.get("image_encoder"):
         raise ConfigError(
             "read_images=False, and model.image_encoder would see black images: set "
             "model.image_encoder and model.voxel_encoder.fusion to None too"

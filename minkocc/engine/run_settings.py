@@ -15,16 +15,6 @@ from minkocc.config.knobs import KNOBS, OnResume
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
 
-_BUDGET = "the label budget would change half-way"
-_FIXED_BY = {
-    "alpha": _BUDGET,
-    "seed": _BUDGET,
-    "lr": "the schedule goes on as the checkpoint has it, so that the new value would do nothing",
-}
-"""Why a knob cannot change when a run goes on."""
-
-_STAYS = {"max_epochs": ", and its schedule of learning rates ends where it would have ended"}
-
 
 def run_settings(cfg: Config) -> dict[str, Any]:
     """What makes a run what it is, for its checkpoints: knobs, ``optimizer``, ``processes``."""
@@ -72,13 +62,14 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
     """
     for knob, values in _changed(cfg, checkpoint).items():
         rule = KNOBS[knob].on_resume if knob in KNOBS else OnResume.TOLD
+        because = KNOBS[knob].because if knob in KNOBS else ""
         if rule is OnResume.PAST:
             continue
         former, now = values["checkpoint"], values["recipe"]
         if rule is OnResume.FIXED:
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
-                f"{_FIXED_BY[knob]}. Resume with {knob}={former}, or begin a new run from these "
+                f"{because}. Resume with {knob}={former}, or begin a new run from these "
                 "weights with --cfg-options load_from=PATH"
             )
         if knob == "optimizer":
@@ -89,7 +80,7 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
             )
         _warn(
             f"resumed with {knob} {now}, the checkpoint was trained with {former}: this is not "
-            f"the run that was stopped{_STAYS.get(knob, '')}"
+            "the run that was stopped" + (because and f", {because}")
         )
 
 

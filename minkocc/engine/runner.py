@@ -26,7 +26,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @contextmanager
-def _building() -> Iterator[None]:
+def building() -> Iterator[None]:
     """What a component refuses is a mistake in the recipe.
 
     Raises:
@@ -72,19 +72,19 @@ class _Runner(Runner):
                 loader._iterator = None
 
     def build_train_loop(self, loop: Any) -> Any:
-        with _building():
+        with building():
             return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: Any) -> Any:
-        with _building():
+        with building():
             return super().build_val_loop(loop)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        with _building():
+        with building():
             return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        with _building():
+        with building():
             return super().build_param_scheduler(scheduler)
 
     def resume(self, filename: str, *arguments: Any, **keywords: Any) -> None:
@@ -133,7 +133,7 @@ def build_runner(cfg: Config, keep_config: bool = True) -> Runner:
         _fit_to_cuda(cfg)
     else:
         _fit_to_cpu(cfg)
-    with _building():
+    with building():
         return (_Runner if keep_config else _LeavesNoConfig).from_cfg(cfg)
 
 

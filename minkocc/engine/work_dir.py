@@ -14,6 +14,7 @@ from pathlib import Path
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
+from minkocc.config.knobs import KNOBS, OnResume
 from minkocc.structures.errors import UserError
 
 RECIPE = "recipe.py"
@@ -27,7 +28,10 @@ VALIDATION = "last_validation"
 _CHECKPOINTS = ("epoch_*.pth", "iter_*.pth", "best_*.pth")
 _WRITTEN = (RECIPE, _NOTE, VALIDATION, "label_audit.json", "*.py", *_CHECKPOINTS)
 # Where the data lies and who loads it makes no other run.
-_FREE_LINES = re.compile(r"^(data_root|cache_root|num_workers|image_pretrained) = .*\n", re.M)
+_FREE = "|".join(
+    name for name, knob in KNOBS.items() if knob.on_resume in (OnResume.FREE, OnResume.PAST)
+)
+_FREE_LINES = re.compile(rf"^({_FREE}) = .*\n", re.M)
 
 _held: set[int] = set()
 

@@ -198,7 +198,7 @@ def _pose_problems(frame: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _are_rigid(matrices: np.ndarray) -> np.ndarray:
+def _are_rigid(matrices: NDArray[Any]) -> NDArray[Any]:
     """Which of ``(M, 4, 4)`` are a rotation and a translation, ``(M,)``; all at once, for speed."""
     turns = matrices[:, :3, :3]
     skew = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
@@ -219,7 +219,7 @@ def _intrinsic_problems(frame: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _are_bounded(frame: Mapping[str, Any], cam2img: np.ndarray) -> np.ndarray:
+def _are_bounded(frame: Mapping[str, Any], cam2img: NDArray[Any]) -> NDArray[Any]:
     images = [frame["images"][camera] for camera in CAMERAS]
     size = np.array([max(image["height"], image["width"]) for image in images], np.float64)
     return np.asarray(np.abs(cam2img[:, :2]).max((1, 2)) <= _MOST_ZOOM * size)

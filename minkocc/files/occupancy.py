@@ -31,7 +31,7 @@ class PredictionError(UserError, ValueError):
     """A prediction, label or list of frames that cannot be used; the text names the remedy."""
 
 
-def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.ndarray]:
+def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, NDArray[Any]]:
     """Read and check one Occ3D ``labels.npz``.
 
     Args:
@@ -61,7 +61,7 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, np.nd
     return {"voxel_semantics": arrays["semantics"].astype(np.uint8), **masks}
 
 
-def _check_label_array(array: np.ndarray, key: str, path: Path) -> None:
+def _check_label_array(array: NDArray[Any], key: str, path: Path) -> None:
     remedy = "not an Occ3D-nuScenes label, fetch it again"
     # A bool of semantics would be 'others' and 'barrier' everywhere.
     dtypes = (np.uint8,) if key == "semantics" else (np.uint8, np.bool_)

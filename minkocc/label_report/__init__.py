@@ -1,1 +1,1 @@
-"""How right weak, pseudo and voted labels are, against dense labels."""
+"""How right weak, pseudo and voted labels are, against dense labels and LiDAR returns."""

@@ -32,6 +32,7 @@ class ImageEncoder(BaseModule):
     ) -> None:
         super().__init__()
         self.image_pretrained = image_pretrained
+        backbone = {**backbone}
         if _knows(backbone["type"], "norm_eval"):
             # mmdet freezes batch norm's statistics by default, which from scratch means 0 and 1
             # for ever, i.e. no normalisation at all.
@@ -73,4 +74,12 @@ class ImageEncoder(BaseModule):
 def _knows(kind: str | type, keyword: str) -> bool:
     """Whether a component takes a keyword; one that does not exist is for the registry to name."""
     component = MODELS.get(kind) if isinstance(kind, str) else kind
-    return component is None or keyword in inspect.signature(component).parameters
+    if component is None:
+        return True
+    for each in component.__mro__:  # ResNetV1d hands all but its own keywords on to ResNet
+        taken = inspect.signature(each).parameters
+        if keyword in taken:
+            return True
+        if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+            return False
+    return False

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from minkocc.structures.taxonomy import CAMERAS, PALETTE_2D
+from minkocc.visualization.contact_sheet import ORDER
 from minkocc.visualization.sheet import Picture
 
 
@@ -20,10 +21,7 @@ def around(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
         pictures: in the order of ``CAMERAS``.
     """
     by_camera = dict(zip(CAMERAS, pictures))
-    for row in (
-        ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
-        ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
-    ):
+    for row in ORDER:
         yield [by_camera[camera] for camera in row]
 
 

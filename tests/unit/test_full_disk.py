@@ -115,7 +115,7 @@ def test_the_line_names_the_option_that_was_given(tmp_path, monkeypatch, capsys,
 
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [*ROOT.glob("tools/*.py"), *ROOT.glob("minkocc/**/*.py"), *ROOT.glob("installer/*.py")]
+SOURCES = [*ROOT.glob("tools/**/*.py"), *ROOT.glob("minkocc/**/*.py"), *ROOT.glob("installer/*.py")]
 
 
 @cache

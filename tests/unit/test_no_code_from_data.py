@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("minkocc/**/*.py"), *ROOT.glob("tools/*.py")])
+SOURCES = sorted([*ROOT.glob("minkocc/**/*.py"), *ROOT.glob("tools/**/*.py")])
 
 ALLOWED = {
     ("minkocc/apis/prepare_weak_occupancy.py", "pickle.loads"),  # its own process's bytes

@@ -3,6 +3,7 @@ import json
 import pytest
 from PIL import Image
 
+from minkocc.apis import learning_curves
 from minkocc.apis.learning_curves import draw_learning_curves, logged, validated
 from minkocc.structures.errors import UserError
 
@@ -47,6 +48,29 @@ def test_what_no_run_logged_is_named_with_what_there_is(run, tmp_path):
         draw_learning_curves([run], ["losss"], tmp_path / "x.png")
 
 
+def test_runs_of_one_name_are_two_lines(run, tmp_path):
+    (tmp_path / "other").mkdir()
+    twin = write_run(tmp_path / "other" / "one", {"20260103_000000": [{"iter": 10, "loss": 5.0}]})
+    found = learning_curves._titles([run, twin, run])
+    assert found == {f"{tmp_path.name}/one": run, "other/one": twin}
+
+
+def test_a_line_that_is_being_written_is_left(run):
+    with open(next(run.glob("*/vis_data/scalars.json")), "a") as log:
+        log.write('{"iter": 40, "lo')
+    assert logged(run)["loss"] == {10: 90.0, 20: 80.0, 30: 1.0}
+
+
+def test_validations_under_other_protocols_are_passed_over(run):
+    whole = {"iteration": 40, "rayiou": {"rayiou": 3.0}}
+    (run / "validations" / "iter_40.json").write_text(json.dumps(whole))
+    (run / "validations" / "iter_50.json").write_text(
+        json.dumps({"iteration": 50, "occ3d": {"miou": None, "geometric_iou": 1.0}})
+    )
+    assert validated(run)["miou"] == {20: 3.0, 30: 4.0}
+    assert validated(run)["geometric_iou"][50] == 1.0
+
+
 @pytest.mark.parametrize("line", ["{", '{"iter": "soon"}', "3"])
 def test_a_damaged_log_is_named(tmp_path, line):
     folder = write_run(tmp_path / "run", {"20260101_000000": []})
@@ -54,10 +78,13 @@ def test_a_damaged_log_is_named(tmp_path, line):
     path.write_text('{"iter": 1, "loss": 2}\n' + line + "\n")
     with pytest.raises(UserError, match=r"scalars\.json, line 2 is damaged"):
         logged(folder)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"scalars\.json, line 0 is damaged"):
+        logged(folder)
 
 
 def test_a_damaged_validation_is_named(run):
-    (run / "validations" / "iter_20.json").write_text('{"iteration": 20}')
+    (run / "validations" / "iter_20.json").write_text('{"occ3d": {}}')
     with pytest.raises(UserError, match=r"iter_20\.json is damaged"):
         validated(run)
 

@@ -55,6 +55,19 @@ def test_backbones_without_batch_norm_serve_too(backbone, widths):
     assert all(p.grad is not None for p in encoder.neck.parameters())
 
 
+@pytest.mark.parametrize("kind", ["ResNetV1d", "ResNeXt", "Res2Net"])
+def test_batch_norm_learns_in_descendants_of_resnet_too(kind):
+    more = {"ResNeXt": {"groups": 2, "base_width": 4}, "Res2Net": {"scales": 2, "base_width": 26}}
+    backbone = {"type": f"mmdet.{kind}", "depth": 50, "base_channels": 8, **more.get(kind, {})}
+    given = dict(backbone)
+    neck = {**NECK, "in_channels": [32, 64, 128, 256]}
+    encoder = ImageEncoder(backbone, neck).train()
+    norms = [m for m in encoder.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.training for norm in norms)
+    assert backbone == given
+
+
 def test_torchvision_weights_are_asked_for_without_torchvision(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     asked = []
