@@ -122,7 +122,11 @@ def _substitute(node: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def references(text: str) -> list[str]:
-    """The knobs that a value of a recipe refers to."""
+    """The knobs that a value of a recipe refers to.
+
+    Args:
+        text: the value, such as ``'runs/a_${alpha}'``.
+    """
     return _REFERENCE.findall(text)
 
 

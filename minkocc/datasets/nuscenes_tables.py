@@ -21,6 +21,10 @@ MEND = "unpack or make the tables again"
 def open_root(root: Path, version: str) -> NuScenes:
     """The tables of a nuScenes root.
 
+    Args:
+        root: the folder that holds ``version/``.
+        version: name of the tables' folder.
+
     Raises:
         InfoError: the root has no such version, or its tables are broken.
     """
@@ -54,7 +58,15 @@ def _check_keyframes(nusc: NuScenes) -> None:
 
 @contextmanager
 def broken_tables(root: Path, version: str) -> Iterator[None]:
-    """What tables lack, or have of a wrong kind, is the root's fault and said so in one line."""
+    """What tables lack, or have of a wrong kind, is the root's fault and said so in one line.
+
+    Args:
+        root: the folder that holds ``version/``.
+        version: name of the tables' folder.
+
+    Raises:
+        InfoError: whatever else than a user's own mistake was raised inside.
+    """
     try:
         yield
     except InfoError as error:
@@ -71,6 +83,10 @@ def broken_tables(root: Path, version: str) -> Iterator[None]:
 def open_keyframes(root: Path, version: str) -> tuple[NuScenes, list[tuple[str, dict[str, Any]]]]:
     """The tables of a nuScenes root, and the scene's name and record of every keyframe in order.
 
+    Args:
+        root: the folder that holds ``version/``.
+        version: name of the tables' folder.
+
     Raises:
         InfoError: there are no such tables, they are broken, or hold no keyframe.
     """
@@ -86,6 +102,10 @@ def open_keyframes(root: Path, version: str) -> tuple[NuScenes, list[tuple[str, 
 
 def scene_samples(nusc: NuScenes, scene: dict[str, Any]) -> list[dict[str, Any]]:
     """The keyframes' records of a scene's record, in order.
+
+    Args:
+        nusc: the tables.
+        scene: a record of ``scene.json``.
 
     Raises:
         InfoError: the scene or a keyframe has a name that leads out of its folder, or the chain of

@@ -20,8 +20,17 @@ def split_scenes(
 ) -> dict[str, list[str]]:
     """Which of the root's scenes train and which validate.
 
-    ``val_scenes`` decides when given; else the official lists of v1.0-trainval and v1.0-mini; else
-    the ``splits.json`` that a synthetic world carries.
+    ``val_scenes`` decides when given; else the ``splits.json`` that a synthetic world carries; else
+    the official lists of v1.0-trainval and v1.0-mini.
+
+    Args:
+        root: of the data.
+        version: name of the tables' folder.
+        scenes: names of all scenes in the tables.
+        val_scenes: names of those that validate, or None.
+
+    Returns:
+        The scenes' names of ``train`` and of ``val``, in the order of ``scenes``.
 
     Raises:
         InfoError: a named scene is not in the root, or nothing tells the split.

@@ -57,6 +57,11 @@ def _changed(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[str, 
 def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None:
     """Refuse to change budget or optimiser of a run half-way; warn of what else is not as it was.
 
+    Args:
+        cfg: the resolved recipe that the run goes on with.
+        checkpoint: what ``read_checkpoint`` returned.
+        name: the file's, for messages.
+
     Raises:
         UserError: the recipe has another ``alpha``, ``seed``, ``lr`` or type of optimiser.
     """

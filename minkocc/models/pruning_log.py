@@ -14,6 +14,10 @@ from minkocc.structures.taxonomy import WEAK_OCCUPIED
 def pruning_log(levels: list[DecoderLevel], samples: int) -> dict[str, Tensor]:
     """What the training log says of pruning; no loss.
 
+    Args:
+        levels: coarse to fine, with their targets.
+        samples: number of samples in the batch.
+
     Returns:
         ``recall_s<stride>``: share of a level's occupied candidates that it would keep without
         knowing the target; ``kept``: voxels a sample that survive; and, where the cap was met,

@@ -206,6 +206,9 @@ class PulsarHead(BaseModule):
             phase: of the batch; in the warm start the shader alone learns.
             weight: of all terms.
             ramp: of those after the switch.
+
+        Returns:
+            The terms by name; those whose weight is 0 are not there.
         """
         totals: dict[str, Tensor] = {}
         share = weight / len(data_samples)

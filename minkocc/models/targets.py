@@ -67,7 +67,12 @@ class TrainingTargets:
         return self.unknown_weight if self.unknown == "free" else 0.0
 
     def occupancy(self, data_samples: Sequence[OccDataSample], phase: Phase) -> Tensor:
-        """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak."""
+        """uint8 ``(B, X, Y, Z)``: dense occupancy in warm and strong, weak occupancy in weak.
+
+        Args:
+            data_samples: of the batch.
+            phase: of the batch.
+        """
         if not phase.needs_dense:
             return _stacked("weak_occupancy", data_samples)
         semantics = _stacked("voxel_semantics", data_samples)
@@ -77,6 +82,10 @@ class TrainingTargets:
         """``occupancy`` where it is scored: of a dense one all is unknown that no camera sees.
 
         With ``train_mask`` None nothing of it is.
+
+        Args:
+            data_samples: of the batch.
+            phase: of the batch.
         """
         target = self.occupancy(data_samples, phase)
         if phase.needs_dense and self.train_mask:
@@ -85,14 +94,27 @@ class TrainingTargets:
         return target
 
     def semantics(self, coords: Tensor, data_samples: Sequence[OccDataSample]) -> Tensor:
-        """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask."""
+        """Occ3D id of every voxel ``(V,)``; 255 outside the grid and the training mask.
+
+        Args:
+            coords: ``(V, 4)`` = (batch, x, y, z).
+            data_samples: of the batch, with dense labels.
+        """
         labels = _stacked("voxel_semantics", data_samples)
         if self.train_mask:
             labels = labels.masked_fill(~_stacked("mask_camera", data_samples), IGNORED)
         return lookup(labels, coords, IGNORED)
 
     def votes(self, coords: Tensor, data_samples: Sequence[OccDataSample]) -> Tensor:
-        """Occ3D id that the pseudo-labels of several keyframes voted for, ``(V,)``."""
+        """Occ3D id that the pseudo-labels of several keyframes voted for, ``(V,)``.
+
+        Args:
+            coords: ``(V, 4)`` = (batch, x, y, z).
+            data_samples: of the batch, with voted labels.
+
+        Returns:
+            255 where nobody voted, and outside the grid.
+        """
         return lookup(_stacked("voted_labels", data_samples), coords, UNVOTED)
 
 
