@@ -19,7 +19,7 @@ class ConfigError(UserError, ValueError):
 
 
 def is_whole(value: Any, least: int) -> bool:
-    """Whether a value is a whole number, which True and False are not, and no less than ``least``."""
+    """Whether a value is a whole number, no less than ``least``; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
