@@ -125,8 +125,8 @@ KNOBS: dict[str, Knob] = {
         OnResume.FREE,
     ),
     "cache_by_content": Knob(
-        "tell the files that a kept result is of by their content, not by size and time: for "
-        "copies that do not keep times",
+        "recognise a cache's source files by content instead of size and time: for copies "
+        "that do not keep times",
         _is_flag,
         _FLAG,
     ),
@@ -164,22 +164,25 @@ KNOBS: dict[str, Knob] = {
         "rays of the pseudo-labels' sky pixels are free in the weak target too", _is_flag, _FLAG
     ),
     "train_mask": Knob(
-        "`'camera'`: voxels that no camera sees are in no semantic loss; None: all are in it",
+        "`'camera'`: voxels that no camera sees are left out of the dense semantic loss, Eq. 4, "
+        "its class counts and the calibration; None: all count. Not of the occupancy loss (`outside`), "
+        "nor of the measuring",
         lambda v: v in ("camera", None),
         "'camera' or None",
     ),
     "outside": Knob(
-        "what the occupancy branch is taught of a dense label outside the camera mask",
+        "what the occupancy branch is taught of a dense label outside the camera mask: "
+        "`'label'`, that it is `'free'`, or nothing (`'ignore'`)",
         lambda v: v in OUTSIDE,
         "'label', 'free' or 'ignore'",
     ),
     "unknown": Knob(
-        "what it is taught where the weak target knows nothing",
+        "occupancy target of voxels that the weak target knows nothing of: `'free'` or `'ignore'`",
         lambda v: v in UNKNOWN,
         "'free' or 'ignore'",
     ),
     "unknown_weight": Knob(
-        "of that `'free'`, beside 1 for what is known",
+        "loss weight of those voxels where `unknown='free'`; known ones have 1",
         lambda v: is_number(v) and 0 < v <= 1,
         "a weight in (0, 1]; unknown='ignore' leaves the unknown out",
     ),
@@ -214,7 +217,7 @@ KNOBS: dict[str, Knob] = {
         "a whole number of raw pixels from 1",
     ),
     "max_epochs": Knob(
-        "epochs, of as many draws as there are frames",
+        "epochs; one draws as many samples as there are training frames",
         _is_positive_whole,
         _WHOLE,
         OnResume.TOLD,
@@ -222,7 +225,7 @@ KNOBS: dict[str, Knob] = {
     ),
     "batch_size": Knob("samples an iteration and process", _is_positive_whole, _WHOLE),
     "point_cloud_range": Knob(
-        "metres in the ego frame: x, y, z from, then x, y, z to",
+        "metres in the ego frame: x, y, z from, then x, y, z to; fixed, that of the labels",
         lambda v: isinstance(v, (list, tuple)) and len(v) == 6 and all(map(is_number, v)),
         "six numbers of metres",
         OnResume.FIXED,
@@ -240,7 +243,7 @@ KNOBS: dict[str, Knob] = {
         _FLAG,
     ),
     "num_workers": Knob(
-        "processes that load data, a process of training",
+        "data-loading processes of each training process",
         lambda v: is_whole(v, 0),
         "a whole number from 0",
         OnResume.FREE,
