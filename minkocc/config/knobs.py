@@ -165,8 +165,8 @@ KNOBS: dict[str, Knob] = {
     ),
     "train_mask": Knob(
         "`'camera'`: voxels that no camera sees are left out of the dense semantic loss, Eq. 4, "
-        "its class counts and the calibration; None: all count. Not of the occupancy loss (`outside`), "
-        "nor of the measuring",
+        "its class counts and the calibration; None: all count. Not of the occupancy loss "
+        "(`outside`), nor of the measuring",
         lambda v: v in ("camera", None),
         "'camera' or None",
     ),
