@@ -27,7 +27,7 @@ from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, UNLABELLED_2D
+from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, has_class_2d
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 COUNTED = (
@@ -177,7 +177,7 @@ def _outcomes(head: Any, voxels: Voxels, truth: Tensor, sample: OccDataSample) -
     met = views.tied_probs.argmax(1)
     covered = views.coverage > head.min_coverage
     labels = sample.img_semantics.long()
-    used = (labels != UNLABELLED_2D) & (labels <= NUM_CLASSES) & (sample.img_confidence > 0)
+    used = has_class_2d(labels) & (sample.img_confidence > 0)
     own = labels - 1
     outcome = torch.where(met == own, 3, torch.where(met == FREE, 1, 2))
     outcome = torch.where(covered, outcome, 0)

@@ -12,17 +12,16 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minkocc.files.writing import atomic_write
-from minkocc.ops.point_sampling import project_points
+from minkocc.apis.frame_pictures import swept_cameras, without_class
 from minkocc.registry import DATASETS
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES, WEAK_OCCUPIED, class_id
+from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import VoxelGrid
-from minkocc.visualization.cameras import around, colour_2d, draw_points
-from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.cameras import around, colour_2d
+from minkocc.visualization.sheet import Picture, write_sheet
 from minkocc.visualization.voxels import birds_eye, oblique
 
 
@@ -53,9 +52,7 @@ def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) ->
         sample = item["data_samples"]
         rows = [*_camera_rows(item), _target_row(sample, grid), *_label_rows(sample)]
         path = out_dir / f"{sample.token}_{phase.value}.png"
-        with atomic_write(path) as sink:
-            title = f"{sample.scene_name}  {sample.token}  {phase.value}"
-            sheet(rows, title).save(sink, format="PNG")
+        write_sheet(path, rows, f"{sample.scene_name}  {sample.token}  {phase.value}")
         written.append(path)
     return written
 
@@ -63,16 +60,8 @@ def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) ->
 def _camera_rows(item: dict[str, Any]) -> Iterator[list[Picture]]:
     """The network's images with the present sweep, each where augmentation has moved it."""
     imgs = item["inputs"]["imgs"].permute(0, 2, 3, 1).numpy()
-    points = item["inputs"]["points"]
-    points = points[points[:, 4] == 0, :3].double()
     ego2img = item["data_samples"].ego2img.double()
-    uv, depth, valid = project_points(points, ego2img, imgs.shape[1:3])
-    pictures = []
-    for view, camera in enumerate(CAMERAS):
-        seen = valid[view]
-        drawn = draw_points(imgs[view], uv[view, seen].numpy(), depth[view, seen].numpy())
-        pictures.append((f"{camera}, augmented, present sweep", drawn))
-    yield from around(pictures)
+    return swept_cameras(imgs, item["inputs"]["points"], ego2img, "augmented, present sweep")
 
 
 def _target_row(sample: OccDataSample, grid: VoxelGrid) -> list[Picture]:
@@ -83,9 +72,7 @@ def _target_row(sample: OccDataSample, grid: VoxelGrid) -> list[Picture]:
         volumes.append(("dense label", _shown(label)))
         volumes.append(("dense label, visible", _shown(np.where(sample.mask_camera, label, FREE))))
     if "weak_occupancy" in sample:
-        weak = sample.weak_occupancy.numpy()
-        occupied = np.where(weak == WEAK_OCCUPIED, class_id("manmade"), FREE)
-        volumes.append(("weak occupancy", _shown(occupied)))
+        volumes.append(("weak occupancy", without_class(sample.weak_occupancy.numpy())))
     if "voted_labels" in sample:
         volumes.append(("voted labels", _shown(sample.voted_labels.numpy())))
     row = [(f"{name}, from above", birds_eye(v)) for name, v in volumes]

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.infos import read_infos
 from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
-from minkocc.files.writing import atomic_write
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import camera_block
-from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.sheet import Picture, write_sheet
 from minkocc.visualization.voxels import birds_eye, oblique
 
 _WIDTH = 2400
@@ -75,8 +74,7 @@ def draw_comparison(
         seen = {name: np.where(mask, values, FREE) for name, values in volumes.items()}
         rows.append([(f"{name}, from above", birds_eye(v)) for name, v in seen.items()])
         rows.append([(name, oblique(v, OCC3D_GRID)) for name, v in seen.items()])
-    with atomic_write(out) as sink:
-        sheet(rows, "visible voxels: label and predictions", _WIDTH).save(sink, format="PNG")
+    write_sheet(out, rows, "visible voxels: label and predictions", _WIDTH)
 
 
 def _prediction(folder: Path, token: str, name: str) -> NDArray[np.uint8]:

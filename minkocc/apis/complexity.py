@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
-from minkocc.apis.inference import init_model, predict, test_set
+from minkocc.apis.inference import init_model, predict, prediction_data
 from minkocc.evaluation.report import aligned
 from minkocc.files.infos import read_infos
 from minkocc.models.minkocc import MinkOcc
@@ -37,10 +37,10 @@ def measure_complexity(cfg: Config, checkpoint: str | None = None) -> dict[str, 
     Raises:
         UserError: the recipe, the checkpoint, the info file or a file of the frame cannot be used.
     """
-    cfg = Config(deepcopy(cfg.to_dict()))
+    cfg = deepcopy(cfg)
     cfg.model.genunet.backend = "torch"
     model = init_model(cfg, checkpoint, device="cpu")
-    dataset = test_set(cfg)
+    dataset = prediction_data(cfg)
     root = dataset.data_root
     infos = read_infos(f"{root}/{dataset.ann_file}", cfg.get("paths_leave_root", False))
     if not infos["data_list"]:

@@ -72,7 +72,7 @@ def predict(model: MinkOcc, frame: Mapping[str, Any], data_root: str | Path) -> 
     Raises:
         UserError: a file of the frame is missing or damaged, or the recipe has no test set.
     """
-    steps = Compose(test_set(model.cfg).pipeline).transforms
+    steps = Compose(prediction_data(model.cfg).pipeline).transforms
     begin = {
         **frame,
         "data_root": str(data_root),
@@ -85,7 +85,7 @@ def predict(model: MinkOcc, frame: Mapping[str, Any], data_root: str | Path) -> 
     return sample
 
 
-def test_set(cfg: Config) -> ConfigDict:
+def prediction_data(cfg: Config) -> ConfigDict:
     """The settings of a recipe's test set, whose pipeline is that of prediction.
 
     Args:

@@ -14,19 +14,18 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from minkocc.apis.frame_pictures import swept_cameras, without_class
 from minkocc.apis.inference import init_model
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
-from minkocc.files.writing import atomic_write
-from minkocc.ops.point_sampling import project_points
 from minkocc.registry import DATASETS
 from minkocc.structures.occ_data_sample import OccDataSample
-from minkocc.structures.taxonomy import CAMERAS, FREE, WEAK_OCCUPIED, class_id
+from minkocc.structures.taxonomy import CAMERAS, FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from minkocc.visualization.cameras import around, draw_points, overlay
+from minkocc.visualization.cameras import overlay
 from minkocc.visualization.errors import error_pictures
-from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.sheet import Picture, write_sheet
 from minkocc.visualization.voxels import birds_eye, oblique
 
 
@@ -59,8 +58,7 @@ def draw_frames(
         rows += list(_voxel_rows(item["data_samples"], predicted.get("voxels")))
         rows += list(_rendered_rows(frame, item["data_samples"], infos.parent, labels, predicted))
         path = out_dir / f"{frame['token']}.png"
-        with atomic_write(path) as sink:
-            sheet(rows, f"{frame['scene_name']}  {frame['token']}").save(sink, format="PNG")
+        write_sheet(path, rows, f"{frame['scene_name']}  {frame['token']}")
         written.append(path)
     return written
 
@@ -97,19 +95,11 @@ def _camera_rows(
     frame: dict[str, Any], item: dict[str, Any], root: Path
 ) -> Iterator[list[Picture]]:
     """The six images with the current sweep, in two rows of three."""
-    points = item["inputs"]["points"]
-    points = points[points[:, 4] == 0, :3].double()
     sample = item["data_samples"]
     ego2img = sample.cam2img.double() @ sample.ego2cam.double()
-    uv, depth, valid = project_points(points, ego2img, sample.raw_size)
-    pictures = []
-    for view, camera in enumerate(CAMERAS):
-        seen = valid[view]
-        image = draw_points(
-            _raw_image(frame, camera, root), uv[view, seen].numpy(), depth[view, seen].numpy()
-        )
-        pictures.append((f"{camera}, current LiDAR sweep (red near, blue far)", image))
-    yield from around(pictures)
+    images = [_raw_image(frame, camera, root) for camera in CAMERAS]
+    title = "current LiDAR sweep (red near, blue far)"
+    return swept_cameras(images, item["inputs"]["points"], ego2img, title)
 
 
 def _voxel_rows(
@@ -123,9 +113,7 @@ def _voxel_rows(
         label, mask = sample.voxel_semantics.numpy(), sample.mask_camera.numpy()
         volumes.append(("dense label", label))
         volumes.append(("dense label, visible", np.where(mask, label, FREE)))
-    weak = sample.weak_occupancy.numpy()
-    as_class = np.where(weak == WEAK_OCCUPIED, class_id("manmade"), FREE).astype(np.uint8)
-    volumes.append(("weak occupancy (no class)", as_class))
+    volumes.append(("weak occupancy (no class)", without_class(sample.weak_occupancy.numpy())))
     yield [(f"{name}, from above (forward is up)", birds_eye(v)) for name, v in volumes]
     yield [(name, oblique(v, OCC3D_GRID)) for name, v in volumes]
     if predicted is not None and "voxel_semantics" in sample:

@@ -66,8 +66,8 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
         UserError: the recipe has another ``alpha``, ``seed``, ``lr`` or type of optimiser.
     """
     for knob, values in _changed(cfg, checkpoint).items():
-        rule = KNOBS[knob].on_resume if knob in KNOBS else OnResume.TOLD
-        because = KNOBS[knob].because if knob in KNOBS else ""
+        known = KNOBS.get(knob)
+        rule, because = (known.on_resume, known.because) if known else (OnResume.TOLD, "")
         if rule is OnResume.PAST:
             continue
         former, now = values["checkpoint"], values["recipe"]

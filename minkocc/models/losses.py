@@ -11,11 +11,11 @@ from torch import Tensor
 from minkocc.ops.row_sums import count_rows
 from minkocc.structures.taxonomy import (
     NUM_CLASSES,
-    UNLABELLED_2D,
     WEAK_DROPPED,
     WEAK_IGNORED,
     WEAK_OCCUPIED,
     WEAK_UNKNOWN,
+    has_class_2d,
 )
 
 
@@ -82,7 +82,7 @@ def soft_cross_entropy_2d(
     Raises:
         ValueError: ``beta`` is outside [0, 1).
     """
-    used = (labels != UNLABELLED_2D) & (labels <= NUM_CLASSES)
+    used = has_class_2d(labels)
     weight = confidence * used
     target = (labels.long() - 1).clamp(0, NUM_CLASSES - 1)
     if beta:

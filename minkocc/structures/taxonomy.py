@@ -153,3 +153,8 @@ def class_id(name: str) -> int:
 def to_2d(semantics: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     """2D ids of 3D ids, shape kept, uint8; free becomes unlabelled."""
     return np.where(semantics < NUM_CLASSES, semantics + 1, UNLABELLED_2D).astype(np.uint8)
+
+
+def has_class_2d(labels: Any) -> Any:
+    """Which 2D ids, an array or a tensor, are one of the 17 classes: neither unlabelled nor sky."""
+    return (labels != UNLABELLED_2D) & (labels <= NUM_CLASSES)

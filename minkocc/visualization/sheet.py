@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from minkocc.files.writing import atomic_write
 from minkocc.structures.taxonomy import CLASSES, PALETTE
 
 Picture = tuple[str, NDArray[np.uint8]]
@@ -29,6 +31,14 @@ def sheet(rows: Sequence[Sequence[Picture]], title: str, width: int = 1800) -> I
         out.paste(strip, (0, top))
         top += strip.height
     return out
+
+
+def write_sheet(
+    path: Path, rows: Sequence[Sequence[Picture]], title: str, width: int = 1800
+) -> None:
+    """Write a sheet as PNG, whole or not at all; the arguments are those of ``sheet``."""
+    with atomic_write(path) as sink:
+        sheet(rows, title, width).save(sink, format="PNG")
 
 
 def _row(pictures: Sequence[Picture], width: int) -> Image.Image:

@@ -14,13 +14,13 @@ from minkocc.apis.pseudo_labels.images import KeyframeImages, Selection
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.evaluation.coverage_chart import draw_coverage
 from minkocc.evaluation.report import aligned
-from minkocc.files.writing import atomic_write, write_json
+from minkocc.files.writing import write_json
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.runtime.provenance import provenance
 from minkocc.structures.spread import spread_indices
 from minkocc.visualization.cameras import overlay
 from minkocc.visualization.contact_sheet import ORDER
-from minkocc.visualization.sheet import Picture, sheet
+from minkocc.visualization.sheet import Picture, write_sheet
 
 MAX_IMAGES = 2000
 """The coverage is measured on so many images, spread evenly."""
@@ -84,6 +84,5 @@ def _draw(root: Path, keyframe: KeyframeImages, folder: PseudoLabelFolder) -> Pa
     rows = [[pictures[camera] for camera in row if camera in pictures] for row in ORDER]
     title = f"{keyframe.scene}  {keyframe.token}   (light blue: sky)"
     path = folder.path / "overlays" / f"{keyframe.token}.png"
-    with atomic_write(path) as sink:
-        sheet([row for row in rows if row], title).save(sink, format="PNG")
+    write_sheet(path, [row for row in rows if row], title)
     return path

@@ -18,7 +18,11 @@ from minkocc.ops.point_sampling import project_points
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
-from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, NUM_IDS_2D, UNLABELLED_2D
+from minkocc.structures.taxonomy import (
+    CAMERAS,
+    NUM_IDS_2D,
+    has_class_2d,
+)
 
 PSEUDO_LABELS = "pseudo_labels"
 """The folder of the pseudo-labels under a data root."""
@@ -190,7 +194,7 @@ def lift_labels(
     height, width = labels.shape[1:]
     at = pixels_of(points, ego2img, (height, width))
     label = labels[at.view, at.row, at.column]
-    labelled = (label != UNLABELLED_2D) & (label <= NUM_CLASSES)
+    labelled = has_class_2d(label)
     found = confidence[at.view, at.row, at.column]
     return at.point[labelled], label[labelled] - 1, found[labelled]
 
