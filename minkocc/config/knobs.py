@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
@@ -257,6 +258,25 @@ KNOBS: dict[str, Knob] = {
     ),
 }
 """By name; in the order of the page that shows them."""
+
+
+_PATHS = ("data_root", "cache_root", "pseudo_labels", "image_pretrained")
+
+
+def from_home(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Knobs with the home folder in place of a leading ``~``, which no shell sees after a ``=``.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
+    out = dict(knobs)
+    for name in _PATHS:
+        path = out.get(name)
+        if isinstance(path, str) and path.startswith("~"):
+            out[name] = os.path.expanduser(path)
+            if out[name] == path:
+                raise ConfigError(f"{name} {path!r}: no such user, write the folder in full")
+    return out
 
 
 def check_knobs(knobs: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from minkocc.config.components import component_problems
-from minkocc.config.knobs import KNOBS, ConfigError, check_knobs, is_whole
+from minkocc.config.knobs import KNOBS, ConfigError, check_knobs, from_home, is_whole
 
 _RUNNER_KEYS: frozenset[str] = frozenset(
     "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
@@ -64,9 +64,9 @@ def resolved(recipe: Config) -> Config:
         ConfigError: as ``load_config``.
     """
     _refuse_unknown_keys(recipe)
-    knobs = {name: recipe[name] for name in KNOBS if name in recipe}
+    knobs = from_home({name: recipe[name] for name in KNOBS if name in recipe})
     check_knobs(knobs)
-    content = _substitute(recipe.to_dict(), knobs)
+    content = {**_substitute(recipe.to_dict(), knobs), **knobs}
     _refuse_nan(content)
     _check_validation(content)
     _check_parts(content)

@@ -161,8 +161,12 @@ class Occ3DNuScenesDataset(BaseDataset):
         if self.audit is not None:
             watch_truth(*self.audit)
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
+        frame = self.get_data_info(number)
+        # Steps of mmdet3d know no data_root.
+        lidar_path = str(Path(self.data_root) / frame["lidar_points"]["lidar_path"])
         return {
-            **self.get_data_info(number),
+            **frame,
+            "lidar_points": {**frame["lidar_points"], "lidar_path": lidar_path},
             "data_root": self.data_root,
             "cache_root": self.cache_root,
             "cache_by_content": self.cache_by_content,

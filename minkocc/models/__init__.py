@@ -1,6 +1,7 @@
 """The MinkOcc network: encoders, fusion, generative U-Net, heads and losses."""
 
 from minkocc.models.data_preprocessor import OccDataPreprocessor
+from minkocc.models.hard_voxel_encoder import HardVoxelEncoder
 from minkocc.models.image_encoder import ImageEncoder
 from minkocc.models.mink_genunet import MinkGenUNet
 from minkocc.models.minkocc import MinkOcc
@@ -11,6 +12,7 @@ from minkocc.models.voxel_encoder import DynamicVoxelEncoder
 
 __all__ = [
     "DynamicVoxelEncoder",
+    "HardVoxelEncoder",
     "ImageEncoder",
     "MinkGenUNet",
     "MinkOcc",

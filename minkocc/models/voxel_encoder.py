@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -35,6 +35,43 @@ class NoPointsError(UserError, ValueError):
             f"{name} has no LiDAR point inside {grid.point_cloud_range}: check its sweeps and "
             "their poses, or take it out of the infos"
         )
+
+
+class PointsInVoxels(NamedTuple):
+    """The P points of a batch that lie inside the grid, and their V voxels."""
+
+    points: Tensor
+    """(P, C), those of a sample together, in its order."""
+    voxel: Tensor
+    """(P,) int64 row of ``coords``."""
+    coords: Tensor
+    """(V, 4) int32 ``(batch, x, y, z)``, in lexicographic order."""
+    sizes: list[int]
+    """Points of each sample."""
+
+
+def points_in_voxels(points: list[Tensor], grid: VoxelGrid) -> PointsInVoxels:
+    """Put a batch's points into voxels, and leave out those outside the grid.
+
+    Args:
+        points: per sample ``(P_b, C)``: x, y, z in metres, then other values.
+        grid: the grid.
+
+    Raises:
+        NoPointsError: a sample has no point inside the grid.
+    """
+    flat = torch.cat(points)
+    batch = torch.cat(
+        [cloud.new_full((len(cloud),), b, dtype=torch.long) for b, cloud in enumerate(points)]
+    )
+    coords, voxel = dynamic_voxelize(flat, batch, grid, len(points))
+    inside = voxel != DROPPED
+    sizes: list[int] = count_rows(batch, len(points), inside).tolist()
+    if not all(sizes):
+        empty = [sample for sample, size in enumerate(sizes) if not size]
+        raise NoPointsError(empty, grid)
+    rows = inside.nonzero().squeeze(1)
+    return PointsInVoxels(flat.index_select(0, rows), voxel.index_select(0, rows), coords, sizes)
 
 
 @MODELS.register_module()
@@ -92,28 +129,12 @@ class DynamicVoxelEncoder(BaseModule):
         Raises:
             NoPointsError: a sample has no point inside the grid.
         """
-        flat = torch.cat(points)
-        batch = torch.cat(
-            [cloud.new_full((len(cloud),), b, dtype=torch.long) for b, cloud in enumerate(points)]
-        )
-        coords, voxel = dynamic_voxelize(flat, batch, self.grid, len(points))
-        inside = voxel != DROPPED
-        sizes = self._sizes(count_rows(batch, len(points), inside))
-        rows = inside.nonzero().squeeze(1)
-        flat, voxel = flat.index_select(0, rows), voxel.index_select(0, rows)
+        flat, voxel, coords, sizes = points_in_voxels(points, self.grid)
         feats = self.point_mlp(self._decorate(flat, coords, voxel))
         if self.fusion is not None:
             xyz = list(flat[:, :3].split(sizes))
             feats = self.fusion(xyz, feats, levels, ego2img, image_size, img2raw)
         return scatter_max(feats, voxel, len(coords)), coords
-
-    def _sizes(self, counts: Tensor) -> list[int]:
-        """Points of each sample, none of which may be without any."""
-        sizes: list[int] = counts.tolist()
-        if not all(sizes):
-            empty = [sample for sample, size in enumerate(sizes) if not size]
-            raise NoPointsError(empty, self.grid)
-        return sizes
 
     def _decorate(self, points: Tensor, coords: Tensor, voxel: Tensor) -> Tensor:
         xyz = points[:, :3]

@@ -7,6 +7,7 @@ from minkocc.datasets.transforms.loading import (
     LoadOccupancyLabel,
     LoadPoints,
 )
+from minkocc.datasets.transforms.points_to_ego import PointsToEgo
 from minkocc.datasets.transforms.pseudo_labels import (
     LiftPseudoLabels,
     LoadPseudoLabels,
@@ -27,5 +28,6 @@ __all__ = [
     "LoadVotedLabels",
     "LoadWeakOccupancy",
     "PackOccInputs",
+    "PointsToEgo",
     "SampleLattice",
 ]

@@ -57,17 +57,25 @@ def read_lidar(path: str | Path) -> np.ndarray:
     if not raw.size:
         raise InputError(f"LiDAR file {path} is empty; fetch it again, or take it out of the infos")
     points = raw.reshape(-1, _LIDAR_COLUMNS)
+    check_points(points, path)
+    return points
+
+
+def check_points(points: np.ndarray, path: str | Path) -> None:
+    """Refuse values that would make the running statistics of a network infinite.
+
+    Args:
+        points: ``(P, C)``, at least one: x, y, z in metres, intensity in 0..255, ...
+        path: the LiDAR file they are of.
+
+    Raises:
+        InputError: they are not finite, or not in these units.
+    """
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points)).any(1).sum())
         raise InputError(
             f"LiDAR file {path} holds {bad} points with NaN or infinity; fetch it again"
         )
-    _check_units(points, path)
-    return points
-
-
-def _check_units(points: np.ndarray, path: str | Path) -> None:
-    """One value out of all bounds would make the running statistics of a network infinite."""
     farthest = np.abs(points[:, :3]).max()
     if farthest > _FARTHEST_RETURN:
         raise InputError(
@@ -96,7 +104,11 @@ def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: np.ndarray) -> np
     Raises:
         InputError: the file is missing, truncated or not finite.
     """
-    points = read_lidar(path)
+    return to_ego(read_lidar(path), lidar2ego, mount)
+
+
+def to_ego(points: np.ndarray, lidar2ego: np.ndarray, mount: np.ndarray) -> np.ndarray:
+    """What ``read_sweep`` makes of a file's points ``(P, 4 or more)``."""
     points = points[~on_vehicle(points[:, :3] @ mount[:3, :3].T + mount[:3, 3])]
     xyz = points[:, :3] @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
     return np.concatenate([xyz, points[:, 3:4] / 255.0], axis=1).astype(np.float32)
@@ -210,13 +222,23 @@ class LoadPoints(BaseTransform):
             cloud = read_sweep(root / path, lidar2ego, lidar["lidar2ego"])
             clouds.append(np.pad(cloud, ((0, 0), (0, 1)), constant_values=lag))
         results["points"] = np.concatenate(clouds)
-        evaluated = results.get("phase", Phase.WARM) is None  # nothing is predicted of it, then
-        if not len(results["points"]) and not evaluated:
-            raise InputError(
-                f"frame {results['token']}: the LiDAR file {root / lidar['lidar_path']} and its "
-                "sweeps hold no point off the vehicle; check the data"
-            )
+        check_any_points(results)
         return results
+
+
+def check_any_points(results: dict[str, Any]) -> None:
+    """Refuse a training frame without ``points``; of one that is tested nothing is predicted.
+
+    Raises:
+        InputError: no point is left.
+    """
+    evaluated = results.get("phase", Phase.WARM) is None
+    if not len(results["points"]) and not evaluated:
+        file = Path(results["data_root"]) / results["lidar_points"]["lidar_path"]
+        raise InputError(
+            f"frame {results['token']}: the LiDAR file {file} and its sweeps hold no point off "
+            "the vehicle; check the data"
+        )
 
 
 @TRANSFORMS.register_module()

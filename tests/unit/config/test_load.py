@@ -244,6 +244,31 @@ def test_every_knob_of_every_recipe_arrives_both_ways(tmp_path, path, way):
             assert at(cfg, place) == value, f"{knob} at {place}"
 
 
+@pytest.mark.parametrize("name", ["data_root", "cache_root", "pseudo_labels", "image_pretrained"])
+def test_the_home_folder_is_written_as_in_a_shell(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cfg = load_config(HEADLINE, {name: "~/some"})
+    assert cfg[name] == str(tmp_path / "some")
+    assert "~" not in cfg.pretty_text
+    assert recipe_of(HEADLINE, {name: "~/some"})[name] == "~/some"
+
+
+def test_a_home_that_is_nobodys_is_told():
+    with pytest.raises(ConfigError, match=r"data_root '~nobody-here/data'.*no such user"):
+        load_config(HEADLINE, {"data_root": "~nobody-here/data"})
+
+
+def test_data_may_lie_beside_the_recipe(tmp_path):
+    for name in ("child", "grandchild"):
+        (tmp_path / name).mkdir()
+    child = tmp_path / "child" / "mine.py"
+    child.write_text(f"_base_ = [{str(HEADLINE)!r}]\ndata_root = '{{{{ fileDirname }}}}/data'\n")
+    assert load_config(child).train_dataloader.dataset.data_root == f"{tmp_path}/child/data"
+    grandchild = tmp_path / "grandchild" / "other.py"
+    grandchild.write_text("_base_ = ['../child/mine.py']\n")
+    assert load_config(grandchild).data_root == f"{tmp_path}/child/data"
+
+
 def test_the_recipe_with_references_serves_for_another_run(tmp_path):
     """What a work dir keeps: the same run, and, with one knob changed, a consistent other one."""
     options = {"alpha": 0.2, "model.genunet.max_voxels": 777}

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 from minkocc.datasets.transforms.augment import (
@@ -23,11 +24,13 @@ from minkocc.datasets.transforms.loading import (
     read_sweep,
     refine,
 )
+from minkocc.datasets.transforms.points_to_ego import PointsToEgo
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.files.fingerprint import _digest
 from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
+from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CAMERAS
@@ -178,6 +181,45 @@ def test_a_tested_frame_may_be_without_points(tmp_path):
     points = LoadPoints(sweeps=1)({**results, "phase": None})["points"]
     assert points.shape == (0, 5)
     assert points.dtype == np.float32
+
+
+# Points of another loader
+
+
+def from_mmdet3d(frame, **more):
+    init_default_scope("minkocc")
+    path = str(Path(frame["data_root"]) / frame["lidar_points"]["lidar_path"])
+    frame = {**frame, "lidar_points": {**frame["lidar_points"], "lidar_path": path}}
+    loader = {"type": "mmdet3d.LoadPointsFromFile", "coord_type": "LIDAR", "load_dim": 5}
+    return PointsToEgo()(TRANSFORMS.build({**loader, "use_dim": 4, **more})(frame))["points"]
+
+
+def test_mmdet3ds_loader_gives_the_same_points(frame):
+    own = LoadPoints(sweeps=0)({**frame})["points"]
+    assert len(own) > 1000
+    np.testing.assert_array_equal(from_mmdet3d(frame), own)
+    np.testing.assert_array_equal(from_mmdet3d(frame, use_dim=5), own)
+
+
+def test_points_without_intensity_are_refused(frame):
+    with pytest.raises(InputError, match=r"\(\d+, 3\), expected \(P, 4\).*use_dim=4"):
+        from_mmdet3d(frame, use_dim=3)
+
+
+def test_what_another_loader_read_is_checked_as_our_own(frame):
+    points = np.ones((3, 4), np.float32)
+    points[1, 2] = np.nan
+    with pytest.raises(InputError, match="1 points with NaN"):
+        PointsToEgo()({**frame, "points": points})
+    with pytest.raises(InputError, match="intensities from 1 to 300"):
+        PointsToEgo()({**frame, "points": np.array([[1, 1, 1, 1], [1, 1, 1, 300.0]])})
+
+
+def test_no_point_is_left_of_another_loader(frame):
+    none = np.empty((0, 4), np.float32)
+    assert PointsToEgo()({**frame, "points": none})["points"].shape == (0, 5)
+    with pytest.raises(InputError, match="hold no point off the vehicle"):
+        PointsToEgo()({**frame, "phase": Phase.WARM, "points": none})
 
 
 # Images and pseudo-labels

@@ -38,8 +38,7 @@ COPYING = {torch.Tensor: ("tolist", "cpu", "new_tensor"), torch: ("tensor", "as_
 
 PREDICTION = {
     "ops.voxelize._ranked": (1, "number of voxels"),
-    "models.voxel_encoder.forward": (1, "number of points in range"),
-    "models.voxel_encoder._sizes": (1, "points of each sample, and a sample without any is named"),
+    "models.voxel_encoder.points_in_voxels": (2, "points in range, and those of each sample"),
     "models.point_fusion.sample_views": (1, "number of (view, point) pairs"),
     "ops.sparse.interface.checked_span": (1, "voxels outside the grid are refused"),
     "ops.sparse.voxel_set.unique": (13, "number of voxels: stem's check, 4 down, 4 up, 4 unions"),
