@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.infos import read_infos
-from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
+from minkocc.files.occupancy import (
+    PredictionError,
+    read_class_groups,
+    read_measured_label,
+    read_prediction,
+)
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import camera_block
@@ -68,19 +73,25 @@ def draw_comparison(
         title = f"{frame['scene_name']}  {frame['token']}"
         rows.append([(title, camera_block(images, width=640))])
         label, mask, _ = read_measured_label(root / frame["occ_path"])
-        volumes = {"label": label}
-        for name, folder in preds.items():
-            volumes[name] = _prediction(folder, frame["token"], name)
+        files = {name: _file(folder, frame["token"], name) for name, folder in preds.items()}
+        volumes = {"label": _alike(label, files.values())}
+        volumes |= {name: read_prediction(path)[0] for name, path in files.items()}
         seen = {name: np.where(mask, values, FREE) for name, values in volumes.items()}
         rows.append([(f"{name}, from above", birds_eye(v)) for name, v in seen.items()])
         rows.append([(name, oblique(v, OCC3D_GRID)) for name, v in seen.items()])
     write_sheet(out, rows, "visible voxels: label and predictions", _WIDTH)
 
 
-def _prediction(folder: Path, token: str, name: str) -> NDArray[np.uint8]:
+def _alike(label: NDArray[np.uint8], files: Iterable[Path]) -> NDArray[np.uint8]:
+    """The label in the groups of classes that all predictions are in."""
+    groups = {read_class_groups(path) for path in files}
+    return groups.pop().grouped(label) if len(groups) == 1 else label
+
+
+def _file(folder: Path, token: str, name: str) -> Path:
     path = folder / f"{token}.npz"
     if not path.is_file():
         raise PredictionError(
             f"--pred {name}={folder} has no {path.name}: write it with tools/test.py --dump DIR"
         )
-    return read_prediction(path)[0]
+    return path

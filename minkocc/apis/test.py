@@ -27,6 +27,7 @@ from minkocc.evaluation.metrics import (
 from minkocc.evaluation.report import write_report
 from minkocc.files.checkpoints import read_checkpoint
 from minkocc.runtime.provenance import provenance
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 
 _REPORTED = (
@@ -75,12 +76,13 @@ def measure_checkpoint(
     else:
         runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
         model.init_weights()
-    rendered = RenderedIoUMetric()
+    groups = ClassGroups.of(cfg.get("class_groups", {}))
+    rendered = RenderedIoUMetric(groups)
     without_points = FramesWithoutPoints()
     added: list[FrameMetric] = [without_points, *([rendered] if render else [])]
     added += record_pruning(model, sweep)
     if dump is not None:
-        added.append(DumpPredictions(dump))
+        added.append(DumpPredictions(dump, groups))
     settings = reported_settings(cfg, content, str(checkpoint))
     tell_training(runner.test_evaluator.metrics, settings)
     trained = _warn_of_training_frames(cfg, runner)

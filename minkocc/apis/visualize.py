@@ -20,6 +20,7 @@ from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
 from minkocc.registry import DATASETS
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import CAMERAS, FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -49,16 +50,19 @@ def draw_frames(
     model = init_model(cfg, checkpoint, render=True) if checkpoint else None
     count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
     labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
+    groups = ClassGroups.of(cfg.get("class_groups", {}))
     written = []
     for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
         item = dataset[int(index)]
         frame = dataset.get_data_info(int(index))
         rows = [*_camera_rows(frame, item, infos.parent)]
         predicted = _predict(model, item) if model is not None else {}
-        rows += list(_voxel_rows(item["data_samples"], predicted.get("voxels")))
-        rows += list(_rendered_rows(frame, item["data_samples"], infos.parent, labels, predicted))
+        sample = item["data_samples"]
+        rows += list(_voxel_rows(sample, predicted.get("voxels"), groups))
+        rows += list(_rendered_rows(frame, sample, infos.parent, labels, predicted, groups))
         path = out_dir / f"{frame['token']}.png"
-        write_sheet(path, rows, f"{frame['scene_name']}  {frame['token']}")
+        title = f"{frame['scene_name']}  {frame['token']}"
+        write_sheet(path, rows, title, groups=groups)
         written.append(path)
     return written
 
@@ -103,14 +107,15 @@ def _camera_rows(
 
 
 def _voxel_rows(
-    sample: OccDataSample, predicted: NDArray[np.uint8] | None
+    sample: OccDataSample, predicted: NDArray[np.uint8] | None, groups: ClassGroups
 ) -> Iterator[list[Picture]]:
     """Bird's-eye and oblique views of prediction, label and weak target, and of the errors."""
     volumes = []
     if predicted is not None:
         volumes.append(("prediction", predicted))
     if "voxel_semantics" in sample:
-        label, mask = sample.voxel_semantics.numpy(), sample.mask_camera.numpy()
+        label = groups.grouped(sample.voxel_semantics.numpy())
+        mask = sample.mask_camera.numpy()
         volumes.append(("dense label", label))
         volumes.append(("dense label, visible", np.where(mask, label, FREE)))
     volumes.append(("weak occupancy (no class)", without_class(sample.weak_occupancy.numpy())))
@@ -126,6 +131,7 @@ def _rendered_rows(
     root: Path,
     folder: str,
     predicted: dict[str, Any],
+    groups: ClassGroups,
 ) -> Iterator[list[Picture]]:
     """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
     pictures: list[Picture] = []
@@ -134,7 +140,8 @@ def _rendered_rows(
     for view, camera in enumerate(CAMERAS):
         image = _raw_image(frame, camera, root)
         if labels is not None:
-            pictures.append((f"{camera}: pseudo-label", overlay(image, labels[view])))
+            own = groups.grouped_2d(labels[view])
+            pictures.append((f"{camera}: pseudo-label", overlay(image, own)))
         for name in ("shader", "tied"):
             if name in predicted:
                 title = f"{camera}: rendered, {name} path"

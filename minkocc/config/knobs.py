@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from minkocc.files.info_checks import MAX_SWEEPS
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_replay
 from minkocc.structures.settings import is_number
@@ -76,6 +77,7 @@ def _is_weight(value: Any) -> bool:
 
 _BUDGET = "the label budget would change half-way"
 _GRID = "its weights mean something else there"
+_OUTPUTS = "its outputs are of other classes"
 _FLAG, _WHOLE = "True or False", "a whole number from 1"
 _FOLDER, _WEIGHT = "a folder's name", "a weight from 0, which leaves it out"
 
@@ -237,6 +239,14 @@ KNOBS: dict[str, Knob] = {
         lambda v: _two_whole(v, 1),
         "two whole numbers (height, width)",
     ),
+    "class_groups": Knob(
+        "classes of Occ3D by the name of the group that the network takes them for one class in, "
+        "e.g. `dict(vehicle=['car', 'bus', 'truck'])`; those in no group stay by themselves",
+        lambda v: isinstance(v, Mapping),
+        "classes by the name of their group, e.g. dict(vehicle=['car', 'truck'])",
+        OnResume.FIXED,
+        _OUTPUTS,
+    ),
     "read_images": Knob(
         "whether the network's images are read; False is for one of LiDAR alone, whose "
         "`image_encoder` and `fusion` are None",
@@ -298,6 +308,7 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
             _check_voxel_size(knobs["voxel_size"])
             extent = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)
             VoxelGrid(extent, knobs["voxel_size"]).ratio_to(OCC3D_GRID)  # labels, and metrics
+        ClassGroups.of(knobs.get("class_groups", {}))
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

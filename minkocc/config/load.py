@@ -90,6 +90,9 @@ def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) ->
         kind = type(error).__name__
         raise ConfigError(f"config {path} cannot be read: {kind}: {error}") from error
     for key, value in (cfg_options or {}).items():
+        if key in KNOBS:  # a knob's value is one, also where it is a dict
+            cfg[key] = copy.deepcopy(value)
+            continue
         try:
             cfg.merge_from_dict({key: copy.deepcopy(value)})
         except (KeyError, TypeError, IndexError) as error:

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from minkocc.engine.run_settings import check_grid
+from minkocc.engine.run_settings import check_meaning
 from minkocc.structures.errors import UserError
 
 
@@ -85,10 +85,10 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
         name: the file's, for the message.
 
     Raises:
-        UserError: the checkpoint is of another model, of another voxel grid, or of weights that
-            are whole numbers.
+        UserError: the checkpoint is of another model, of another voxel grid, of other classes, or
+            of weights that are whole numbers.
     """
-    check_grid(model, checkpoint, name)
+    check_meaning(model, checkpoint, name)
     state = checkpoint.get("state_dict", checkpoint)
     wanted = model.state_dict()
     missing = sorted(wanted.keys() - state.keys())

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from minkocc.config.knobs import KNOBS, OnResume
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -19,7 +20,7 @@ from minkocc.structures.voxel_grid import VoxelGrid
 def run_settings(cfg: Config) -> dict[str, Any]:
     """What makes a run what it is, for its checkpoints: knobs, ``optimizer``, ``processes``."""
     settings = {
-        name: cfg[name]
+        name: _plain(cfg[name])
         for name, knob in KNOBS.items()
         if name in cfg and knob.on_resume is not OnResume.FREE
     }
@@ -27,6 +28,11 @@ def run_settings(cfg: Config) -> dict[str, Any]:
     if isinstance(optimizer, str):
         settings["optimizer"] = optimizer
     return {**settings, "processes": get_world_size()}
+
+
+def _plain(value: Any) -> Any:
+    """A checkpoint holds no type that reading it would have to run."""
+    return value.to_dict() if isinstance(value, ConfigDict) else value
 
 
 def trained_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,21 +95,26 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
         )
 
 
-def check_grid(model: torch.nn.Module, checkpoint: Mapping[str, Any], name: str) -> None:
-    """Refuse weights of another voxel grid, which would fit and mean something else.
+def check_meaning(model: torch.nn.Module, checkpoint: Mapping[str, Any], name: str) -> None:
+    """Refuse weights of another voxel grid or of other classes, which would fit all the same.
 
     Raises:
-        UserError: the model has a grid, and the checkpoint was trained on another.
+        UserError: the model has a grid or classes, and the checkpoint was trained for others.
     """
-    grid, trained = getattr(model, "grid", None), trained_settings(checkpoint)
-    if not isinstance(grid, VoxelGrid):
-        return
-    for knob in ("voxel_size", "point_cloud_range"):
-        now = getattr(grid, knob)
-        if knob in trained and not _same(trained[knob], now):
+    trained = trained_settings(checkpoint)
+    grid, classes = getattr(model, "grid", None), getattr(model, "classes", None)
+    now: dict[str, Any] = {}
+    if isinstance(grid, VoxelGrid):
+        now = {knob: getattr(grid, knob) for knob in ("voxel_size", "point_cloud_range")}
+    if classes is not None and trained:
+        now["class_groups"] = classes.groups.recipe()
+        # Checkpoints of before groups are of Occ3D's classes.
+        trained["class_groups"] = ClassGroups.of(trained.get("class_groups", {})).recipe()
+    for knob, value in now.items():
+        if knob in trained and not _same(trained[knob], value):
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {trained[knob]}, the recipe says "
-                f"{now}: its weights mean something else there. Use it with --cfg-options "
+                f"{value}: its weights mean something else there. Use it with --cfg-options "
                 f"{knob}={_typed(trained[knob])}, or with the config it was trained with"
             )
 
@@ -134,6 +145,8 @@ def reported_settings(cfg: Config, checkpoint: Mapping[str, Any] | None, name: s
 def _same(first: Any, second: Any) -> bool:
     if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
         return list(first) == list(second)
+    if isinstance(first, Mapping) and isinstance(second, Mapping):  # groups of classes
+        return ClassGroups.of(first) == ClassGroups.of(second)
     return bool(first == second)
 
 

@@ -11,24 +11,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minkocc.files.writing import atomic_write
-from minkocc.structures.taxonomy import CLASSES, PALETTE
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
+from minkocc.structures.taxonomy import FREE, PALETTE
 
 ClassFigures = Mapping[str, float | None]
 
 _CURVES = {"recall": "#0072b2", "precision": "#d55e00", "iou": "#009e73"}
 
 
-def draw_class_bars(protocols: Mapping[str, Mapping[str, ClassFigures]], path: Path) -> None:
+def draw_class_bars(
+    protocols: Mapping[str, Mapping[str, ClassFigures]],
+    path: Path,
+    groups: ClassGroups = OCC3D_CLASSES,
+) -> None:
     """A row of bars for each protocol: one group a class, one bar a column of its table.
 
     Args:
         protocols: the columns of each protocol's table, by title.
         path: the PNG.
+        groups: the classes.
     """
     figure = Figure(figsize=(14, 3.2 * len(protocols) + 1.0), layout="constrained")
     axes = figure.subplots(len(protocols), 1, squeeze=False)[:, 0]
     for axis, (name, columns) in zip(axes, protocols.items()):
-        class_bars(axis, columns)
+        class_bars(axis, columns, groups)
         axis.set_title(f"protocol {name}", loc="left", fontsize=11)
     save_figure(figure, path)
 
@@ -39,6 +45,7 @@ def draw_confusion(
     path: Path,
     no_class: str = "free",
     sides: tuple[str, str] = ("label", "prediction"),
+    groups: ClassGroups = OCC3D_CLASSES,
 ) -> None:
     """The confusion matrix, each row in percent of its class in the label.
 
@@ -48,13 +55,16 @@ def draw_confusion(
         path: the PNG.
         no_class: what the last row and column stand for.
         sides: what rows and columns are.
+        groups: the classes, whose ids are counted.
     """
     counts = np.asarray(matrix, np.float64)
+    shown = [*groups.ids, FREE]
+    counts = counts[[row for row in shown if row < len(counts)]][:, shown]
     share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
     right = np.diag(counts)
     either = counts.sum(0)[: len(counts)] + counts.sum(1) - right
     iou = 100.0 * right / np.maximum(either, 1.0)
-    names = [*CLASSES, no_class]
+    names = [*groups.names, no_class]
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     axis = figure.subplots()
     picture = axis.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
@@ -109,24 +119,27 @@ def draw_threshold_sweep(levels: Sequence[Mapping[str, Any]], num_frames: int, p
     save_figure(figure, path)
 
 
-def class_bars(axis: Axes, columns: Mapping[str, ClassFigures]) -> None:
+def class_bars(
+    axis: Axes, columns: Mapping[str, ClassFigures], groups: ClassGroups = OCC3D_CLASSES
+) -> None:
     """Draw a group of bars for each class, one bar a column, percent."""
-    colours = PALETTE[: len(CLASSES)] / 255.0
+    names = groups.names
+    colours = PALETTE[list(groups.ids)] / 255.0
     width = 0.84 / max(len(columns), 1)
     for number, values in enumerate(columns.values()):
-        place = np.arange(len(CLASSES)) + (number - (len(columns) - 1) / 2) * width
-        heights = [values[name] or 0.0 for name in CLASSES]
+        place = np.arange(len(names)) + (number - (len(columns) - 1) / 2) * width
+        heights = [values[name] or 0.0 for name in names]
         shade = 1.0 - 0.7 * number / max(len(columns) - 1, 1)
         faded = [(*colour, shade) for colour in colours]
         axis.bar(place, heights, width, color=faded, edgecolor="0.35", linewidth=0.4)
-        for x, name, height in zip(place, CLASSES, heights):
+        for x, name, height in zip(place, names, heights):
             text = "absent" if values[name] is None else f"{height:.0f}"
             if number == 0 or (len(columns) <= 4 and values[name] is not None):
                 axis.annotate(
                     text, (x, height), (0, 2), textcoords="offset points", ha="center", fontsize=6,
                     rotation=90 if text == "absent" else 0,
                 )  # fmt: skip
-    axis.set_xticks(range(len(CLASSES)), _spaced(CLASSES), rotation=20, ha="right", fontsize=8)
+    axis.set_xticks(range(len(names)), _spaced(names), rotation=20, ha="right", fontsize=8)
     axis.set_ylabel("percent")
     axis.set_ylim(0, max(10.0, axis.get_ylim()[1] * 1.12))
     axis.spines[["top", "right"]].set_visible(False)

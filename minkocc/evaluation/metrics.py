@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from minkocc.evaluation.grouped import by_group
 from minkocc.evaluation.image_iou import count_pixels, summarise_images
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
 from minkocc.files.npz import npz_bytes
+from minkocc.files.occupancy import CLASS_IDS_KEY
 from minkocc.files.writing import atomic_write
 from minkocc.registry import METRICS
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -123,6 +126,7 @@ class OccupancyMetric(FrameMetric):
         protocols: names of ``PROTOCOLS``; a frame's rays are cast on the GPU where predictions are.
         training: how the model was trained, printed with every figure: ``train_mask`` and
             ``image_pretrained``.
+        class_groups: of the model, as ``ClassGroups.of`` takes them: labels are grouped alike.
         collect_device: mmengine's.
         prefix: put before the reported names, which begin with the protocol's.
 
@@ -136,6 +140,7 @@ class OccupancyMetric(FrameMetric):
         self,
         protocols: Sequence[str] = ("occ3d",),
         training: dict[str, Any] | None = None,
+        class_groups: Mapping[str, Sequence[str]] | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
@@ -144,6 +149,7 @@ class OccupancyMetric(FrameMetric):
             raise ValueError(f"protocols {protocols!r}: expected a list such as ['occ3d']")
         self.protocols = [protocol_named(name) for name in protocols]
         self.training = dict(training or {})
+        self.groups = ClassGroups.of(class_groups or {})
 
     def names(self) -> list[str]:
         """What ``evaluate`` reports, as of a frame in which nothing is and nothing is seen."""
@@ -170,7 +176,7 @@ class OccupancyMetric(FrameMetric):
         pred = sample["pred_semantics"]
         frame = Frame(
             _array(pred),
-            _array(sample["voxel_semantics"]),
+            self.groups.grouped(_array(sample["voxel_semantics"])),
             _array(sample["mask_camera"]),
             sample.get("ray_origins"),
             device=pred.device if isinstance(pred, torch.Tensor) else None,
@@ -185,7 +191,7 @@ class OccupancyMetric(FrameMetric):
         """One for each protocol."""
         return [
             {
-                **protocol.summarise(_of(protocol.name, counts), num_frames),
+                **by_group(protocol.summarise(_of(protocol.name, counts), num_frames), self.groups),
                 "training": self.training,
             }
             for protocol in self.protocols
@@ -194,21 +200,29 @@ class OccupancyMetric(FrameMetric):
 
 @METRICS.register_module()
 class RenderedIoUMetric(FrameMetric):
-    """2D mIoU of the rendered semantics against the pseudo-labels (``tools/test.py --render``)."""
+    """2D mIoU of the rendered semantics against the pseudo-labels (``tools/test.py --render``).
+
+    Args:
+        groups: the classes of the model: pseudo-labels are grouped alike.
+    """
 
     target = "pseudo-label"
+
+    def __init__(self, groups: ClassGroups = OCC3D_CLASSES) -> None:
+        super().__init__()
+        self.groups = groups
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Pixels of the tied and of the shader path."""
         if "rendered_target" not in sample:
             return None
-        target = _array(sample["rendered_target"])
+        target = self.groups.grouped_2d(_array(sample["rendered_target"]))
         paths = ("tied", "shader")
         return {path: count_pixels(_array(sample[f"rendered_{path}"]), target) for path in paths}
 
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:
         """One: both paths side by side."""
-        return [summarise_images(counts, num_frames)]
+        return [by_group(summarise_images(counts, num_frames), self.groups)]
 
 
 class PruningMetric(FrameMetric):
@@ -285,18 +299,22 @@ class FramesWithoutPoints(FrameMetric):
 class DumpPredictions(FrameMetric):
     """Writes one ``<token>.npz`` (key ``pred``, uint8 ``(200, 200, 16)``) a frame.
 
+    Of a model with groups of classes each file says which, for whoever measures it (``class_ids``).
+
     Args:
         out_dir: where to.
+        groups: the classes of the model.
     """
 
-    def __init__(self, out_dir: str | Path) -> None:
+    def __init__(self, out_dir: str | Path, groups: ClassGroups = OCC3D_CLASSES) -> None:
         super().__init__()
         self.out_dir = Path(out_dir)
+        self.stamp = {} if groups.plain else {CLASS_IDS_KEY: groups.table}
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Write a frame."""
         with atomic_write(self.out_dir / f"{sample['token']}.npz") as sink:
-            sink.write(npz_bytes(pred=_array(sample["pred_semantics"])))
+            sink.write(npz_bytes(pred=_array(sample["pred_semantics"]), **self.stamp))
         return {}
 
     def summarise(self, counts: Counts, num_frames: int) -> list[Summary]:

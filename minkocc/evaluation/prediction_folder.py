@@ -13,12 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from minkocc.evaluation.grouped import by_group
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.ray_iou import select_origins
 from minkocc.files.infos import read_infos
-from minkocc.files.occupancy import PredictionError, read_measured_label, read_prediction
+from minkocc.files.occupancy import (
+    CLASS_IDS_KEY,
+    PredictionError,
+    read_class_groups,
+    read_measured_label,
+    read_prediction,
+)
 from minkocc.files.reading import read_json
 from minkocc.runtime.worker_pool import WorkerPool
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.taxonomy import FREE
 
 
@@ -168,23 +176,29 @@ def evaluate_frames(
         workers: processes, see ``WorkerPool``; they change no figure.
 
     Raises:
-        PredictionError: a file cannot be used, or there is no frame.
+        PredictionError: a file cannot be used, there is no frame, or the predictions are of
+            networks that tell other classes apart.
     """
     if not frames:
         raise PredictionError("there is no frame to measure")
     chosen = [protocol_named(name) for name in protocols]
     chunk = max(1, min(8, len(frames) // (4 * workers)))
-    count = partial(_count, protocols=tuple(protocols))
+    groups = next((read_class_groups(f.pred) for f in frames if f.pred), OCC3D_CLASSES)
+    check = partial(_check, groups=groups)
+    count = partial(_count, groups=groups, protocols=tuple(protocols))
     totals: list[Counts] = []
     with WorkerPool(workers) as pool:
         if any(protocol.needs_origins for protocol in chosen):
-            checked = pool.run(_check, frames, chunk)
+            checked = pool.run(check, frames, chunk)
             for _ in tqdm(checked, total=len(frames), desc="checking files", unit="frame"):
                 pass
         counted = pool.run(count, frames, chunk)
         for counts in tqdm(counted, total=len(frames), desc="measuring", unit="frame"):
             totals = [add_counts(pair) for pair in zip(totals, counts)] if totals else counts
-    return [protocol.summarise(total, len(frames)) for protocol, total in zip(chosen, totals)]
+    return [
+        by_group(protocol.summarise(total, len(frames)), groups)
+        for protocol, total in zip(chosen, totals)
+    ]
 
 
 def _listed_labels(labels: Mapping[str, Path], gt: Path, listed: FrameList) -> dict[str, Path]:
@@ -216,21 +230,34 @@ def _shortened(error: Exception) -> str:
     return textwrap.shorten(str(error), 200)
 
 
-def _load(files: FrameFiles) -> Frame:
+def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
     semantics, mask, instances = read_measured_label(files.label)
     if files.pred is None:
         pred, pred_instances = np.full_like(semantics, FREE), None
     else:
         pred, pred_instances = read_prediction(files.pred)
-    return Frame(pred, semantics, mask, files.ray_origins, pred_instances, instances)
+        own = read_class_groups(files.pred)
+        if own != groups:
+            raise PredictionError(
+                f"prediction {files.pred} is of classes {', '.join(own.names)}, others of "
+                f"{', '.join(groups.names)}: measure those of one network"
+            )
+        if (groups.grouped(pred) != pred).any():
+            raise PredictionError(
+                f"prediction {files.pred} holds classes that its {CLASS_IDS_KEY} put into groups "
+                "of other ids: write it again"
+            )
+    return Frame(
+        pred, groups.grouped(semantics), mask, files.ray_origins, pred_instances, instances
+    )
 
 
-def _check(files: FrameFiles) -> None:
-    _load(files)
+def _check(files: FrameFiles, groups: ClassGroups) -> None:
+    _load(files, groups)
 
 
-def _count(files: FrameFiles, protocols: tuple[str, ...]) -> list[Counts]:
-    frame = _load(files)
+def _count(files: FrameFiles, groups: ClassGroups, protocols: tuple[str, ...]) -> list[Counts]:
+    frame = _load(files, groups)
     return [protocol_named(name).count(frame) for name in protocols]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minkocc.evaluation.charts import draw_class_bars, draw_confusion, draw_threshold_sweep
+from minkocc.evaluation.grouped import groups_of
 from minkocc.evaluation.protocols import COUNTED, Summary
 from minkocc.evaluation.pruning import LEVEL_FIGURES
 from minkocc.files.writing import atomic_write, write_json
@@ -132,7 +133,7 @@ def write_report(
     bars = {name: {c.title: c.values for c in found} for name, found in columns.items() if found}
     if bars:
         written.append(path.with_name(f"{path.stem}_classes.png"))
-        draw_class_bars(bars, written[-1])
+        draw_class_bars(bars, written[-1], next(map(groups_of, summaries)))
     for summary in summaries:
         if "sweep" in summary:
             written.append(path.with_name(f"{path.stem}_thresholds.png"))
@@ -150,7 +151,8 @@ def _draw_confusions(path: Path, summaries: Iterable[Summary]) -> list[Path]:
             written.append(path.with_name(name))
             title = f"{summary['protocol']}, {summary['num_frames']} frames"
             no_class = summary.get("no_class", "free")
-            draw_confusion(summary["confusion"], title, written[-1], no_class)
+            groups = groups_of(summary)
+            draw_confusion(summary["confusion"], title, written[-1], no_class, groups=groups)
     return written
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.files.npz import ArrayFileError, read_npz
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -17,6 +18,8 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 _LABEL_KEYS = ("semantics", "mask_camera", "mask_lidar")
 PREDICTION_KEYS = ("pred", "semantics", "arr_0")
 INSTANCES_KEY = "instances"
+CLASS_IDS_KEY = "class_ids"
+"""Of a prediction in groups of classes: ``ClassGroups.table``."""
 
 
 class LabelBudgetError(UserError, RuntimeError):
@@ -118,6 +121,21 @@ def read_prediction(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer[A
         )
     semantics = _semantics(arrays[keys[0]], f"prediction {path}, key {keys[0]}")
     return semantics, _instances(arrays, f"prediction {path}")
+
+
+def read_class_groups(path: Path) -> ClassGroups:
+    """The classes that a prediction tells apart; Occ3D's where it says nothing.
+
+    Raises:
+        PredictionError: the file is damaged, or what it says makes no sense.
+    """
+    arrays = _arrays(path, "prediction", {CLASS_IDS_KEY})
+    if CLASS_IDS_KEY not in arrays:
+        return OCC3D_CLASSES
+    try:
+        return ClassGroups.of_table(arrays[CLASS_IDS_KEY])
+    except ValueError as error:
+        raise PredictionError(f"prediction {path}, key {CLASS_IDS_KEY} is {error}") from error
 
 
 def _arrays(path: Path, what: str, wanted: Iterable[str]) -> dict[str, NDArray[Any]]:

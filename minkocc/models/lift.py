@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minkocc.models.group_index import GroupIndex
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -16,15 +17,17 @@ def lifted_cross_entropy(
     points: list[Tensor],
     data_samples: list[OccDataSample],
     grid: VoxelGrid,
+    classes: GroupIndex,
 ) -> Tensor:
     """``sum c CE / sum c`` over the current sweep's labelled returns whose voxel survived.
 
     Args:
-        logits: ``(V, 17)``.
+        logits: ``(V, K)``.
         coords: int32 ``(V, 4)``.
         points: per sample ``(P, 5)``, augmented ego frame, metres.
         data_samples: with what ``LiftPseudoLabels`` writes.
         grid: of ``coords``.
+        classes: of ``logits``.
 
     Raises:
         ValueError: a sample has no lifted labels.
@@ -42,7 +45,7 @@ def lifted_cross_entropy(
         place = torch.searchsorted(key, wanted).clamp(max=len(key) - 1)
         found = (key[place] == wanted) & grid.contains(index)
         weight = sample.lift_confidence.to(logits) / 255.0 * found
-        label = sample.lift_label.long()
+        label = classes.index_of(sample.lift_label).long()
         picked = F.cross_entropy(logits[order[place]], label, reduction="none")
         cost, total = cost + (picked * weight).sum(), total + weight.sum()
     return cost / total

@@ -9,14 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkocc.ops.row_sums import count_rows
-from minkocc.structures.taxonomy import (
-    NUM_CLASSES,
-    WEAK_DROPPED,
-    WEAK_IGNORED,
-    WEAK_OCCUPIED,
-    WEAK_UNKNOWN,
-    has_class_2d,
-)
+from minkocc.structures.taxonomy import WEAK_DROPPED, WEAK_IGNORED, WEAK_OCCUPIED, WEAK_UNKNOWN
 
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
@@ -50,15 +43,16 @@ def class_balanced_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor
     """Eq. 4, L_3D.ce, normalised by the sum of the weights.
 
     Args:
-        logits: ``(V, 17)``.
-        labels: ``(V,)`` Occ3D ids; voxels with another value than 0..16 are left out.
-        weights: ``(17,)``.
+        logits: ``(V, K)``.
+        labels: ``(V,)`` class indices; voxels with another value than 0..K-1 are left out.
+        weights: ``(K,)``.
 
     Returns:
         Scalar; 0 with a gradient path when no voxel is labelled.
     """
-    used = labels < NUM_CLASSES
-    target = labels.long().clamp(max=NUM_CLASSES - 1)
+    num_classes = logits.shape[1]
+    used = labels < num_classes
+    target = labels.long().clamp(max=num_classes - 1)
     weight = weights.to(logits)[target] * used
     cost = F.cross_entropy(logits, target, reduction="none") * weight
     return cost.sum() / weight.sum().clamp(min=1e-6)
@@ -70,8 +64,8 @@ def soft_cross_entropy_2d(
     """Eq. 5, L_2D.ce: ``sum c_i CE_i / sum c_i`` over labelled pixels.
 
     Args:
-        log_probs: ``(N, 17, h, w)`` log of the predicted class probabilities.
-        labels: ``(N, h, w)`` 2D ids; 0 (unlabelled) and 18 (sky) are ignored.
+        log_probs: ``(N, K, h, w)`` log of the predicted class probabilities.
+        labels: ``(N, h, w)`` class indices plus 1; other values than 1..K are ignored.
         confidence: ``(N, h, w)`` in [0, 1].
         beta: of Eq. 4's weight, by which the confidence of a class is multiplied, n being its
             labelled pixels in these views; 0, as the paper has it, weighs all pixels alike.
@@ -82,11 +76,12 @@ def soft_cross_entropy_2d(
     Raises:
         ValueError: ``beta`` is outside [0, 1).
     """
-    used = has_class_2d(labels)
+    num_classes = log_probs.shape[1]
+    used = (labels > 0) & (labels <= num_classes)
     weight = confidence * used
-    target = (labels.long() - 1).clamp(0, NUM_CLASSES - 1)
+    target = (labels.long() - 1).clamp(0, num_classes - 1)
     if beta:
-        counts = count_rows(target.flatten(), NUM_CLASSES, weight.flatten() > 0)
+        counts = count_rows(target.flatten(), num_classes, weight.flatten() > 0)
         weight = weight * effective_number_weights(counts, beta)[target]
     picked = log_probs.gather(1, target[:, None]).squeeze(1)
     cost = -torch.where(used, picked, torch.zeros_like(picked)) * weight

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from minkocc.models.by_sample import by_sample
+from minkocc.models.group_index import GroupIndex
 from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
@@ -20,7 +21,6 @@ from minkocc.models.voxel_encoder import NoPointsError
 from minkocc.ops.sparse import SparseTensor
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
-from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -57,7 +57,8 @@ class MinkOcc(BaseModel):
         render_predictions: ``predict`` adds the rendered 2D semantics.
 
     Raises:
-        ValueError: a head does not take the genunet's output, or a choice is none of those above.
+        ValueError: a head does not take the genunet's output, the heads have other classes, or a
+            choice is none of those above.
     """
 
     def __init__(
@@ -93,6 +94,11 @@ class MinkOcc(BaseModel):
                     f"{name}.channels {head['channels']}: expected the width of the genunet's "
                     f"output, its channels[0] = {self.genunet.out_channels}"
                 )
+        if self.pulsar_head and self.pulsar_head.classes.groups != self.classes.groups:
+            raise ValueError(
+                f"pulsar_head.class_groups {self.pulsar_head.classes.groups.recipe()}: expected "
+                f"those of the semantic_head, {self.classes.groups.recipe()}"
+            )
         self.targets = TrainingTargets(
             train_mask, outside, unknown, unknown_weight, occupied_weight
         )
@@ -112,6 +118,11 @@ class MinkOcc(BaseModel):
     def grid(self) -> VoxelGrid:
         """The grid that the network works on."""
         return self.genunet.grid
+
+    @property
+    def classes(self) -> GroupIndex:
+        """The classes that the network tells apart."""
+        return self.semantic_head.classes
 
     def set_render_ramp(self, ramp: float) -> None:
         """Scale the 2D term after the switch; ``WarmStartHook`` sets it every iteration."""
@@ -170,15 +181,15 @@ class MinkOcc(BaseModel):
         losses = {"loss_bce": self.lambda_2 * self._occupancy_loss(levels)}
         logits = self.semantic_head(voxels.feats)
         if phase.needs_dense:
-            labels = self.targets.semantics(voxels.coords, data_samples)
+            labels = self.classes.index_of(self.targets.semantics(voxels.coords, data_samples))
             losses["loss_3d_ce"] = self.lambda_1 * self.semantic_head.loss(logits, labels)
         elif self.lift_weight:
             lifted = lifted_cross_entropy(
-                logits, voxels.coords, inputs["points"], data_samples, self.grid
+                logits, voxels.coords, inputs["points"], data_samples, self.grid, self.classes
             )
             losses["loss_lift_ce"] = self.lift_weight * self.render_ramp * lifted
         if self.vote_weight and not phase.needs_dense:
-            voted = self.targets.votes(voxels.coords, data_samples)
+            voted = self.classes.index_of(self.targets.votes(voxels.coords, data_samples))
             weight = self.lambda_1 * self.vote_weight * self.render_ramp
             losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
         if self.pulsar_head is not None and self.pulsar_head.learns(phase):
@@ -221,7 +232,8 @@ class MinkOcc(BaseModel):
         for b in empty:
             nothing = inputs["imgs"].new_zeros
             coords = nothing(0, 3, dtype=torch.int32)
-            feats, chances = nothing(0, self.genunet.out_channels), nothing(0, NUM_CLASSES)
+            feats = nothing(0, self.genunet.out_channels)
+            chances = nothing(0, len(self.classes.groups))
             self._complete(data_samples[b], coords, feats, chances)
             data_samples[b].set_metainfo({"no_points": True})
         return data_samples
@@ -229,8 +241,8 @@ class MinkOcc(BaseModel):
     def _complete(
         self, sample: OccDataSample, coords: Tensor, feats: Tensor, chances: Tensor
     ) -> None:
-        """What is predicted of a sample's surviving voxels, ``(V, 3)``, ``(V, C)``, ``(V, 17)``."""
-        sample.pred_semantics = to_occ3d(coords, chances, self.grid)
+        """What is predicted of a sample's surviving voxels, ``(V, 3)``, ``(V, C)``, ``(V, K)``."""
+        sample.pred_semantics = to_occ3d(coords, chances, self.grid, self.classes)
         if self.render_predictions and self.pulsar_head is not None:
             self.pulsar_head.predict(feats, chances, self.grid.to_centre(coords), sample)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minkocc.models.group_index import GroupIndex
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 
-def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid) -> Tensor:
+def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid, classes: GroupIndex) -> Tensor:
     """Pool sparse voxels to Occ3D's 0.4 m grid.
 
     A coarse voxel is occupied if any child is; its class is the argmax of the children's summed
@@ -17,11 +18,12 @@ def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid) -> Tensor:
 
     Args:
         index: ``(V, 3)`` indices of occupied voxels; those outside the grid are left out.
-        probs: ``(V, 17)``.
+        probs: ``(V, K)``.
         grid: what ``index`` refers to; same range as Occ3D's, size a divisor of 0.4 m.
+        classes: the K of ``probs``.
 
     Returns:
-        uint8 ``(200, 200, 16)``, 17 = free.
+        uint8 ``(200, 200, 16)`` of Occ3D ids, 17 = free.
 
     Raises:
         ValueError: the grid does not fit into Occ3D's.
@@ -36,5 +38,5 @@ def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid) -> Tensor:
         cell, child = torch.unique(cell, return_inverse=True)
         summed = probs.new_zeros(len(cell), probs.shape[1]).index_add(0, child, probs)
     out = torch.full((OCC3D_GRID.num_voxels + 1,), FREE, dtype=torch.uint8, device=index.device)
-    out[cell] = summed.argmax(1).to(torch.uint8)
+    out[cell] = classes.id_of(summed.argmax(1))
     return out[:-1].view(OCC3D_GRID.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from minkocc.models.by_sample import by_sample
+from minkocc.models.group_index import group_index
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
 from minkocc.ops.exact_products import exact_products
@@ -18,7 +19,6 @@ from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
-from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _LOG_FLOOR = 1e-6
@@ -30,9 +30,9 @@ class RenderedViews:
     """2D semantics of the six cameras of one sample at render resolution."""
 
     shader_logits: Tensor
-    """``(N, 17, h, w)``: the neural shader over the rendered features."""
+    """``(N, K, h, w)``: the neural shader over the rendered features."""
     tied_probs: Tensor
-    """``(N, 17, h, w)``: the voxel classifier's probabilities, rendered."""
+    """``(N, K, h, w)``: the voxel classifier's probabilities, rendered."""
     coverage: Tensor
     """``(N, h, w)``: share of each pixel that spheres cover."""
 
@@ -66,6 +66,7 @@ class PulsarHead(BaseModule):
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
         confidence: weigh pixels by the confidence of their pseudo-label, as Eq. 5; False weighs all
             that have some alike.
+        class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
 
     Raises:
@@ -88,6 +89,7 @@ class PulsarHead(BaseModule):
         min_coverage: float = 0.5,
         beta: float = 0.0,
         confidence: bool = True,
+        class_groups: Mapping[str, Sequence[str]] | None = None,
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
@@ -113,7 +115,8 @@ class PulsarHead(BaseModule):
         self.sphere = nn.Linear(channels, 2)
         nn.init.zeros_(self.sphere.weight)
         nn.init.zeros_(self.sphere.bias)
-        self.shader = NeuralShader(channels, NUM_CLASSES, shader_channels)
+        self.classes = group_index(class_groups)
+        self.shader = NeuralShader(channels, len(self.classes.groups), shader_channels)
 
     def spheres(self, feats: Tensor) -> tuple[Tensor, Tensor]:
         """Radii in metres and opacities in (0, 1), each ``(V,)``, of features ``(V, C)``."""
@@ -130,7 +133,7 @@ class PulsarHead(BaseModule):
 
         Args:
             feats: ``(V, C)`` GenUNet output.
-            probs: ``(V, 17)`` softmax of the semantic head.
+            probs: ``(V, K)`` softmax of the semantic head.
             centres: ``(V, 3)`` in the augmented ego frame, metres.
             sample: gives cameras, ``ego_aug``, the raw image size and the lattice.
         """
@@ -178,9 +181,9 @@ class PulsarHead(BaseModule):
         ``rendered_target``: the pseudo-labels at those pixels, if the sample has any.
         """
         views = self.render(feats, probs, centres, sample)
-        tied = torch.where(views.coverage > self.min_coverage, views.tied_probs.argmax(1) + 1, 0)
-        sample.rendered_tied = tied.byte()
-        sample.rendered_shader = (views.shader_logits.argmax(1) + 1).byte()
+        tied = self.classes.id_of(views.tied_probs.argmax(1)) + 1
+        sample.rendered_tied = torch.where(views.coverage > self.min_coverage, tied, 0)
+        sample.rendered_shader = self.classes.id_of(views.shader_logits.argmax(1)) + 1
         if "img_semantics" in sample:
             sample.rendered_target = self._at_lattice("img_semantics", sample)
 
@@ -200,7 +203,7 @@ class PulsarHead(BaseModule):
         Args:
             coords: ``(V, 4)`` = (batch, x, y, z) of the voxels that are rendered.
             feats: ``(V, C)``.
-            probs: ``(V, 17)``.
+            probs: ``(V, K)``.
             grid: of the coordinates.
             data_samples: of the batch.
             phase: of the batch; in the warm start the shader alone learns.
@@ -266,10 +269,10 @@ class PulsarHead(BaseModule):
         return {"loss_warm_shader": shader * cost}
 
     def _targets(self, sample: OccDataSample) -> tuple[Tensor, Tensor]:
-        """Pseudo-labels and their weight in [0, 1] at the lattice, each ``(N, h, w)``."""
+        """What Eq. 5 takes of the pseudo-labels: classes and weights, each ``(N, h, w)``."""
         confidence = self._at_lattice("img_confidence", sample)
         weight = confidence.float() / 255.0 if self.confidence else (confidence > 0).float()
-        return self._at_lattice("img_semantics", sample), weight
+        return self.classes.index_of_2d(self._at_lattice("img_semantics", sample)), weight
 
     def _at_lattice(self, name: str, sample: OccDataSample) -> Tensor:
         maps = sample.get(name)

@@ -10,21 +10,32 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from minkocc.files.writing import atomic_write
-from minkocc.structures.taxonomy import CLASSES, PALETTE
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
+from minkocc.structures.taxonomy import PALETTE
 
 Picture = tuple[str, NDArray[np.uint8]]
 _GAP, _TITLE = 8, 26
 
 
-def sheet(rows: Sequence[Sequence[Picture]], title: str, width: int = 1800) -> Image.Image:
+def sheet(
+    rows: Sequence[Sequence[Picture]],
+    title: str,
+    width: int = 1800,
+    groups: ClassGroups = OCC3D_CLASSES,
+) -> Image.Image:
     """Rows of titled pictures, each row scaled to the sheet's width, under a title and a legend.
 
     Args:
         rows: per row (title, uint8 ``(H, W, 3)``) pictures.
         title: of the whole sheet.
         width: of the sheet in pixels.
+        groups: the classes of the legend.
     """
-    strips = [_title_strip(title, width), _legend(width), *(_row(row, width) for row in rows)]
+    strips = [
+        _title_strip(title, width),
+        _legend(width, groups),
+        *(_row(row, width) for row in rows),
+    ]
     out = Image.new("RGB", (width, sum(strip.height for strip in strips)), "white")
     top = 0
     for strip in strips:
@@ -34,11 +45,15 @@ def sheet(rows: Sequence[Sequence[Picture]], title: str, width: int = 1800) -> I
 
 
 def write_sheet(
-    path: Path, rows: Sequence[Sequence[Picture]], title: str, width: int = 1800
+    path: Path,
+    rows: Sequence[Sequence[Picture]],
+    title: str,
+    width: int = 1800,
+    groups: ClassGroups = OCC3D_CLASSES,
 ) -> None:
     """Write a sheet as PNG, whole or not at all; the arguments are those of ``sheet``."""
     with atomic_write(path) as sink:
-        sheet(rows, title, width).save(sink, format="PNG")
+        sheet(rows, title, width, groups).save(sink, format="PNG")
 
 
 def _row(pictures: Sequence[Picture], width: int) -> Image.Image:
@@ -68,14 +83,14 @@ def _title_strip(title: str, width: int) -> Image.Image:
     return strip
 
 
-def _legend(width: int) -> Image.Image:
+def _legend(width: int, groups: ClassGroups) -> Image.Image:
     strip = Image.new("RGB", (width, 52), "white")
     draw = ImageDraw.Draw(strip)
-    columns = (len(CLASSES) + 1) // 2
-    for i, name in enumerate(CLASSES):
+    columns = (len(groups) + 1) // 2
+    for i, (name, number) in enumerate(zip(groups.names, groups.ids)):
         left = _GAP + (i % columns) * (width - _GAP) // columns
         top = 4 + (i // columns) * 24
-        draw.rectangle((left, top, left + 18, top + 16), fill=tuple(map(int, PALETTE[i])))
+        draw.rectangle((left, top, left + 18, top + 16), fill=tuple(map(int, PALETTE[number])))
         draw.text((left + 24, top), name, fill="black", font=_font(14))
     return strip
 

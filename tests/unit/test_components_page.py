@@ -22,6 +22,7 @@ EXAMPLES = {
     "configs/my_swin.py": ("SwinTransformer", lambda model, data: model.image_encoder.backbone),
     "configs/my_hard_vfe.py": ("HardVFE", lambda model, data: model.voxel_encoder.encoder),
     "configs/my_points.py": ("LoadPointsFromFile", lambda model, data: data.pipeline.transforms[0]),
+    "configs/my_classes.py": ("SemanticHead", lambda model, data: model.semantic_head),
     "configs/my_focal.py": ("FocalHead", lambda model, data: model.semantic_head),
 }
 SMALL = {"image_size": [96, 160], "alpha": 0.5, "num_workers": 0}
@@ -64,6 +65,8 @@ def test_the_example_trains_in_both_phases(recipe, written, synthetic_root):
         losses = {k: v for k, v in model(**batch, mode="loss").items() if "loss" in k}
         assert losses[term] > 0
         sum(losses.values()).backward()
+    classes = {"configs/my_classes.py": 7}.get(recipe, 17)
+    assert model.semantic_head.mlp[-1].out_features == classes
     for part in (model.image_encoder, model.voxel_encoder, model.semantic_head):
         grads = [parameter.grad for parameter in part.parameters()]
         assert all(grad is not None and grad.isfinite().all() for grad in grads)

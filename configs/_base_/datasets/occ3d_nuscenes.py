@@ -3,6 +3,7 @@ paths_leave_root = False  # whether infos may name files outside of it
 point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
 voxel_size = 0.4
 image_size = [256, 704]
+class_groups = dict()  # none: Occ3D's 17 classes
 read_images = True  # False: for a network of LiDAR alone, without image_encoder and fusion
 sweeps = 9
 cache_root = None
@@ -113,6 +114,14 @@ _training = dict(
     unknown_weight="${unknown_weight}",
     image_pretrained="${image_pretrained}",
 )
-val_evaluator = dict(type="OccupancyMetric", protocols=["occ3d"], training=_training)
-test_evaluator = dict(type="OccupancyMetric", protocols=["occ3d", "rayiou"], training=_training)
-del _grid, _readers, _training, train_pipeline, test_pipeline  # building blocks, not settings
+_metric = dict(type="OccupancyMetric", training=_training, class_groups="${class_groups}")
+val_evaluator = dict(**_metric, protocols=["occ3d"])
+test_evaluator = dict(**_metric, protocols=["occ3d", "rayiou"])
+del (
+    _grid,
+    _readers,
+    _training,
+    _metric,
+    train_pipeline,
+    test_pipeline,
+)  # building blocks, not settings

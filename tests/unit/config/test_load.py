@@ -189,6 +189,11 @@ DESTINATIONS = {
         3,
         "train_dataloader.num_workers val_dataloader.num_workers test_dataloader.num_workers",
     ),
+    "class_groups": (
+        {"rider": ["bicycle", "motorcycle"]},
+        "model.semantic_head.class_groups model.pulsar_head.class_groups "
+        "val_evaluator.class_groups test_evaluator.class_groups",
+    ),
     "lr": (0.5, "optim_wrapper.optimizer.lr"),
 }
 
@@ -242,6 +247,14 @@ def test_every_knob_of_every_recipe_arrives_both_ways(tmp_path, path, way):
             if any(place.startswith(f"{part}.") for part in gone):
                 continue  # a part that this recipe does without
             assert at(cfg, place) == value, f"{knob} at {place}"
+
+
+def test_groups_of_an_option_take_the_place_of_the_recipes(tmp_path):
+    child = write(tmp_path, "class_groups = dict(rider=['bicycle', 'motorcycle'])", base=MINI)
+    other = {"vehicle": ["car", "truck"]}
+    assert load_config(child, {"class_groups": other}).class_groups == other
+    plain = load_config(child, {"class_groups": {}})
+    assert plain.class_groups == plain.model.semantic_head.class_groups == {}
 
 
 @pytest.mark.parametrize("name", ["data_root", "cache_root", "pseudo_labels", "image_pretrained"])
@@ -407,6 +420,10 @@ def test_a_knob_reaches_sampler_hook_dataset_and_grid(tmp_path, from_child):
         ({"paths_leave_root": "yes"}, "paths_leave_root 'yes' is not True or False"),
         ({"cache_by_content": 1}, "cache_by_content 1 is not True or False"),
         ({"data_root": None}, "data_root None"),
+        ({"class_groups": ["car", "bus"]}, r"class_groups \['car', 'bus'\] is not classes by"),
+        ({"class_groups": {"a": ["lorry"]}}, "unknown class 'lorry': expected one of others"),
+        ({"class_groups": {"a": ["car"], "b": ["car"]}}, "'car' is in 'a' and in 'b'"),
+        ({"class_groups": {"car": ["bus"]}}, "'car' is the name of a class"),
     ],
 )
 def test_impossible_knobs_are_refused(options, words):

@@ -11,8 +11,10 @@ from minkocc.apis import test as measure_checkpoint
 from minkocc.config import load_config
 from minkocc.engine import run_settings
 from minkocc.engine.checkpoint_fit import check_state, check_weights, load_weights
+from minkocc.engine.run_settings import run_settings as settings_of
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.evaluation.metrics import OccupancyMetric
+from minkocc.models.group_index import group_index
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
 from tests.unit.config.test_load import MINI
@@ -109,6 +111,52 @@ def test_weights_of_another_range_are_refused():
     content = {"meta": trained(), "state_dict": {"weight": torch.ones(1)}}
     with pytest.raises(UserError, match=r"point_cloud_range \[-40\.0, .*=\[-40\.0,-40\.0,-1\.0"):
         check_weights(Gridded(0.4, (-20, -20, -1, 20, 20, 5.4)), content, "c.pth")
+
+
+class Classed(torch.nn.Linear):
+    def __init__(self, class_groups):
+        super().__init__(1, 1, bias=False)
+        self.classes = group_index(class_groups)
+
+
+RIDERS, TWO_WHEELS = {"rider": ["bicycle", "motorcycle"]}, {"rider": ["pedestrian", "bicycle"]}
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [(RIDERS, TWO_WHEELS), ({}, RIDERS), (RIDERS, {}), (None, RIDERS)]
+)
+def test_weights_of_other_classes_are_refused(was, now):
+    run = trained(**({} if was is None else {"class_groups": was}))
+    if was is None:  # a checkpoint of before there were groups
+        del run["run"]["class_groups"]
+    content = {"meta": run, "state_dict": {"weight": torch.ones(1, 1)}}
+    with pytest.raises(
+        UserError, match=r"c\.pth was trained with class_groups .*, the recipe says"
+    ):
+        check_weights(Classed(now), content, "c.pth")
+    check_weights(Classed(was), content, "c.pth")
+
+
+def test_a_checkpoint_of_groups_is_read_without_running_code(tmp_path):
+    run = settings_of(load_config(MINI, {"class_groups": RIDERS}))
+    assert type(run["class_groups"]) is dict
+    torch.save({"meta": {"run": run}, "state_dict": {}}, tmp_path / "c.pth")
+    read = torch.load(tmp_path / "c.pth", weights_only=True)
+    assert read["meta"]["run"]["class_groups"] == RIDERS
+
+
+def test_the_order_of_groups_says_nothing(said):
+    turned = {"rider": ["motorcycle", "bicycle"]}
+    content = {"meta": trained(class_groups=turned), "state_dict": {"weight": torch.ones(1, 1)}}
+    check_weights(Classed(RIDERS), content, "c.pth")
+    run_settings.check_resumed(load_config(MINI, {"class_groups": RIDERS}), content, "c.pth")
+    assert said == []
+
+
+def test_a_run_does_not_go_on_with_other_classes(said):
+    cfg, content = load_config(MINI, {"class_groups": RIDERS}), {"meta": trained()}
+    with pytest.raises(UserError, match=r"trained with class_groups \{\}, the recipe says .*rider"):
+        run_settings.check_resumed(cfg, content, "c.pth")
 
 
 @pytest.mark.parametrize("knob", ["alpha", "seed"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minkocc.models.group_index import group_index
 from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.occupancy_grid import to_occ3d
 from minkocc.models.semantic_head import SemanticHead
@@ -13,6 +14,7 @@ from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 from tests.unit.models.tiny_model import FULL_RANGE, SMALL_RANGE, build, make_batch
 
+PLAIN = group_index(None)
 TERMS = {
     Phase.WARM: {"loss_bce", "loss_3d_ce", "loss_warm_shader"},
     Phase.WEAK: {"loss_bce", "loss_2d_ce_shader", "loss_2d_ce_tied"},
@@ -322,20 +324,20 @@ def test_pooling_by_hand():
     probs[4:, 9] = 1.0
     expected = torch.full((200, 200, 16), 17, dtype=torch.uint8)
     expected[0, 0, 0], expected[199, 199, 15], expected[5, 5, 6] = 5, 16, 0
-    assert torch.equal(to_occ3d(index, probs, fine), expected)
+    assert torch.equal(to_occ3d(index, probs, fine, PLAIN), expected)
 
 
 def test_pooling_of_the_labels_own_grid_and_of_nothing():
     index = torch.tensor([[3, 4, 5]])
-    pred = to_occ3d(index, torch.eye(17)[[8]], OCC3D_GRID)
+    pred = to_occ3d(index, torch.eye(17)[[8]], OCC3D_GRID, PLAIN)
     assert pred[3, 4, 5] == 8
     assert (pred < 17).sum() == 1
-    assert (to_occ3d(index[:0], torch.zeros(0, 17), OCC3D_GRID) == 17).all()
+    assert (to_occ3d(index[:0], torch.zeros(0, 17), OCC3D_GRID, PLAIN) == 17).all()
 
 
 def test_pooling_refuses_another_range():
     with pytest.raises(ValueError, match="different ranges"):
-        to_occ3d(torch.zeros(1, 3), torch.zeros(1, 17), VoxelGrid(SMALL_RANGE, 0.4))
+        to_occ3d(torch.zeros(1, 3), torch.zeros(1, 17), VoxelGrid(SMALL_RANGE, 0.4), PLAIN)
 
 
 def test_lift_on_a_scene_worked_by_hand():
@@ -357,7 +359,7 @@ def test_lift_on_a_scene_worked_by_hand():
     other = torch.tensor([0, 0, 0])
     coords = torch.stack([F.pad(v, (1, 0)) for v in (other, second, first)]).int()
     logits = torch.randn(3, 17, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    cost = lifted_cross_entropy(logits, coords, [cloud], [sample], grid)
+    cost = lifted_cross_entropy(logits, coords, [cloud], [sample], grid, PLAIN)
     log_probs = logits - logits.exp().sum(1, keepdim=True).log()
     expected = -(0.2 * log_probs[2, 4] + 1.0 * log_probs[1, 16]) / 1.2
     torch.testing.assert_close(cost, expected, rtol=1e-5, atol=1e-5)
@@ -475,7 +477,7 @@ def test_what_the_render_head_is_given(voxel_size, monkeypatch):
         rows = voxels.coords[:, 0] == b
         coords = voxels.coords[rows, 1:]
         assert rows.sum() > 100
-        assert torch.equal(sample.pred_semantics, to_occ3d(coords, probs[rows], grid))
+        assert torch.equal(sample.pred_semantics, to_occ3d(coords, probs[rows], grid, PLAIN))
         expected = (voxels.feats[rows], probs[rows], grid.to_centre(coords))
         for got, want in zip(spheres[:3], expected):
             torch.testing.assert_close(got, want)

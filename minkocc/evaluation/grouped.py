@@ -1,0 +1,36 @@
+"""Figures of networks that tell groups of classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minkocc.evaluation.protocols import Summary
+from minkocc.structures.class_groups import ClassGroups
+from minkocc.structures.taxonomy import CLASSES
+
+
+def by_group(summary: Summary, groups: ClassGroups) -> Summary:
+    """A summary of grouped ids under the groups' names, which it then says; else as it is.
+
+    Args:
+        summary: of a protocol, counted of predictions and labels in ``ClassGroups.grouped`` ids.
+        groups: the classes.
+    """
+    if groups.plain:
+        return summary
+    return {**_renamed(summary, groups), "class_groups": groups.recipe()}
+
+
+def groups_of(summary: Summary) -> ClassGroups:
+    """The classes that a summary is of."""
+    return ClassGroups.of(summary.get("class_groups", {}))
+
+
+def _renamed(node: Any, groups: ClassGroups) -> Any:
+    """Every dict of Occ3D's classes as one of the groups."""
+    if not isinstance(node, Mapping):
+        return node
+    if tuple(node) == CLASSES:
+        return {name: node[CLASSES[number]] for name, number in zip(groups.names, groups.ids)}
+    return {key: _renamed(value, groups) for key, value in node.items()}

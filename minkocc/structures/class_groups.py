@@ -1,0 +1,122 @@
+"""Which classes a network tells apart: Occ3D's 17, or groups of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minkocc.structures.taxonomy import CLASSES, FREE, class_id, has_class_2d
+
+
+@dataclass(frozen=True)
+class ClassGroups:
+    """The K classes of a network, each a group of Occ3D's 17.
+
+    Files, targets, predictions and pictures keep Occ3D's ids: a group goes by the id of the first
+    of its classes, in Occ3D's order. Inside the network, its place among the K is its index.
+
+    Args:
+        names: of the groups, in the order of their ids.
+        group_of: index of the group of each of the 17 classes.
+    """
+
+    names: tuple[str, ...]
+    group_of: tuple[int, ...]
+
+    @classmethod
+    def of(cls, groups: Mapping[str, Sequence[str]]) -> ClassGroups:
+        """Groups as a recipe names them; classes that it does not name stay by themselves.
+
+        Args:
+            groups: classes of Occ3D by the name of their group; the order says nothing.
+
+        Raises:
+            ValueError: a class is unknown or in two groups, a group is empty, or has the name of
+                a class that it does not hold.
+        """
+        name_of = list(CLASSES)
+        taken: dict[int, str] = {}
+        for name, members in groups.items():
+            if isinstance(members, str) or not members:
+                raise ValueError(
+                    f"class_groups: {name!r} is {members!r}, expected a list of classes"
+                )
+            for member in members:
+                number = class_id(member)
+                if number in taken:
+                    raise ValueError(
+                        f"class_groups: {member!r} is in {taken[number]!r} and in {name!r}, "
+                        "expected in one group"
+                    )
+                taken[number] = name_of[number] = name
+            if name in CLASSES and name not in members:
+                raise ValueError(
+                    f"class_groups: {name!r} is the name of a class that the group does not hold: "
+                    "name the group otherwise"
+                )
+        names = tuple(dict.fromkeys(name_of))
+        return cls(names, tuple(names.index(name) for name in name_of))
+
+    @classmethod
+    def of_table(cls, ids: NDArray[np.uint8]) -> ClassGroups:
+        """Groups of ``table``, whose names are those of their classes.
+
+        Raises:
+            ValueError: it is no such table.
+        """
+        expected = f"{FREE + 1} ids, each that of its group's first class"
+        if ids.shape != (FREE + 1,) or ids.dtype != np.uint8:
+            raise ValueError(f"{ids.dtype} {ids.shape}, expected uint8 ({FREE + 1},): {expected}")
+        if ids[FREE] != FREE or (ids > np.arange(FREE + 1)).any() or (ids[ids] != ids).any():
+            raise ValueError(f"{ids.tolist()}, expected {expected}")
+        members: dict[int, list[str]] = {}
+        for name, number in zip(CLASSES, ids.tolist()):
+            members.setdefault(number, []).append(name)
+        return cls.of({"+".join(group): group for group in members.values() if len(group) > 1})
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self.names)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the classes are Occ3D's own, under their own names."""
+        return self.names == CLASSES
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The Occ3D id that each group goes by, ascending."""
+        return tuple(self.group_of.index(group) for group in range(len(self)))
+
+    @cached_property
+    def table(self) -> NDArray[np.uint8]:
+        """``(18,)`` uint8: the id that every Occ3D id goes by, free included."""
+        return np.array([*(self.ids[group] for group in self.group_of), FREE], np.uint8)
+
+    def grouped(self, semantics: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Occ3D ids, any shape, as the ids of their groups; free and what is no class stay."""
+        if self.plain:
+            return semantics
+        every = np.arange(256, dtype=np.uint8)
+        every[: FREE + 1] = self.table
+        return every[semantics]
+
+    def grouped_2d(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """2D ids, any shape, as those of their groups; unlabelled and sky stay."""
+        classes = self.grouped(labels - np.uint8(1)) + np.uint8(1)
+        return np.where(has_class_2d(labels), classes, labels)
+
+    def recipe(self) -> dict[str, list[str]]:
+        """What ``of`` makes them of, without the classes that stay by themselves."""
+        members: dict[str, list[str]] = {}
+        for name, group in zip(CLASSES, self.group_of):
+            members.setdefault(self.names[group], []).append(name)
+        return {name: classes for name, classes in members.items() if classes != [name]}
+
+
+OCC3D_CLASSES = ClassGroups.of({})
+"""Every class by itself."""

@@ -1,0 +1,174 @@
+"""Figures of groups of classes, against sets of voxels counted one by one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from minkocc.evaluation.grouped import groups_of
+from minkocc.evaluation.metrics import DumpPredictions, OccupancyMetric, RenderedIoUMetric
+from minkocc.evaluation.prediction_folder import evaluate_frames, frames_of_origins, match_frames
+from minkocc.evaluation.protocols import PROTOCOLS
+from minkocc.evaluation.report import table, write_report
+from minkocc.files.npz import npz_bytes
+from minkocc.files.occupancy import PredictionError, read_class_groups
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
+from minkocc.structures.taxonomy import CLASSES
+from tests.unit.evaluation.prediction_folders import ORIGINS, TOKENS, volume
+
+SPEC = {"vehicle": ["car", "truck", "bus"], "ground": ["driveable_surface", "sidewalk", "terrain"]}
+GROUPS = ClassGroups.of(SPEC)
+
+
+def sample(number=0):
+    """A label of all classes, and what a network of groups makes of it: some voxels are wrong."""
+    rng, label = np.random.default_rng(number), volume(number)
+    wrong = np.where(rng.random(label.shape) < 0.2, rng.integers(0, 18, label.shape), label)
+    return {
+        "token": f"frame-{number}",
+        "pred_semantics": torch.from_numpy(GROUPS.grouped(wrong.astype(np.uint8))),
+        "voxel_semantics": torch.from_numpy(label),
+        "mask_camera": torch.from_numpy(rng.random(label.shape) < 0.5),
+        "ray_origins": np.array(ORIGINS),
+    }
+
+
+def measured(frame, protocols=("occ3d",), groups=SPEC):
+    metric = OccupancyMetric(protocols, class_groups=groups)
+    metric.process(None, [frame])
+    metric.evaluate(size=1)
+    return metric.summaries
+
+
+def test_a_groups_iou_is_that_of_the_union_of_its_classes():
+    frame = sample()
+    (summary,) = measured(frame)
+    seen = frame["mask_camera"].numpy()
+    label, pred = (frame[key].numpy()[seen] for key in ("voxel_semantics", "pred_semantics"))
+    assert tuple(summary["iou"]) == GROUPS.names
+    for name, members in {**{c: [c] for c in CLASSES}, **SPEC}.items():
+        if name not in summary["iou"]:
+            assert any(name in members for members in SPEC.values())
+            continue
+        ids = [CLASSES.index(member) for member in members]
+        truth, found = np.isin(label, ids), np.isin(pred, ids)
+        expected = 100 * (truth & found).sum() / (truth | found).sum() if truth.any() else None
+        assert summary["iou"][name] == pytest.approx(expected, abs=1e-4), name
+    there = [value for value in summary["iou"].values() if value is not None]
+    assert summary["miou"] == pytest.approx(np.mean(there), abs=1e-3)
+    assert summary["classes_averaged"]["miou"] == len(there)
+    assert summary["class_groups"] == {
+        "vehicle": ["bus", "car", "truck"],
+        "ground": ["driveable_surface", "sidewalk", "terrain"],
+    }
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_car_for_a_truck_is_right_in_every_protocol(protocol):
+    frame = sample()
+    frame["pred_semantics"] = torch.from_numpy(GROUPS.grouped(frame["voxel_semantics"].numpy()))
+    frame["mask_camera"] = torch.ones_like(frame["mask_camera"])
+    for name, value in table_figures(measured(frame, [protocol])[0]).items():
+        assert value in (100.0, None), name
+
+
+def table_figures(summary):
+    return {key: summary[key] for key in summary if key.startswith(("miou", "rayiou", "raypq"))}
+
+
+def test_without_groups_a_summary_stays_as_it_is():
+    frame = sample()
+    plain = OccupancyMetric()
+    plain.process(None, [frame])
+    plain.evaluate(size=1)
+    assert measured(frame, groups=None) == measured(frame, groups={}) == plain.summaries
+    assert "class_groups" not in plain.summaries[0]
+    assert groups_of(plain.summaries[0]).plain
+
+
+def test_rendered_pixels_are_grouped_alike():
+    metric = RenderedIoUMetric(GROUPS)
+    target = np.array([[0, 18, 4, 5, 11, 12]], np.uint8)  # bus, car, truck, driveable_surface
+    rendered = np.array([[4, 4, 4, 4, 12, 12]], np.uint8)
+    paths = {"rendered_tied": rendered, "rendered_shader": rendered}
+    metric.process(None, [{"token": "t", "rendered_target": target, **paths}])
+    metric.evaluate(size=1)
+    (summary,) = metric.summaries
+    assert summary["num_pixels"] == 4
+    assert summary["iou_tied"]["vehicle"] == pytest.approx(200 / 3, abs=1e-3)
+    assert summary["iou_tied"]["ground"] == 50.0
+
+
+def test_pictures_and_tables_are_of_the_groups(tmp_path):
+    summaries = measured(sample(), ["occ3d", "rayiou"])
+    assert "| vehicle " in table(summaries[0])
+    assert "| truck " not in table(summaries[0])
+    written = write_report(tmp_path / "a.json", summaries, {})
+    assert {path.name for path in written} == {
+        "a.json", "a.md", "a_classes.png", "a_confusion_occ3d.png"
+    }  # fmt: skip
+    assert groups_of(json.loads(written[0].read_text())["occ3d"]) == GROUPS
+
+
+def dumped(folders, groups=GROUPS, tokens=TOKENS):
+    """Predictions of the labels' groups, as ``tools/test.py --dump`` writes them."""
+    dump = DumpPredictions(folders / "pred", groups)
+    for number, token in enumerate(tokens):
+        pred = np.where(volume(number) == 4, 11, volume(number)).astype(np.uint8)
+        dump.count({"token": token, "pred_semantics": torch.from_numpy(groups.grouped(pred))})
+    listed = frames_of_origins(folders / "origins.json")
+    return match_frames(folders / "pred", folders / "gts", listed).frames
+
+
+def test_dumped_predictions_are_measured_in_their_groups(folders):
+    frames = dumped(folders)
+    assert read_class_groups(frames[0].pred).table.tolist() == GROUPS.table.tolist()
+    metric = OccupancyMetric(["occ3d", "rayiou"], class_groups=SPEC)
+    for frame in frames:
+        label, mask = np.load(frame.label)["semantics"], np.load(frame.label)["mask_camera"]
+        metric.process(
+            None,
+            [{
+                "token": frame.token,
+                "pred_semantics": np.load(frame.pred)["pred"],
+                "voxel_semantics": label,
+                "mask_camera": mask.astype(bool),
+                "ray_origins": np.array(ORIGINS),
+            }],
+        )  # fmt: skip
+    metric.evaluate(size=3)
+    for found, own in zip(evaluate_frames(frames, ["occ3d", "rayiou"]), metric.summaries):
+        for key in ("miou", "rayiou", "geometric_iou"):
+            assert found.get(key) == own.get(key)
+        assert found["class_groups"] == {
+            "bus+car+truck": ["bus", "car", "truck"],
+            "driveable_surface+sidewalk+terrain": ["driveable_surface", "sidewalk", "terrain"],
+        }
+    assert own["rayiou"] < 100
+
+
+def test_predictions_of_two_networks_are_not_mixed(folders):
+    frames = dumped(folders, tokens=TOKENS[:2])
+    with pytest.raises(PredictionError, match=r"cc\.npz is of classes others, .* one network"):
+        evaluate_frames(frames, ["occ3d"])
+
+
+@pytest.mark.parametrize("stamp", [np.arange(17), np.full(18, 3, np.uint8), np.array("x")])
+def test_a_stamp_that_makes_no_sense_is_refused(folders, stamp):
+    path = folders / "pred" / "aa.npz"
+    path.write_bytes(npz_bytes(pred=volume(0), class_ids=stamp))
+    with pytest.raises(PredictionError, match=r"aa\.npz, key class_ids is"):
+        read_class_groups(path)
+
+
+def test_a_prediction_that_contradicts_its_stamp_is_refused(folders):
+    frames = dumped(folders)
+    pred = np.where(volume(0) == 11, 10, volume(0)).astype(np.uint8)
+    frames[0].pred.write_bytes(npz_bytes(pred=pred, class_ids=GROUPS.table))
+    with pytest.raises(PredictionError, match=r"aa\.npz holds classes that its class_ids put into"):
+        evaluate_frames(frames, ["occ3d"])
+
+
+def test_other_peoples_predictions_are_of_occ3ds_classes(folders):
+    assert read_class_groups(folders / "pred" / "aa.npz") == OCC3D_CLASSES
