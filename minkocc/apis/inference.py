@@ -13,6 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 
 from minkocc.config import load_config
+from minkocc.datasets.nuscenes_occ import located
 from minkocc.datasets.transforms.augment import plain_steps
 from minkocc.engine.checkpoint_fit import load_weights
 from minkocc.engine.runner import building
@@ -74,8 +75,7 @@ def predict(model: MinkOcc, frame: Mapping[str, Any], data_root: str | Path) -> 
     """
     steps = Compose(prediction_data(model.cfg).pipeline).transforms
     begin = {
-        **frame,
-        "data_root": str(data_root),
+        **located(frame, data_root),
         "phase": None,
         "iteration": 0,
         "rng": np.random.default_rng(0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,13 +161,8 @@ class Occ3DNuScenesDataset(BaseDataset):
         if self.audit is not None:
             watch_truth(*self.audit)
         number, iteration, phase = index if isinstance(index, TrainIndex) else (index, 0, None)
-        frame = self.get_data_info(number)
-        # Steps of mmdet3d know no data_root.
-        lidar_path = str(Path(self.data_root) / frame["lidar_points"]["lidar_path"])
         return {
-            **frame,
-            "lidar_points": {**frame["lidar_points"], "lidar_path": lidar_path},
-            "data_root": self.data_root,
+            **located(self.get_data_info(number), self.data_root),
             "cache_root": self.cache_root,
             "cache_by_content": self.cache_by_content,
             "phase": phase,
@@ -192,6 +187,24 @@ class Occ3DNuScenesDataset(BaseDataset):
     def _frame_of(self, token: str) -> dict[str, Any] | None:
         index = self._index_of.get(token)
         return None if index is None else self.get_data_info(index)
+
+
+def located(frame: Mapping[str, Any], data_root: str | Path) -> dict[str, Any]:
+    """A frame of an info file with its root, and the whole path of its LiDAR file.
+
+    Steps of mmdet3d know no ``data_root``.
+
+    Args:
+        frame: an entry of ``read_infos(...)["data_list"]``.
+        data_root: the folder that its paths are relative to.
+    """
+    lidar = frame["lidar_points"]
+    path = Path(data_root).absolute() / lidar["lidar_path"]
+    return {
+        **frame,
+        "data_root": str(data_root),
+        "lidar_points": {**lidar, "lidar_path": str(path)},
+    }
 
 
 def _own_folder(cache_root: str, data_root: str) -> Path:

@@ -31,8 +31,15 @@ def saved(synthetic_root, tmp_path):
     return cfg, tmp_path / "weights.pth"
 
 
-def test_a_frame_is_predicted_as_the_test_set_is(saved, synthetic_root):
+FOREIGN = {"type": "mmdet3d.LoadPointsFromFile", "coord_type": "LIDAR", "load_dim": 5}
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_frame_is_predicted_as_the_test_set_is(saved, synthetic_root, foreign):
     cfg, weights = saved
+    if foreign:
+        steps = cfg.test_dataloader.dataset.pipeline
+        steps[:1] = [{**FOREIGN, "use_dim": 4}, {"type": "PointsToEgo"}]
     model = init_model(cfg, weights, device="cpu", render=True)
     frames = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
     got = predict(model, frames[1], synthetic_root)

@@ -154,6 +154,26 @@ def test_two_data_roots_share_no_cache(synthetic_root, linked_root, tmp_path):
     assert make(synthetic_root).cache_root == str(synthetic_root)
 
 
+def test_a_root_may_be_relative_to_where_one_is(synthetic_root, monkeypatch):
+    foreign = [
+        {
+            "type": "mmdet3d.LoadPointsFromFile",
+            "coord_type": "LIDAR",
+            "load_dim": 5,
+            "use_dim": 4,
+        },
+        {"type": "PointsToEgo"},
+    ]
+    monkeypatch.chdir(synthetic_root.parent)
+    for first in ([PIPELINE[0]], foreign):
+        index = TrainIndex(0, 0, Phase.WEAK)
+        pipeline = [*first, *PIPELINE[1:]]
+        whole, relative = (
+            make(root, pipeline=pipeline)[index] for root in (synthetic_root, synthetic_root.name)
+        )
+        assert same(whole, relative)
+
+
 def test_a_subset_knows_the_scene_of_every_frame(synthetic_root):
     assert len(make(synthetic_root, indices=1).scene_of) == 6
 
