@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -77,7 +77,7 @@ def find_hits(
     centres, radii, rays, cam2img = (
         x.detach().double().contiguous() for x in (centres, radii, rays, cam2img)
     )
-    boxes = _pixel_boxes(centres, radii, rays, cam2img, image_size, depth_range)
+    boxes = pixel_boxes(centres, radii, rays, cam2img, image_size, depth_range)
     if finder == "torch" or not on_cpu:
         return _find_torch(centres, radii, rays, boxes, image_size[1], depth_range, max_hits)
     hits = np.full((*rays.shape[:2], max_hits), -1, np.int64)
@@ -93,7 +93,7 @@ def find_hits(
     return torch.from_numpy(hits)
 
 
-def _pixel_boxes(
+def pixel_boxes(
     centres: Tensor,
     radii: Tensor,
     rays: Tensor,
@@ -101,7 +101,9 @@ def _pixel_boxes(
     image_size: tuple[int, int],
     depth_range: tuple[float, float],
 ) -> Tensor:
-    """Pixels whose rays may hit each sphere: (N, V, 4) int64 ``u0, v0, u1, v1``, ends excluded.
+    """Pixels whose rays may enter each sphere: (N, V, 4) int64 ``u0, v0, u1, v1``, ends excluded.
+
+    Arguments as ``find_hits`` has them, in double precision; a sphere around the camera has none.
 
     The silhouette of a sphere in front of the camera plane is an ellipse. Its extreme columns u
     belong to the planes through the camera, (k1 - u k3) . p = 0 with k the rows of K, that touch
@@ -188,42 +190,72 @@ def _find_torch(
     depth_range: tuple[float, float],
     max_hits: int,
 ) -> Tensor:
-    """Expand the boxes into candidates, intersect, sort, and keep the first of every pixel."""
+    """Intersect every sphere with the rays of its box, and keep the first of every pixel."""
     (views, pixels, _), spheres = rays.shape, centres.shape[1]
     centres, radii, rays, boxes = (x.flatten(0, 1) for x in (centres, radii, rays, boxes))
-    spans = boxes[:, 2:] - boxes[:, :2]
-    areas = torch.where((spans > 0).all(1), spans.prod(1), 0)
-    none = torch.zeros(0, dtype=torch.long, device=centres.device)
-    kept = none, none, centres.new_zeros(0)
-    for chunk, total in _chunks(areas):
-        area = areas[chunk]
-        sphere = chunk.repeat_interleave(area, output_size=total)
-        first = (area.cumsum(0) - area).repeat_interleave(area, output_size=total)
-        cell = torch.arange(total, device=sphere.device) - first
-        u = boxes[sphere, 0] + cell % spans[sphere, 0]
-        v = boxes[sphere, 1] + cell // spans[sphere, 0]
-        pixel = sphere // spheres * pixels + v * width + u
+
+    def intersect(sphere: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
         centre, ray = centres[sphere], rays[pixel]
         along = (centre * ray).sum(1, keepdim=True)
         inside = radii[sphere].square() - (centre - along * ray).square().sum(1)
         depth = along[:, 0] - inside.clamp_min(0).sqrt()
-        hit = (inside > 0) & (depth >= depth_range[0]) & (depth <= depth_range[1])
-        rows = hit.nonzero().squeeze(1)
-        # Kept hits come first and are of smaller index, so stable sorts order ties by index.
-        pixel, sphere, depth = (
-            torch.cat([old, new[rows]]) for old, new in zip(kept, (pixel, sphere, depth))
-        )
-        order = depth.sort(stable=True).indices
-        order = order[pixel[order].sort(stable=True).indices]
-        nearest = order[(_ranks(pixel[order]) < max_hits).nonzero().squeeze(1)]
-        kept = pixel[nearest], sphere[nearest], depth[nearest]
-    pixel, sphere, _ = kept
+        return (inside > 0) & (depth >= depth_range[0]) & (depth <= depth_range[1]), depth
+
+    pixel, sphere = nearest_in_boxes(boxes, spheres, pixels, width, max_hits, intersect)
     hits = torch.full((views * pixels, max_hits), -1, dtype=torch.long, device=rays.device)
-    hits[pixel, _ranks(pixel)] = sphere % max(1, spheres)
+    hits[pixel, ranks(pixel)] = sphere % max(1, spheres)
     return hits.view(views, pixels, max_hits)
 
 
-def _ranks(pixel: Tensor) -> Tensor:
+def nearest_in_boxes(
+    boxes: Tensor,
+    things: int,
+    pixels: int,
+    width: int,
+    max_hits: int,
+    intersect: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
+    """The nearest things along the ray of every pixel, of those whose box holds the pixel.
+
+    Args:
+        boxes: (N * things, 4) int64 pixels ``u0, v0, u1, v1`` of each thing in each view.
+        things: how many a view has.
+        pixels: how many a view has.
+        width: of a view, in pixels.
+        max_hits: how many to keep of a pixel.
+        intersect: of rows of ``boxes`` and pixels of all views, both (M,), whether the ray meets
+            the thing, and the depth by which it is sorted.
+
+    Returns:
+        Pixels, ascending, and rows of ``boxes``, each (H,); a pixel's are ordered by depth, then
+        by row.
+    """
+    spans = boxes[:, 2:] - boxes[:, :2]
+    areas = torch.where((spans > 0).all(1), spans.prod(1), 0)
+    none = torch.zeros(0, dtype=torch.long, device=boxes.device)
+    kept = none, none, none.double()
+    for chunk, total in _chunks(areas):
+        area = areas[chunk]
+        row = chunk.repeat_interleave(area, output_size=total)
+        first = (area.cumsum(0) - area).repeat_interleave(area, output_size=total)
+        cell = torch.arange(total, device=row.device) - first
+        u = boxes[row, 0] + cell % spans[row, 0]
+        v = boxes[row, 1] + cell // spans[row, 0]
+        pixel = row // things * pixels + v * width + u
+        hit, depth = intersect(row, pixel)
+        rows = hit.nonzero().squeeze(1)
+        # Kept hits come first and are of smaller rows, so stable sorts order ties by row.
+        pixel, row, depth = (
+            torch.cat([old, new[rows]]) for old, new in zip(kept, (pixel, row, depth))
+        )
+        order = depth.sort(stable=True).indices
+        order = order[pixel[order].sort(stable=True).indices]
+        nearest = order[(ranks(pixel[order]) < max_hits).nonzero().squeeze(1)]
+        kept = pixel[nearest], row[nearest], depth[nearest]
+    return kept[0], kept[1]
+
+
+def ranks(pixel: Tensor) -> Tensor:
     """The place of each entry among those of its pixel; (M,) ascending."""
     return torch.arange(len(pixel), device=pixel.device) - torch.searchsorted(pixel, pixel)
 

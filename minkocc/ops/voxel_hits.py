@@ -1,0 +1,245 @@
+"""Which voxels each pixel's ray passes, and from where to where: the part without a gradient."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from minkocc.ops.sphere_hits import FINDERS, nearest_in_boxes, pixel_boxes, pixel_rays, ranks
+
+SHORTEST_CHORD = 1e-6
+"""Of a voxel's edge: what a ray passes less of, it does not pass."""
+
+_TABLE_LIMIT = 1 << 27
+"""Cells of the table that rays walk through; in a larger one voxels are intersected one by one."""
+_PIECES = 4
+"""Parts that a thread's share of the rays is cut into: some rays are longer than others."""
+
+
+class VoxelHits(NamedTuple):
+    """The voxels along every ray, from near to far."""
+
+    voxel: Tensor
+    """(N, h * w, K) int64 rows of the voxels, padded with -1."""
+    near: Tensor
+    """(N, h * w, K) float64 metres along the ray to where it enters; 0 in the padding."""
+    far: Tensor
+    """(N, h * w, K) float64 metres along the ray to where it leaves; 0 in the padding."""
+
+
+def find_voxel_hits(
+    centres: Tensor,
+    voxel_size: float,
+    ego2cam: Tensor,
+    cam2img: Tensor,
+    image_size: tuple[int, int],
+    depth_range: tuple[float, float],
+    max_hits: int,
+    finder: str = "auto",
+) -> VoxelHits:
+    """The first voxels along the ray of every pixel, and the part of it that lies in each.
+
+    A voxel holds its lower faces and not its upper ones. What lies outside of ``depth_range``
+    counts for nothing. Computed in double precision: ``numba`` walks from voxel to voxel, ``torch``
+    intersects each voxel with the rays of the pixels that it may cover.
+
+    Args:
+        centres: (V, 3) of voxels on a lattice, each once; metres.
+        voxel_size: metres.
+        ego2cam: (N, 4, 4) from the frame of the centres; rotation, reflection and translation.
+        cam2img: (N, 3, 3) intrinsics.
+        image_size: (h, w).
+        depth_range: nearest and furthest point of a ray, metres along it.
+        max_hits: K, how many to keep of each ray.
+        finder: one of ``FINDERS``.
+
+    Raises:
+        ValueError: the centres lie on no lattice, the finder is unknown, or ``numba`` is asked for
+            on another device.
+    """
+    if finder not in FINDERS:
+        raise ValueError(f"unknown finder {finder!r}: expected one of {', '.join(FINDERS)}")
+    on_cpu = centres.device.type == "cpu"
+    if finder == "numba" and not on_cpu:
+        raise ValueError(f"the numba finder got tensors on {centres.device}: use finder='torch'")
+    centres, ego2cam, cam2img = (x.detach().double() for x in (centres, ego2cam, cam2img))
+    views, (h, w) = len(ego2cam), image_size
+    if not len(centres) or not views * h * w:
+        nothing = centres.new_zeros(views, h * w, max_hits)
+        return VoxelHits(nothing.long() - 1, nothing, nothing)
+    low, index = _lattice(centres, voxel_size)
+    turn = ego2cam[:, :3, :3]
+    rays = pixel_rays(cam2img, image_size)
+    # In voxels from the corner of index 0; a ray's length stays in metres.
+    origins = (-(ego2cam[:, None, :3, 3] @ turn).squeeze(1) - low) / voxel_size
+    steps = rays @ turn / voxel_size
+    shape = index.amax(0) + 1
+    if finder == "torch" or not on_cpu or int(shape.prod()) > _TABLE_LIMIT:
+        cells = centres @ turn.transpose(1, 2) + ego2cam[:, None, :3, 3]
+        boxes = _boxes(cells, voxel_size, rays, cam2img, image_size, depth_range)
+        return _find_torch(index, origins, steps, boxes, w, depth_range, max_hits)
+    return _find_numba(index, shape, origins, steps, depth_range, max_hits)
+
+
+def _lattice(centres: Tensor, voxel_size: float) -> tuple[Tensor, Tensor]:
+    """The lower corner of the voxels' bounding box, and each voxel's index from there."""
+    low = centres.amin(0)
+    place = (centres - low) / voxel_size
+    index = place.round()
+    off = float((place - index).abs().max())
+    if not off < 0.01:
+        raise ValueError(
+            f"centres lie up to {off:.3g} voxels off a lattice of {voxel_size} m: expected those "
+            "of a VoxelGrid of that voxel_size"
+        )
+    return low - voxel_size / 2, index.long()
+
+
+def _boxes(
+    centres: Tensor,
+    voxel_size: float,
+    rays: Tensor,
+    cam2img: Tensor,
+    image_size: tuple[int, int],
+    depth_range: tuple[float, float],
+) -> Tensor:
+    """Pixels that each voxel may cover: those of the sphere around it; (N * V, 4)."""
+    h, w = image_size
+    radii = torch.full_like(centres[..., 0], voxel_size * (0.75**0.5 + 1e-6))
+    # A ray may start inside of a voxel, where it has long entered the sphere.
+    boxes = pixel_boxes(centres, radii, rays, cam2img, image_size, (0.0, depth_range[1]))
+    around = centres.norm(dim=2, keepdim=True) <= radii[..., None]
+    whole = torch.tensor([0, 0, w, h], device=boxes.device)
+    return torch.where(around, whole, boxes).flatten(0, 1)
+
+
+def _find_torch(
+    index: Tensor,
+    origins: Tensor,
+    steps: Tensor,
+    boxes: Tensor,
+    width: int,
+    depth_range: tuple[float, float],
+    max_hits: int,
+) -> VoxelHits:
+    """Intersect every voxel with the rays of its box, and keep the first of every pixel."""
+    (views, pixels, _), voxels = steps.shape, len(index)
+    rows = steps.flatten(0, 1)
+
+    def chord(row: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+        start, step = origins[row // voxels] - index[row % voxels], rows[pixel]
+        still = step == 0
+        faces = torch.stack([-start, 1 - start]) / torch.where(still, 1.0, step)
+        held = torch.where((start >= 0) & (start < 1), torch.inf, -torch.inf)
+        near = torch.where(still, -held, faces.amin(0)).amax(1).clamp_min(depth_range[0])
+        return near, torch.where(still, held, faces.amax(0)).amin(1).clamp_max(depth_range[1])
+
+    def intersect(row: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+        near, far = chord(row, pixel)
+        return far - near > SHORTEST_CHORD / rows[pixel].norm(dim=1), near
+
+    pixel, row = nearest_in_boxes(boxes, voxels, pixels, width, max_hits, intersect)
+    near, far = chord(row, pixel)
+    place = (pixel, ranks(pixel))
+    depths = steps.new_zeros(2, views * pixels, max_hits)
+    depths[0].index_put_(place, near)
+    depths[1].index_put_(place, far)
+    voxel = torch.full_like(depths[0], -1, dtype=torch.long).index_put_(place, row % voxels)
+    return VoxelHits(*(x.view(views, pixels, max_hits) for x in (voxel, depths[0], depths[1])))
+
+
+def _find_numba(
+    index: Tensor,
+    shape: Tensor,
+    origins: Tensor,
+    steps: Tensor,
+    depth_range: tuple[float, float],
+    max_hits: int,
+) -> VoxelHits:
+    """Walk every ray through a table of the voxels."""
+    views, pixels, _ = steps.shape
+    table = np.full(shape.tolist(), -1, np.int32)
+    table[tuple(index.numpy().T)] = np.arange(len(index), dtype=np.int32)
+    voxel = np.full((views, pixels, max_hits), -1, np.int64)
+    near, far = np.zeros((2, *voxel.shape))
+    starts, rays = origins.numpy(), steps.numpy()
+    threads = torch.get_num_threads()
+    piece = -(-pixels // max(1, _PIECES * threads // views))
+    jobs = [(view, first) for view in range(views) for first in range(0, pixels, piece)]
+
+    def walk(job: tuple[int, int]) -> None:
+        view, part = job[0], slice(job[1], job[1] + piece)
+        found = (each[view, part] for each in (voxel, near, far))
+        _walk(table, starts[view], rays[view, part], *depth_range, *found)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(walk, jobs))
+    return VoxelHits(*map(torch.from_numpy, (voxel, near, far)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _part_inside(
+    start: Any, step: Any, shape: Any, nearest: float, furthest: float
+) -> tuple[float, float]:
+    """The part of a ray that lies in the table; empty where the second is not larger."""
+    begin, end = nearest, furthest
+    for axis in range(3):
+        if step[axis] == 0.0:
+            if not 0.0 <= start[axis] < shape[axis]:
+                return 0.0, 0.0
+        else:
+            first, last = -start[axis] / step[axis], (shape[axis] - start[axis]) / step[axis]
+            begin, end = max(begin, min(first, last)), min(end, max(first, last))
+    return begin, end
+
+
+@numba.njit(cache=True, nogil=True)
+def _next_face(cell: int, start: float, step: float) -> float:
+    """Where a ray leaves a layer of cells; computed anew each time, so that no rounding adds up."""
+    if step == 0.0:
+        return np.inf
+    return (cell + (step > 0.0) - start) / step
+
+
+@numba.njit(cache=True, nogil=True)
+def _walk(
+    table: Any,
+    start: Any,
+    steps: Any,
+    nearest: float,
+    furthest: float,
+    voxel: Any,
+    near: Any,
+    far: Any,
+) -> None:
+    """Amanatides and Woo, "A Fast Voxel Traversal Algorithm for Ray Tracing" (1987)."""
+    cell, faces = np.zeros(3, np.int64), np.zeros(3)
+    shape = np.array(table.shape)
+    for ray in range(len(steps)):
+        step = steps[ray]
+        begin, end = _part_inside(start, step, shape, nearest, furthest)
+        if begin >= end:
+            continue
+        for axis in range(3):
+            place = np.floor(start[axis] + begin * step[axis])
+            cell[axis] = min(max(place, 0), shape[axis] - 1)
+            faces[axis] = _next_face(cell[axis], start[axis], step[axis])
+        shortest = SHORTEST_CHORD / np.sqrt((step**2).sum())
+        count = 0
+        while begin < end and count < voxel.shape[1]:
+            axis = int(np.argmin(faces))
+            leave = min(faces[axis], end)
+            row = table[cell[0], cell[1], cell[2]]
+            if row >= 0 and leave - begin > shortest:
+                voxel[ray, count], near[ray, count], far[ray, count] = row, begin, leave
+                count += 1
+            begin = max(begin, leave)
+            cell[axis] += 1 if step[axis] > 0.0 else -1
+            if not 0 <= cell[axis] < shape[axis]:
+                break
+            faces[axis] = _next_face(cell[axis], start[axis], step[axis])
