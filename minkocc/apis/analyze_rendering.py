@@ -21,6 +21,7 @@ from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import percent_of
 from minkocc.files.occupancy import read_label
+from minkocc.models.group_index import classes_of
 from minkocc.models.targets import known_free
 from minkocc.registry import DATASETS
 from minkocc.structures.errors import UserError
@@ -145,7 +146,10 @@ def count_frame(
         Each of ``VARIANTS`` with its counts.
     """
     (sample,) = data["data_samples"]
-    truth = torch.as_tensor(label, device=sample.cam2img.device)
+    truth = torch.as_tensor(classes_of(model).grouped(label), device=sample.cam2img.device)
+    sample.img_semantics = torch.as_tensor(
+        classes_of(model).grouped_2d(sample.img_semantics.cpu().numpy()), device=truth.device
+    )
     for name, voxels in _variants(model, data, truth):
         yield name, _outcomes(model.pulsar_head, voxels, truth, sample)
 

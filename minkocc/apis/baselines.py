@@ -13,6 +13,7 @@ from tqdm import tqdm
 from minkocc.evaluation.height_baseline import class_by_height, predict_by_height
 from minkocc.evaluation.metrics import summaries_of
 from minkocc.registry import DATASETS
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
@@ -30,10 +31,15 @@ def measure_height_baseline(cfg: Config) -> list[dict[str, Any]]:
         counts += class_by_height(label["voxel_semantics"], label["mask_camera"])
     val = DATASETS.build(cfg.test_dataloader.dataset)
     evaluator = Evaluator(cfg.test_evaluator)
+    groups = ClassGroups.of(cfg.get("class_groups", {}))
+    by_group = np.zeros_like(counts)
+    for number, own in enumerate(groups.table[:NUM_CLASSES]):
+        by_group[:, own] += counts[:, number]
     for item in tqdm((val[i] for i in range(len(val))), total=len(val), desc="height baseline"):
         points = item["inputs"]["points"].numpy()
         sample = item["data_samples"].to_dict()
-        sample["pred_semantics"] = predict_by_height(points, counts, OCC3D_GRID)
+        sample["pred_semantics"] = predict_by_height(points, by_group, OCC3D_GRID)
+        sample["classes"] = groups
         evaluator.process([sample])
     evaluator.evaluate(len(val))
     return summaries_of(evaluator.metrics)

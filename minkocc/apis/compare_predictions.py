@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.infos import read_infos
@@ -17,6 +16,7 @@ from minkocc.files.occupancy import (
     read_measured_label,
     read_prediction,
 )
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import camera_block
@@ -62,9 +62,11 @@ def draw_comparison(
         out: the PNG.
 
     Raises:
-        PredictionError: a prediction or a label is missing or damaged.
+        PredictionError: a prediction or a label is missing or damaged, or the networks tell other
+            classes apart.
     """
     rows: list[list[Picture]] = []
+    groups = _shared_groups(frames, preds)
     for frame in frames:
         images = {
             name: np.asarray(read_image(root / camera["img_path"], camera))
@@ -74,18 +76,27 @@ def draw_comparison(
         rows.append([(title, camera_block(images, width=640))])
         label, mask, _ = read_measured_label(root / frame["occ_path"])
         files = {name: _file(folder, frame["token"], name) for name, folder in preds.items()}
-        volumes = {"label": _alike(label, files.values())}
+        volumes = {"label": groups.grouped(label)}
         volumes |= {name: read_prediction(path)[0] for name, path in files.items()}
         seen = {name: np.where(mask, values, FREE) for name, values in volumes.items()}
         rows.append([(f"{name}, from above", birds_eye(v)) for name, v in seen.items()])
         rows.append([(name, oblique(v, OCC3D_GRID)) for name, v in seen.items()])
-    write_sheet(out, rows, "visible voxels: label and predictions", _WIDTH)
+    write_sheet(out, rows, "visible voxels: label and predictions", _WIDTH, groups)
 
 
-def _alike(label: NDArray[np.uint8], files: Iterable[Path]) -> NDArray[np.uint8]:
-    """The label in the groups of classes that all predictions are in."""
-    groups = {read_class_groups(path) for path in files}
-    return groups.pop().grouped(label) if len(groups) == 1 else label
+def _shared_groups(frames: Sequence[Mapping[str, Any]], preds: Mapping[str, Path]) -> ClassGroups:
+    """The classes that all predictions tell apart."""
+    found = {
+        read_class_groups(_file(folder, frame["token"], name)): name
+        for frame in frames
+        for name, folder in preds.items()
+    }
+    if len(found) > 1:
+        raise PredictionError(
+            f"--pred {', '.join(found.values())}: these are of networks with other classes "
+            "(class_groups), of which no legend says both: compare those of the same"
+        )
+    return next(iter(found), OCC3D_CLASSES)
 
 
 def _file(folder: Path, token: str, name: str) -> Path:

@@ -26,8 +26,8 @@ from minkocc.evaluation.metrics import (
 )
 from minkocc.evaluation.report import write_report
 from minkocc.files.checkpoints import read_checkpoint
+from minkocc.models.group_index import classes_of
 from minkocc.runtime.provenance import provenance
-from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 
 _REPORTED = (
@@ -59,9 +59,9 @@ def measure_checkpoint(
         The summary of every protocol.
 
     Raises:
-        UserError: the checkpoint is of another model or voxel grid; no frame has a label to be
-            measured against, or with ``render`` no pseudo-label; with ``sweep`` the model records
-            no decoder levels.
+        UserError: the checkpoint is of another model, voxel grid or classes; no frame has a label
+            to be measured against, or with ``render`` no pseudo-label; with ``sweep`` the model
+            records no decoder levels.
     """
     content = read_checkpoint(checkpoint) if checkpoint else None
     cfg.load_from, cfg.resume = None, False  # the checkpoint that was named, and no other
@@ -76,7 +76,7 @@ def measure_checkpoint(
     else:
         runner.logger.log(logging.WARNING, "no checkpoint: measuring the untrained network")
         model.init_weights()
-    groups = ClassGroups.of(cfg.get("class_groups", {}))
+    groups = classes_of(model)
     rendered = RenderedIoUMetric(groups)
     without_points = FramesWithoutPoints()
     added: list[FrameMetric] = [without_points, *([rendered] if render else [])]

@@ -19,6 +19,7 @@ from minkocc.apis.inference import init_model
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
+from minkocc.models.group_index import classes_of
 from minkocc.registry import DATASETS
 from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.occ_data_sample import OccDataSample
@@ -50,7 +51,7 @@ def draw_frames(
     model = init_model(cfg, checkpoint, render=True) if checkpoint else None
     count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
     labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
-    groups = ClassGroups.of(cfg.get("class_groups", {}))
+    groups = classes_of(model)
     written = []
     for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
         item = dataset[int(index)]

@@ -20,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 
 from minkocc.config.components import component_problems
 from minkocc.config.knobs import KNOBS, ConfigError, check_knobs, from_home, is_whole
+from minkocc.structures.class_groups import same_classes
 
 _RUNNER_KEYS: frozenset[str] = frozenset(
     "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
@@ -214,6 +215,8 @@ def _refuse_contradictions(resolved: Mapping[str, Any], knobs: Mapping[str, Any]
 def _same(value: Any, knob: Any) -> bool:
     if isinstance(value, (list, tuple)) and isinstance(knob, (list, tuple)):
         return list(value) == list(knob)
+    if isinstance(value, Mapping) and isinstance(knob, Mapping):
+        return same_classes(value, knob)
     return bool(value == knob)
 
 

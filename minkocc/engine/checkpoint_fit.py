@@ -67,6 +67,10 @@ def check_overlap(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
             f"{', '.join(map(str, list(state)[:2]))}, ...): use it with the config it was trained "
             "with"
         )
+    try:
+        check_meaning(model, checkpoint, name)
+    except UserError as error:
+        print_log(f"load_from: {error}", logger="current", level=logging.WARNING)
     if len(taken) < len(wanted):
         print_log(
             f"load_from {name} fills {len(taken)} of the model's {len(wanted)} tensors; the others "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from minkocc.config.knobs import KNOBS, OnResume
-from minkocc.structures.class_groups import ClassGroups
+from minkocc.structures.class_groups import same_classes
 from minkocc.structures.errors import UserError
 from minkocc.structures.voxel_grid import VoxelGrid
 
@@ -80,8 +81,8 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
         if rule is OnResume.FIXED:
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
-                f"{because}. Resume with {knob}={former}, or begin a new run from these "
-                "weights with --cfg-options load_from=PATH"
+                f"{because}. Resume with {shlex.quote(f'{knob}={_typed(former)}')}, or begin a "
+                "new run from these weights with --cfg-options load_from=PATH"
             )
         if knob == "optimizer":
             raise UserError(
@@ -108,14 +109,14 @@ def check_meaning(model: torch.nn.Module, checkpoint: Mapping[str, Any], name: s
         now = {knob: getattr(grid, knob) for knob in ("voxel_size", "point_cloud_range")}
     if classes is not None and trained:
         now["class_groups"] = classes.groups.recipe()
-        # Checkpoints of before groups are of Occ3D's classes.
-        trained["class_groups"] = ClassGroups.of(trained.get("class_groups", {})).recipe()
+        trained.setdefault("class_groups", {})  # of before there were groups
     for knob, value in now.items():
         if knob in trained and not _same(trained[knob], value):
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {trained[knob]}, the recipe says "
                 f"{value}: its weights mean something else there. Use it with --cfg-options "
-                f"{knob}={_typed(trained[knob])}, or with the config it was trained with"
+                f"{shlex.quote(f'{knob}={_typed(trained[knob])}')}, or with the config it was "
+                "trained with"
             )
 
 
@@ -145,8 +146,8 @@ def reported_settings(cfg: Config, checkpoint: Mapping[str, Any] | None, name: s
 def _same(first: Any, second: Any) -> bool:
     if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
         return list(first) == list(second)
-    if isinstance(first, Mapping) and isinstance(second, Mapping):  # groups of classes
-        return ClassGroups.of(first) == ClassGroups.of(second)
+    if isinstance(first, Mapping) or isinstance(second, Mapping):
+        return same_classes(first, second)
     return bool(first == second)
 
 

@@ -22,19 +22,19 @@ _CURVES = {"recall": "#0072b2", "precision": "#d55e00", "iou": "#009e73"}
 def draw_class_bars(
     protocols: Mapping[str, Mapping[str, ClassFigures]],
     path: Path,
-    groups: ClassGroups = OCC3D_CLASSES,
+    groups: Mapping[str, ClassGroups] | None = None,
 ) -> None:
     """A row of bars for each protocol: one group a class, one bar a column of its table.
 
     Args:
         protocols: the columns of each protocol's table, by title.
         path: the PNG.
-        groups: the classes.
+        groups: the classes of protocols where they are not Occ3D's.
     """
     figure = Figure(figsize=(14, 3.2 * len(protocols) + 1.0), layout="constrained")
     axes = figure.subplots(len(protocols), 1, squeeze=False)[:, 0]
     for axis, (name, columns) in zip(axes, protocols.items()):
-        class_bars(axis, columns, groups)
+        class_bars(axis, columns, (groups or {}).get(name, OCC3D_CLASSES))
         axis.set_title(f"protocol {name}", loc="left", fontsize=11)
     save_figure(figure, path)
 

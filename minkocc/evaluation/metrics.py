@@ -17,14 +17,22 @@ from numpy.typing import NDArray
 
 from minkocc.evaluation.grouped import by_group
 from minkocc.evaluation.image_iou import count_pixels, summarise_images
-from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
+from minkocc.evaluation.protocols import (
+    Counts,
+    Frame,
+    Protocol,
+    Summary,
+    add_counts,
+    protocol_named,
+)
 from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
 from minkocc.files.npz import npz_bytes
-from minkocc.files.occupancy import CLASS_IDS_KEY
+from minkocc.files.occupancy import CLASS_IDS_KEY, CLASS_NAMES_KEY
 from minkocc.files.writing import atomic_write
 from minkocc.registry import METRICS
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
+from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -131,7 +139,7 @@ class OccupancyMetric(FrameMetric):
         prefix: put before the reported names, which begin with the protocol's.
 
     Raises:
-        ValueError: a protocol is unknown, or none is named.
+        ValueError: a protocol is unknown, or none is named, or the groups make no sense.
     """
 
     target = "dense label"
@@ -159,6 +167,7 @@ class OccupancyMetric(FrameMetric):
             "voxel_semantics": free,
             "mask_camera": np.zeros(OCC3D_GRID.shape, bool),
             "ray_origins": np.zeros((1, 3)),
+            "classes": self.groups,
         }
         counts = self.count(frame)
         assert counts is not None
@@ -170,9 +179,20 @@ class OccupancyMetric(FrameMetric):
         ]
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
-        """Those of every protocol, under ``<protocol>/<name>``."""
+        """Those of every protocol, under ``<protocol>/<name>``.
+
+        Raises:
+            UserError: the network, whose samples say its ``classes``, tells others apart.
+        """
         if "voxel_semantics" not in sample:
             return None
+        told = sample.get("classes", OCC3D_CLASSES)
+        if told.group_of != self.groups.group_of:
+            raise UserError(
+                f"the network's classes are {told.recipe() or 'those of Occ3D'}, OccupancyMetric's "
+                f"are {self.groups.recipe() or 'those of Occ3D'}: set both by the knob "
+                "class_groups, the evaluators with class_groups='${class_groups}'"
+            )
         pred = sample["pred_semantics"]
         frame = Frame(
             _array(pred),
@@ -180,6 +200,7 @@ class OccupancyMetric(FrameMetric):
             _array(sample["mask_camera"]),
             sample.get("ray_origins"),
             device=pred.device if isinstance(pred, torch.Tensor) else None,
+            groups=self.groups,
         )
         return {
             f"{protocol.name}/{name}": counts
@@ -191,11 +212,14 @@ class OccupancyMetric(FrameMetric):
         """One for each protocol."""
         return [
             {
-                **by_group(protocol.summarise(_of(protocol.name, counts), num_frames), self.groups),
+                **self._summary(protocol, _of(protocol.name, counts), num_frames),
                 "training": self.training,
             }
             for protocol in self.protocols
         ]
+
+    def _summary(self, protocol: Protocol, counts: Counts, num_frames: int) -> Summary:
+        return by_group(protocol.summarise(counts, num_frames, self.groups), self.groups)
 
 
 @METRICS.register_module()
@@ -299,7 +323,7 @@ class FramesWithoutPoints(FrameMetric):
 class DumpPredictions(FrameMetric):
     """Writes one ``<token>.npz`` (key ``pred``, uint8 ``(200, 200, 16)``) a frame.
 
-    Of a model with groups of classes each file says which, for whoever measures it (``class_ids``).
+    Of a model with groups of classes each file says which, for whoever measures it.
 
     Args:
         out_dir: where to.
@@ -309,7 +333,9 @@ class DumpPredictions(FrameMetric):
     def __init__(self, out_dir: str | Path, groups: ClassGroups = OCC3D_CLASSES) -> None:
         super().__init__()
         self.out_dir = Path(out_dir)
-        self.stamp = {} if groups.plain else {CLASS_IDS_KEY: groups.table}
+        self.stamp: dict[str, NDArray[Any]] = {}
+        if not groups.plain:
+            self.stamp = {CLASS_IDS_KEY: groups.table, CLASS_NAMES_KEY: np.array(groups.names)}
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Write a frame."""

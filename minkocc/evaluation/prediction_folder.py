@@ -196,7 +196,7 @@ def evaluate_frames(
         for counts in tqdm(counted, total=len(frames), desc="measuring", unit="frame"):
             totals = [add_counts(pair) for pair in zip(totals, counts)] if totals else counts
     return [
-        by_group(protocol.summarise(total, len(frames)), groups)
+        by_group(protocol.summarise(total, len(frames), groups), groups)
         for protocol, total in zip(chosen, totals)
     ]
 
@@ -232,24 +232,31 @@ def _shortened(error: Exception) -> str:
 
 def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
     semantics, mask, instances = read_measured_label(files.label)
+    label = groups.grouped(semantics)
+    if instances is not None and not groups.plain:
+        # What one id called a car and a truck is not one vehicle.
+        instances = np.where(instances > 0, instances.astype(np.int64) * (FREE + 1) + semantics, 0)
     if files.pred is None:
         pred, pred_instances = np.full_like(semantics, FREE), None
     else:
         pred, pred_instances = read_prediction(files.pred)
-        own = read_class_groups(files.pred)
-        if own != groups:
-            raise PredictionError(
-                f"prediction {files.pred} is of classes {', '.join(own.names)}, others of "
-                f"{', '.join(groups.names)}: measure those of one network"
-            )
-        if (groups.grouped(pred) != pred).any():
-            raise PredictionError(
-                f"prediction {files.pred} holds classes that its {CLASS_IDS_KEY} put into groups "
-                "of other ids: write it again"
-            )
-    return Frame(
-        pred, groups.grouped(semantics), mask, files.ray_origins, pred_instances, instances
-    )
+        _check_groups(files.pred, pred, groups)
+    return Frame(pred, label, mask, files.ray_origins, pred_instances, instances, groups=groups)
+
+
+def _check_groups(path: Path, pred: NDArray[np.uint8], groups: ClassGroups) -> None:
+    """Predictions of other classes than the first one's, or than they say, are refused."""
+    own = read_class_groups(path)
+    if own != groups:
+        raise PredictionError(
+            f"prediction {path} is of classes {', '.join(own.names)}, others of "
+            f"{', '.join(groups.names)}: measure those of one network"
+        )
+    if not groups.plain and (groups.grouped(pred) != pred).any():
+        raise PredictionError(
+            f"prediction {path} holds classes that its {CLASS_IDS_KEY} put into groups of other "
+            "ids: write it again"
+        )
 
 
 def _check(files: FrameFiles, groups: ClassGroups) -> None:

@@ -18,7 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from minkocc.evaluation.ray_iou import THRESHOLDS, RayHits, count_rays, hits_of_frame, ray_iou
-from minkocc.evaluation.ray_pq import connected_instances, count_segments, panoptic_quality
+from minkocc.evaluation.ray_pq import (
+    THINGS,
+    connected_instances,
+    count_segments,
+    panoptic_quality,
+)
 from minkocc.evaluation.voxel_iou import (
     RINGS,
     class_iou,
@@ -28,6 +33,7 @@ from minkocc.evaluation.voxel_iou import (
     geometric_recall,
     ring_of_voxels,
 )
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.taxonomy import CLASSES, DYNAMIC_IDS, FREE, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
@@ -58,6 +64,8 @@ class Frame:
     """Of the label, alike."""
     device: torch.device | None = None
     """Where rays are cast; None or a CPU uses numba."""
+    groups: ClassGroups = OCC3D_CLASSES
+    """Whose ids prediction and label hold."""
 
     @cached_property
     def hits(self) -> tuple[RayHits, RayHits]:
@@ -91,8 +99,12 @@ class Protocol(ABC):
         """Integers of one frame."""
 
     @abstractmethod
-    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+    def summarise(
+        self, counts: Counts, num_frames: int, groups: ClassGroups = OCC3D_CLASSES
+    ) -> Summary:
         """Figures from the sums over frames, in percent but for those of ``COUNTED``.
+
+        A group of classes is left out where all of its classes are, and moves where all do.
 
         None stands for what is undefined.
         ``classes_averaged`` says of every mean how many classes it is made of.
@@ -122,21 +134,25 @@ class VoxelProtocol(Protocol):
         outside = np.count_nonzero(frame.pred[~frame.mask_camera] < FREE)
         return {"confusion": matrix, "predicted_outside": np.array([outside], np.int64)}
 
-    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+    def summarise(
+        self, counts: Counts, num_frames: int, groups: ClassGroups = OCC3D_CLASSES
+    ) -> Summary:
         """mIoU, geometric IoU, precision and recall, mIoU of dynamic classes, per class and ring.
 
         With ``predicted_outside`` also how many voxels are predicted occupied in a frame, inside
         the mask and outside of it: means, not percent.
         """
         whole = counts["confusion"].sum(0)
-        averaged = [i for i in range(len(CLASSES)) if i not in self.excluded]
+        left_out = groups.within(self.excluded)
+        averaged = [i for i in range(len(CLASSES)) if i not in left_out]
+        dynamic = list(groups.within(DYNAMIC_IDS))
         iou = class_iou(whole)
         return {
             "protocol": self.name,
             "rule": self.rule,
             "miou": percent(mean_of(iou[averaged])),
             **_geometry(whole),
-            "miou_dynamic": percent(mean_of(iou[list(DYNAMIC_IDS)])),
+            "miou_dynamic": percent(mean_of(iou[dynamic])),
             **_predicted_a_frame(counts, num_frames),
             "iou": by_class(iou),
             "rings": {
@@ -147,7 +163,7 @@ class VoxelProtocol(Protocol):
             "num_voxels": int(whole.sum()),
             "classes_averaged": {
                 "miou": count_defined(iou[averaged]),
-                "miou_dynamic": count_defined(iou[list(DYNAMIC_IDS)]),
+                "miou_dynamic": count_defined(iou[dynamic]),
             },
             "confusion": whole.tolist(),
         }
@@ -172,7 +188,9 @@ class RayProtocol(Protocol):
         """``rays``, ``(5, 17)``, see ``count_rays``."""
         return {"rays": count_rays(*frame.hits)}
 
-    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+    def summarise(
+        self, counts: Counts, num_frames: int, groups: ClassGroups = OCC3D_CLASSES
+    ) -> Summary:
         """RayIoU, its mean over the thresholds, and per class."""
         iou = ray_iou(counts["rays"])
         return {
@@ -193,20 +211,22 @@ class RayPQProtocol(Protocol):
         """``segments``, ``(3, 17, 4)``, and how many frames gave instances: prediction, label."""
         pred, target = frame.hits
         given = [frame.pred_instances is not None, frame.instances is not None]
-        pred_ids = (
-            connected_instances(frame.pred)
-            if frame.pred_instances is None
-            else frame.pred_instances
-        )
-        target_ids = (
-            connected_instances(frame.semantics) if frame.instances is None else frame.instances
+        things = frame.groups.within(THINGS)
+        pred_ids, target_ids = (
+            connected_instances(semantics, things) if ids is None else ids
+            for semantics, ids in (
+                (frame.pred, frame.pred_instances),
+                (frame.semantics, frame.instances),
+            )
         )
         return {
-            "segments": count_segments(pred, target, pred_ids, target_ids),
+            "segments": count_segments(pred, target, pred_ids, target_ids, things),
             "instances_given": np.array(given, np.int64),
         }
 
-    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+    def summarise(
+        self, counts: Counts, num_frames: int, groups: ClassGroups = OCC3D_CLASSES
+    ) -> Summary:
         """RayPQ, its mean over the thresholds, and per class."""
         quality = panoptic_quality(counts["segments"])
         given = dict(zip(("prediction", "label"), counts["instances_given"].tolist()))
@@ -236,17 +256,20 @@ class PaperRepoProtocol(Protocol):
         voxels, rays = self._parts
         target = np.where(frame.mask_camera, frame.semantics, np.uint8(FREE))
         as_seen = Frame(
-            frame.pred, target, frame.mask_camera, frame.ray_origins, device=frame.device
-        )
+            frame.pred, target, frame.mask_camera, frame.ray_origins, device=frame.device,
+            groups=frame.groups,
+        )  # fmt: skip
         counts = voxels.count(as_seen)
         return counts if frame.ray_origins is None else {**counts, **rays.count(as_seen)}
 
-    def summarise(self, counts: Counts, num_frames: int) -> Summary:
+    def summarise(
+        self, counts: Counts, num_frames: int, groups: ClassGroups = OCC3D_CLASSES
+    ) -> Summary:
         """The figures of ``occ3d`` and, with ray origins, those of ``rayiou``."""
         voxels, rays = self._parts
-        summary = voxels.summarise(counts, num_frames)
+        summary = voxels.summarise(counts, num_frames, groups)
         if "rays" in counts:
-            ray_summary = rays.summarise(counts, num_frames)
+            ray_summary = rays.summarise(counts, num_frames, groups)
             averaged = {**summary["classes_averaged"], **ray_summary["classes_averaged"]}
             summary = {**summary, **ray_summary, "classes_averaged": averaged}
         return summary

@@ -5,6 +5,7 @@ After SparseOcc's panoptic evaluation; a segment is a class, or one instance of 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,18 +36,21 @@ class _Segments(NamedTuple):
     """The rays of every segment."""
 
 
-def connected_instances(semantics: NDArray[np.uint8]) -> NDArray[np.int32]:
+def connected_instances(
+    semantics: NDArray[np.uint8], things: Collection[int] = THINGS
+) -> NDArray[np.int32]:
     """Instances where none are given: connected voxels of one thing class, corners included.
 
     Args:
         semantics: Occ3D ids ``(X, Y, Z)``.
+        things: ids of the classes that have instances.
 
     Returns:
         ``(X, Y, Z)``: 1, 2, ... for things, 0 for everything else.
     """
     out = np.zeros(semantics.shape, np.int32)
     total = 0
-    for thing in THINGS:
+    for thing in things:
         members = semantics == thing
         if not members.any():
             continue
@@ -61,6 +65,7 @@ def count_segments(
     target: RayHits,
     pred_instances: NDArray[np.integer[Any]],
     target_instances: NDArray[np.integer[Any]],
+    things: Collection[int] = THINGS,
 ) -> NDArray[np.int64]:
     """True positives, false positives, false negatives and summed IoU.
 
@@ -75,12 +80,13 @@ def count_segments(
         target: and in the label.
         pred_instances: ``(X, Y, Z)`` instance ids of the prediction.
         target_instances: of the label; an id shared by several classes counts as none.
+        things: ids of the classes that have instances.
 
     Returns:
         ``(3, 17, 4)``; the last column in units of ``1 / IOU_UNIT``.
     """
     pred_ids = pred_instances.reshape(-1)[pred.voxels]
-    target_ids = _own_class_only(target, target_instances.reshape(-1)[target.voxels])
+    target_ids = _own_class_only(target, target_instances.reshape(-1)[target.voxels], things)
     found, truth = _segments(pred.classes, pred_ids), _segments(target.classes, target_ids)
     error = np.abs(pred.depth - target.depth)
     same = pred.classes == target.classes
@@ -93,12 +99,14 @@ def panoptic_quality(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return ratio(iou / IOU_UNIT, right + 0.5 * wrong + 0.5 * missed)
 
 
-def _own_class_only(hits: RayHits, ids: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+def _own_class_only(
+    hits: RayHits, ids: NDArray[np.integer[Any]], things: Collection[int]
+) -> NDArray[np.integer[Any]]:
     """Ids of things; 0 for the others and for ids that occur with several classes."""
     known, rank = np.unique(ids, return_inverse=True)
     pairs = np.unique(rank * (FREE + 1) + hits.classes)
     mixed = np.bincount(pairs // (FREE + 1), minlength=len(known)) > 1
-    keep = np.isin(hits.classes, THINGS) & ~mixed[rank]
+    keep = np.isin(hits.classes, list(things)) & ~mixed[rank]
     return np.where(keep, ids, ids.dtype.type(0))
 
 

@@ -62,6 +62,10 @@ def table(summary: Summary) -> str:
         head if levels else f"{head}, percent",
         f"({summary['rule']})",
         *summary.get("notes", []),
+        *(
+            f"class {name}: {', '.join(members)}"
+            for name, members in summary.get("class_groups", {}).items()
+        ),
         *training,
     ]
     blocks = [_level_rows(summary)] if levels else _class_blocks(summary)
@@ -133,7 +137,7 @@ def write_report(
     bars = {name: {c.title: c.values for c in found} for name, found in columns.items() if found}
     if bars:
         written.append(path.with_name(f"{path.stem}_classes.png"))
-        draw_class_bars(bars, written[-1], next(map(groups_of, summaries)))
+        draw_class_bars(bars, written[-1], {s["protocol"]: groups_of(s) for s in summaries})
     for summary in summaries:
         if "sweep" in summary:
             written.append(path.with_name(f"{path.stem}_thresholds.png"))

@@ -18,8 +18,8 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 _LABEL_KEYS = ("semantics", "mask_camera", "mask_lidar")
 PREDICTION_KEYS = ("pred", "semantics", "arr_0")
 INSTANCES_KEY = "instances"
-CLASS_IDS_KEY = "class_ids"
-"""Of a prediction in groups of classes: ``ClassGroups.table``."""
+CLASS_IDS_KEY, CLASS_NAMES_KEY = "class_ids", "class_names"
+"""Of a prediction in groups of classes: ``ClassGroups.table`` and ``names``."""
 
 
 class LabelBudgetError(UserError, RuntimeError):
@@ -129,11 +129,13 @@ def read_class_groups(path: Path) -> ClassGroups:
     Raises:
         PredictionError: the file is damaged, or what it says makes no sense.
     """
-    arrays = _arrays(path, "prediction", {CLASS_IDS_KEY})
+    arrays = _arrays(path, "prediction", {CLASS_IDS_KEY, CLASS_NAMES_KEY})
     if CLASS_IDS_KEY not in arrays:
         return OCC3D_CLASSES
     try:
-        return ClassGroups.of_table(arrays[CLASS_IDS_KEY])
+        return ClassGroups.of_table(arrays[CLASS_IDS_KEY], arrays[CLASS_NAMES_KEY])
+    except KeyError as error:
+        raise PredictionError(f"prediction {path} has {CLASS_IDS_KEY} and lacks {error}") from error
     except ValueError as error:
         raise PredictionError(f"prediction {path}, key {CLASS_IDS_KEY} is {error}") from error
 

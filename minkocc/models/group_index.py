@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from minkocc.structures.class_groups import ClassGroups
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.taxonomy import UNLABELLED_2D
 
 NO_CLASS = 255
@@ -48,6 +49,12 @@ class GroupIndex(nn.Module):
         """Values of the 17 classes ``(17,)`` summed by group, ``(K,)``."""
         index = self.index[: len(values)].long()
         return values.new_zeros(len(self.groups)).index_add(0, index.to(values.device), values)
+
+
+def classes_of(model: Any) -> ClassGroups:
+    """The classes that a network tells apart; Occ3D's of one that says nothing of them."""
+    classes = getattr(model, "classes", None)
+    return classes.groups if isinstance(classes, GroupIndex) else OCC3D_CLASSES
 
 
 def group_index(class_groups: Mapping[str, Sequence[str]] | None) -> GroupIndex:

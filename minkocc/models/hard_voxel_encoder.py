@@ -13,6 +13,7 @@ from minkocc.models.voxel_encoder import points_in_voxels
 from minkocc.ops.row_sums import count_rows
 from minkocc.ops.voxelize import scatter_mean
 from minkocc.registry import MODELS
+from minkocc.structures.settings import check_number
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -46,7 +47,7 @@ class HardVoxelEncoder(BaseModule):
         self.grid = VoxelGrid(point_cloud_range, voxel_size)
         self.encoder = MODELS.build(encoder)
         self.channels = channels
-        self.max_points = max_points
+        self.max_points = int(check_number("HardVoxelEncoder.max_points", max_points, 1, 1000))
         self.fusion = MODELS.build({**fusion, "point_channels": channels}) if fusion else None
 
     def forward(

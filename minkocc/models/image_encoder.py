@@ -6,7 +6,9 @@ import inspect
 from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from minkocc.files.checkpoints import load_safely
@@ -24,7 +26,8 @@ class ImageEncoder(BaseModule):
         image_pretrained: ``torchvision://resnet50``, a local checkpoint, or None.
 
     Raises:
-        UserError: at ``init_weights``, when the pretrained weights cannot be had.
+        UserError: at ``init_weights``, when the pretrained weights cannot be had, or are of another
+            backbone.
     """
 
     def __init__(
@@ -39,7 +42,8 @@ class ImageEncoder(BaseModule):
             backbone = {"norm_eval": bool(image_pretrained), **backbone}
         if image_pretrained:
             load_safely()
-            backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": image_pretrained}
+            # Some backbones read its keys as attributes.
+            backbone["init_cfg"] = ConfigDict(type="Pretrained", checkpoint=image_pretrained)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
 
@@ -54,6 +58,21 @@ class ImageEncoder(BaseModule):
                 f"image_pretrained = {self.image_pretrained!r} could not be loaded ({error}): "
                 "set image_pretrained to a local checkpoint, or to None to train from scratch"
             ) from error
+        if self.image_pretrained:
+            self._check_taken(self.image_pretrained)
+
+    def _check_taken(self, name: str) -> None:
+        """Mmengine takes what fits of a checkpoint and logs the rest, also where nothing does."""
+        content = CheckpointLoader.load_checkpoint(name, map_location="cpu", logger="silent")
+        state = content.get("state_dict", content.get("model", content))
+        given = {key.removeprefix("backbone."): value for key, value in state.items()}
+        own = self.backbone.state_dict()
+        if not any(key in given and torch.equal(own[key].cpu(), given[key]) for key in own):
+            raise UserError(
+                f"image_pretrained = {name!r} has none of the backbone's {len(own)} tensors: it "
+                f"holds {', '.join(list(state)[:2])}, ..., the backbone {', '.join(list(own)[:2])},"
+                " ...; name a checkpoint of this backbone"
+            )
 
     def forward(self, imgs: Tensor) -> list[Tensor]:
         """Feature maps of every view.

@@ -94,6 +94,11 @@ class MinkOcc(BaseModel):
                     f"{name}.channels {head['channels']}: expected the width of the genunet's "
                     f"output, its channels[0] = {self.genunet.out_channels}"
                 )
+        if not isinstance(getattr(self.semantic_head, "classes", None), GroupIndex):
+            raise ValueError(
+                f"semantic_head {semantic_head['type']} has no attribute classes: derive it from "
+                "SemanticHead, or set classes = group_index(class_groups)"
+            )
         if self.pulsar_head and self.pulsar_head.classes.groups != self.classes.groups:
             raise ValueError(
                 f"pulsar_head.class_groups {self.pulsar_head.classes.groups.recipe()}: expected "
@@ -122,7 +127,8 @@ class MinkOcc(BaseModel):
     @property
     def classes(self) -> GroupIndex:
         """The classes that the network tells apart."""
-        return self.semantic_head.classes
+        classes: GroupIndex = self.semantic_head.classes
+        return classes
 
     def set_render_ramp(self, ramp: float) -> None:
         """Scale the 2D term after the switch; ``WarmStartHook`` sets it every iteration."""
@@ -243,6 +249,7 @@ class MinkOcc(BaseModel):
     ) -> None:
         """What is predicted of a sample's surviving voxels, ``(V, 3)``, ``(V, C)``, ``(V, K)``."""
         sample.pred_semantics = to_occ3d(coords, chances, self.grid, self.classes)
+        sample.set_metainfo({"classes": self.classes.groups})
         if self.render_predictions and self.pulsar_head is not None:
             self.pulsar_head.predict(feats, chances, self.grid.to_centre(coords), sample)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.structures.taxonomy import CLASSES, FREE, class_id, has_class_2d
+from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, class_id, has_class_2d
+
+_TAKEN = ("free", "mean", "class", "unlabelled", "sky")
+"""What tables call other things."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,12 @@ class ClassGroups:
             ValueError: a class is unknown or in two groups, a group is empty, or has the name of
                 a class that it does not hold.
         """
+        if not isinstance(groups, Mapping):
+            raise ValueError(f"class_groups {groups!r}: expected classes by the name of a group")
         name_of = list(CLASSES)
         taken: dict[int, str] = {}
         for name, members in groups.items():
-            if isinstance(members, str) or not members:
-                raise ValueError(
-                    f"class_groups: {name!r} is {members!r}, expected a list of classes"
-                )
+            _check_group(name, members)
             for member in members:
                 number = class_id(member)
                 if number in taken:
@@ -53,20 +56,15 @@ class ClassGroups:
                         "expected in one group"
                     )
                 taken[number] = name_of[number] = name
-            if name in CLASSES and name not in members:
-                raise ValueError(
-                    f"class_groups: {name!r} is the name of a class that the group does not hold: "
-                    "name the group otherwise"
-                )
         names = tuple(dict.fromkeys(name_of))
         return cls(names, tuple(names.index(name) for name in name_of))
 
     @classmethod
-    def of_table(cls, ids: NDArray[np.uint8]) -> ClassGroups:
-        """Groups of ``table``, whose names are those of their classes.
+    def of_table(cls, ids: NDArray[np.uint8], names: NDArray[np.str_]) -> ClassGroups:
+        """Groups of ``table`` and ``names``, as files hold them.
 
         Raises:
-            ValueError: it is no such table.
+            ValueError: they are none.
         """
         expected = f"{FREE + 1} ids, each that of its group's first class"
         if ids.shape != (FREE + 1,) or ids.dtype != np.uint8:
@@ -76,7 +74,10 @@ class ClassGroups:
         members: dict[int, list[str]] = {}
         for name, number in zip(CLASSES, ids.tolist()):
             members.setdefault(number, []).append(name)
-        return cls.of({"+".join(group): group for group in members.values() if len(group) > 1})
+        told = [str(name) for name in names.ravel()]
+        if len(set(told)) != len(members):
+            raise ValueError(f"{len(members)} groups named {', '.join(told)}: expected a name each")
+        return cls.of(dict(zip(told, members.values())))
 
     def __len__(self) -> int:
         """K."""
@@ -97,6 +98,11 @@ class ClassGroups:
         """``(18,)`` uint8: the id that every Occ3D id goes by, free included."""
         return np.array([*(self.ids[group] for group in self.group_of), FREE], np.uint8)
 
+    def within(self, classes: Collection[int]) -> tuple[int, ...]:
+        """Ids of the groups of which every class is one of these."""
+        outside = {self.group_of[i] for i in range(NUM_CLASSES) if i not in classes}
+        return tuple(number for group, number in enumerate(self.ids) if group not in outside)
+
     def grouped(self, semantics: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Occ3D ids, any shape, as the ids of their groups; free and what is no class stay."""
         if self.plain:
@@ -116,6 +122,30 @@ class ClassGroups:
         for name, group in zip(CLASSES, self.group_of):
             members.setdefault(self.names[group], []).append(name)
         return {name: classes for name, classes in members.items() if classes != [name]}
+
+
+def same_classes(first: Any, second: Any) -> bool:
+    """Whether two recipes' groups are the same but for names and order; False of what is none."""
+    try:
+        return ClassGroups.of(first).group_of == ClassGroups.of(second).group_of
+    except ValueError:
+        return False
+
+
+def _check_group(name: Any, members: Any) -> None:
+    """A group has a name of its own and a list of classes."""
+    if not isinstance(name, str) or not name or name in _TAKEN:
+        raise ValueError(
+            f"class_groups: {name!r} is no name for a group: expected a word, none of "
+            f"{', '.join(_TAKEN)}"
+        )
+    if not isinstance(members, (list, tuple)) or not members:
+        raise ValueError(f"class_groups: {name!r} is {members!r}, expected a list of classes")
+    if name in CLASSES and name not in members:
+        raise ValueError(
+            f"class_groups: {name!r} is the name of a class that the group does not hold: name the "
+            "group otherwise"
+        )
 
 
 OCC3D_CLASSES = ClassGroups.of({})

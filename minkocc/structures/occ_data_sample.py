@@ -11,7 +11,8 @@ class OccDataSample(BaseDataElement):
     Meta information (plain values): ``token``, ``scene_name``, ``phase`` (a ``Phase``, or None at
     test time), ``iteration``, ``raw_size`` (height and width of the images on disk),
     ``lattice`` (the ``RenderLattice`` that 2D labels were read at, or None), ``ray_origins``
-    ``(T, 3)`` and, where the model records it, ``decoder_levels``, a list of ``LevelRecord``.
+    ``(T, 3)``, ``classes``, the ``ClassGroups`` of the network that predicted it, and, where the
+    model records it, ``decoder_levels``, a list of ``LevelRecord``.
 
     Data fields, each optional:
 

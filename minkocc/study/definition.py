@@ -159,7 +159,7 @@ def read_study(path: str | Path, root: Path) -> Study:
 
 
 def _absolute(place: Any) -> str:
-    return str(Path(str(place)).absolute())
+    return str(Path(str(place)).expanduser().absolute())
 
 
 def _known(content: Any, keys: set[str], needed: set[str], where: str) -> None:
@@ -250,6 +250,11 @@ def _check_recipes(study: Study, root: Path, where: str) -> None:
     for arm in study.arms:
         recipes = [load_config(root / arm.config, arm.options_of(seed)) for seed in arm.seeds]
         cfg = load_config(root / arm.config, arm.options)
+        if cfg.get("class_groups", {}):
+            raise StudyError(
+                f"{where}: arm {arm.name!r} has class_groups, whose figures stand in no table with "
+                "those of Occ3D's classes: train and test it by itself"
+            )
         twin = seen.setdefault(cfg.pretty_text, arm.name)
         if twin != arm.name:
             raise StudyError(f"{where}: arm {arm.name!r} is the same recipe as {twin!r}")

@@ -1,6 +1,8 @@
 """A checkpoint keeps the settings it was trained under, whatever recipe it is used with."""
 
 import json
+import re
+import shlex
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ from mmengine.config import Config
 
 from minkocc.apis import test as measure_checkpoint
 from minkocc.config import load_config
-from minkocc.engine import run_settings
+from minkocc.engine import checkpoint_fit, run_settings
 from minkocc.engine.checkpoint_fit import check_state, check_weights, load_weights
 from minkocc.engine.run_settings import run_settings as settings_of
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
@@ -143,6 +145,33 @@ def test_a_checkpoint_of_groups_is_read_without_running_code(tmp_path):
     torch.save({"meta": {"run": run}, "state_dict": {}}, tmp_path / "c.pth")
     read = torch.load(tmp_path / "c.pth", weights_only=True)
     assert read["meta"]["run"]["class_groups"] == RIDERS
+
+
+def test_the_remedy_can_be_pasted_into_a_shell():
+    content = {"meta": trained(class_groups=RIDERS), "state_dict": {"weight": torch.ones(1, 1)}}
+    with pytest.raises(UserError) as told:
+        check_weights(Classed({}), content, "c.pth")
+    option = re.search(r"--cfg-options (.*), or with the config", str(told.value))[1]
+    (word,) = shlex.split(option)
+    assert word == "class_groups={'rider':['bicycle','motorcycle']}"
+
+
+@pytest.mark.parametrize("damaged", [None, 3, {"a": 3}, {"a": ["lorry"]}])
+def test_classes_that_a_checkpoint_cannot_mean_are_refused(damaged):
+    meta = trained()
+    meta["run"]["class_groups"] = damaged
+    content = {"meta": meta, "state_dict": {"weight": torch.ones(1, 1)}}
+    with pytest.raises(UserError, match=r"c\.pth was trained with class_groups"):
+        check_weights(Classed({}), content, "c.pth")
+
+
+def test_weights_to_begin_with_may_be_of_other_classes_and_it_is_said(monkeypatch):
+    lines = []
+    monkeypatch.setattr(checkpoint_fit, "print_log", lambda text, **_: lines.append(text))
+    content = {"meta": trained(class_groups=RIDERS), "state_dict": {"weight": torch.ones(1, 1)}}
+    checkpoint_fit.check_overlap(Classed(TWO_WHEELS), content, "c.pth")
+    assert len(lines) == 1
+    assert "trained with class_groups {'rider': ['bicycle', 'motorcycle']}" in lines[0]
 
 
 def test_the_order_of_groups_says_nothing(said):

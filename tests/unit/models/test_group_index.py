@@ -3,9 +3,10 @@ import copy
 import pytest
 import torch
 
-from minkocc.models.group_index import GroupIndex, group_index
+from minkocc.models.group_index import GroupIndex, classes_of, group_index
 from minkocc.models.losses import effective_number_weights
 from minkocc.models.semantic_head import SemanticHead
+from minkocc.registry import MODELS
 from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import CLASSES
@@ -62,21 +63,35 @@ def losses_of(model, batch):
     return {k: v for k, v in model(**batch, mode="loss").items() if "loss" in k}
 
 
+def lifted_and_voted(batch):
+    """Adds what the transforms of lifted and voted labels would."""
+    for sample, cloud in zip(batch["data_samples"], batch["inputs"]["points"]):
+        sample.voted_labels = sample.voxel_semantics.clone()
+        sample.lift_point = torch.arange(0, len(cloud), 5)
+        sample.lift_label = torch.where(cloud[::5, 2] < 0, 11, 15).to(torch.uint8)
+        sample.lift_confidence = torch.full((len(sample.lift_point),), 200, dtype=torch.uint8)
+    return batch
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_members_of_a_group_teach_the_same(phase):
     """A wall of barriers and a road of sidewalk, in 3D and in 2D, cost what the others cost."""
-    model = build(**HEADS).eval()
-    batch = make_batch(phase, size=2)
+    more = {"lift_weight": 1.0, "vote_weight": 1.0}
+    model = build(**HEADS, **more).eval()
+    batch = lifted_and_voted(make_batch(phase, size=2))
     other = copy.deepcopy(batch)
     for sample in other["data_samples"]:
         swap = {15: 1, 11: 13}
-        dense, image = sample.voxel_semantics, sample.img_semantics
+        image = sample.img_semantics
         for old, new in swap.items():
-            dense[dense == old] = new
             image[image == old + 1] = new + 1
-    plain = build().eval()
+            for values in (sample.voxel_semantics, sample.voted_labels, sample.lift_label):
+                values[values == old] = new
+    plain = build(**more).eval()
     expected, found = losses_of(model, batch), losses_of(model, other)
     assert set(expected) > {"loss_bce"}
+    if phase is Phase.WEAK:
+        assert set(expected) > {"loss_lift_ce", "loss_voted_ce"}
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
     changed = [
@@ -102,6 +117,19 @@ def test_a_network_of_groups_learns_and_predicts_their_ids():
     assert set(sample.pred_semantics.unique().tolist()) <= {*groups.ids, 17}
     for name in ("rendered_tied", "rendered_shader"):
         assert set(sample.get(name).unique().tolist()) <= {0, *(i + 1 for i in groups.ids)}
+
+
+def test_a_head_that_says_nothing_of_its_classes_is_refused():
+    @MODELS.register_module(force=True)
+    class Bare(torch.nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+
+    with pytest.raises(ValueError, match="semantic_head Bare has no attribute classes"):
+        build(semantic_head={"type": "Bare", "channels": 16})
+    MODELS.module_dict.pop("Bare")
+    assert classes_of(object()).plain
+    assert classes_of(build(**HEADS)) == ClassGroups.of(GROUPS)
 
 
 def test_heads_of_different_classes_are_refused():

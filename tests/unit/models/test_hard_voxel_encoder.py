@@ -7,6 +7,7 @@ from mmengine.registry import init_default_scope
 
 from minkocc.models.voxel_encoder import NoPointsError
 from minkocc.registry import MODELS
+from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
 from tests.unit.models.tiny_model import SMALL_RANGE, build, make_batch
@@ -118,6 +119,12 @@ def test_images_are_taken_where_a_voxels_points_lie():
 def test_a_width_that_is_not_the_encoders_is_told():
     with pytest.raises(ValueError, match=r"gives \(\d+, 5\).*channels is 7"):
         encode(make(channels=7), clouds())
+
+
+@pytest.mark.parametrize("most", [0, -1, None])
+def test_no_points_at_all_are_refused(most):
+    with pytest.raises(UserError, match=r"HardVoxelEncoder\.max_points"):
+        make(max_points=most)
 
 
 def test_a_sample_without_points_is_named():

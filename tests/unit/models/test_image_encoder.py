@@ -55,6 +55,31 @@ def test_backbones_without_batch_norm_serve_too(backbone, widths):
     assert all(p.grad is not None for p in encoder.neck.parameters())
 
 
+@pytest.mark.parametrize(
+    ("backbone", "widths"), [(SWIN, [8, 16, 32, 64]), (PVT, [8, 8, 8, 8])], ids=["Swin", "PVT"]
+)
+def test_backbones_without_batch_norm_begin_with_weights_too(backbone, widths, tmp_path):
+    neck = {**NECK, "in_channels": widths}
+    made = ImageEncoder(backbone, neck)
+    start = "backbone." if backbone is SWIN else ""  # as mmdet's own code wants them
+    state = {f"{start}{name}": value for name, value in made.backbone.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    encoder = ImageEncoder(backbone, neck, str(tmp_path / "weights.pth"))
+    encoder.init_weights()
+    for name, value in encoder.backbone.state_dict().items():
+        assert torch.equal(value, made.backbone.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("backbone", [SWIN, PVT, BACKBONE], ids=lambda cfg: cfg["type"])
+def test_weights_of_another_backbone_are_refused(backbone, tmp_path):
+    widths = [8, 8, 8, 8] if backbone is PVT else [8, 16, 32, 64]
+    torch.save({"state_dict": {"backbone.x": torch.ones(1)}}, tmp_path / "other.pth")
+    encoder = ImageEncoder(backbone, {**NECK, "in_channels": widths}, str(tmp_path / "other.pth"))
+    words = r"has none of the backbone's \d+ tensors: it holds (backbone\.)?x|could not be loaded"
+    with pytest.raises(UserError, match=words):
+        encoder.init_weights()
+
+
 @pytest.mark.parametrize("kind", ["ResNetV1d", "ResNeXt", "Res2Net"])
 def test_batch_norm_learns_in_descendants_of_resnet_too(kind):
     more = {"ResNeXt": {"groups": 2, "base_width": 4}, "Res2Net": {"scales": 2, "base_width": 26}}

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
+from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups, same_classes
 from minkocc.structures.taxonomy import CLASSES, FREE
 
 GROUPS = {"rider": ["motorcycle", "bicycle"], "vehicle": ["truck", "car", "bus"]}
@@ -61,6 +61,11 @@ def test_another_name_alone_is_a_change():
         ({"vehicle": []}, r"'vehicle' is \[\], expected a list"),
         ({"vehicle": "car"}, "'vehicle' is 'car', expected a list"),
         ({"car": ["bus", "truck"]}, "'car' is the name of a class that the group does not hold"),
+        ({"a": 3}, "'a' is 3, expected a list"),
+        ({1: ["car"]}, "1 is no name for a group"),
+        ({"free": ["car"]}, "'free' is no name for a group: expected a word, none of free, mean"),
+        ({"": ["car"]}, "'' is no name"),
+        (["car"], r"class_groups \['car'\]: expected classes by the name"),
     ],
 )
 def test_groups_that_make_no_sense_are_refused(groups, words):
@@ -76,8 +81,7 @@ def test_the_table_says_it_all_but_the_names(colours):
             for colour in set(colours)
         }
     )
-    again = ClassGroups.of_table(groups.table)
-    assert (again.group_of, again.ids) == (groups.group_of, groups.ids)
+    assert ClassGroups.of_table(groups.table, np.array(groups.names)) == groups
     assert len(groups) == len(set(colours))
     assert ClassGroups.of(groups.recipe()) == groups
     for number, colour in enumerate(colours):
@@ -97,4 +101,24 @@ def test_the_table_says_it_all_but_the_names(colours):
 )
 def test_what_is_no_table_is_refused(table):
     with pytest.raises(ValueError, match="expected"):
-        ClassGroups.of_table(table)
+        ClassGroups.of_table(table, np.array(CLASSES))
+
+
+def test_a_group_is_within_where_all_of_its_classes_are():
+    groups = ClassGroups.of({"two wheels": ["bicycle", "motorcycle"], "site": ["barrier", "bus"]})
+    assert groups.within((1, 2, 6, 4)) == (2, 4)
+    assert groups.within(()) == ()
+    assert OCC3D_CLASSES.within((3, 1)) == (1, 3)
+
+
+def test_names_and_order_make_no_other_classes():
+    first = {"rider": ["bicycle", "motorcycle"]}
+    assert same_classes(first, {"two wheels": ["motorcycle", "bicycle"]})
+    assert same_classes({}, {"tree": ["vegetation"]})
+    assert not same_classes(first, {})
+    assert not same_classes({"a": ["lorry"]}, {"a": ["lorry"]})
+
+
+def test_a_table_needs_a_name_for_each_group():
+    with pytest.raises(ValueError, match="17 groups named a, b: expected a name each"):
+        ClassGroups.of_table(OCC3D_CLASSES.table, np.array(["a", "b"]))
