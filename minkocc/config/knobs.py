@@ -39,7 +39,7 @@ class OnResume(Enum):
     FREE = "may change"
     TOLD = "warned of"
     FIXED = "refused"
-    PAST = "not asked for again"
+    PAST = "ignored"
 
 
 class Knob(NamedTuple):
@@ -91,8 +91,8 @@ KNOBS: dict[str, Knob] = {
         _BUDGET,
     ),
     "warm_share": Knob(
-        "share of the iterations in the warm start; None takes `alpha`, 1 trains on the labelled "
-        "frames alone",
+        "share of the iterations in the warm start: moves the switch. None takes `alpha`, 1 trains "
+        "on the labelled frames alone",
         lambda v: v is None or is_number(v),
         "a share of the iterations, or None for that of alpha",
     ),
@@ -168,14 +168,14 @@ KNOBS: dict[str, Knob] = {
     ),
     "train_mask": Knob(
         "`'camera'`: voxels that no camera sees are left out of the dense semantic loss, Eq. 4, "
-        "its class counts and the calibration; None: all count. Not of the occupancy loss "
-        "(`outside`), nor of the measuring",
+        "its class counts and the calibration; None: all count. The occupancy loss has its own "
+        "knob, `outside`; evaluation is unaffected",
         lambda v: v in ("camera", None),
         "'camera' or None",
     ),
     "outside": Knob(
-        "what the occupancy branch is taught of a dense label outside the camera mask: "
-        "`'label'`, that it is `'free'`, or nothing (`'ignore'`)",
+        "occupancy target of dense labels outside the camera mask: `'label'` (as labelled), "
+        "`'free'`, or `'ignore'` (no loss)",
         lambda v: v in OUTSIDE,
         "'label', 'free' or 'ignore'",
     ),
@@ -190,11 +190,11 @@ KNOBS: dict[str, Knob] = {
         "a weight in (0, 1]; unknown='ignore' leaves the unknown out",
     ),
     "weight_2d": Knob(
-        "of the 2D term, Eq. 5, beside λ₁; its two paths share it", _is_weight, _WEIGHT
+        "factor on the 2D loss, Eq. 5, besides λ₁; both paths share it", _is_weight, _WEIGHT
     ),
-    "shader_weight": Knob("the shader path's part of it", _is_weight, _WEIGHT),
+    "shader_weight": Knob("the shader path's share of the 2D loss", _is_weight, _WEIGHT),
     "tied_weight": Knob(
-        "the tied path's part of it: the voxel classifier's own probabilities, rendered",
+        "the tied path's share of it: the voxel classifier's own probabilities, rendered",
         _is_weight,
         _WEIGHT,
     ),
@@ -210,7 +210,7 @@ KNOBS: dict[str, Knob] = {
         _WEIGHT,
     ),
     "warm_shader": Knob(
-        "the shader learns during the warm start, on renders that nothing else learns from",
+        "train the shader during the warm start too, on detached renders",
         _is_flag,
         _FLAG,
     ),
@@ -240,16 +240,17 @@ KNOBS: dict[str, Knob] = {
         "two whole numbers (height, width)",
     ),
     "class_groups": Knob(
-        "classes of Occ3D by the name of the group that the network takes them for one class in, "
-        "e.g. `dict(vehicle=['car', 'bus', 'truck'])`; those in no group stay by themselves",
+        "classes of Occ3D that the network takes for one, by the name of their group, e.g. "
+        "`dict(vehicle=['car', 'bus', 'truck'])`; others stay by themselves "
+        "([components](components.md#other-classes))",
         lambda v: isinstance(v, Mapping),
         "classes by the name of their group, e.g. dict(vehicle=['car', 'truck'])",
         OnResume.FIXED,
         _OUTPUTS,
     ),
     "read_images": Knob(
-        "whether the network's images are read; False is for one of LiDAR alone, whose "
-        "`image_encoder` and `fusion` are None",
+        "whether images are read; False for a network of LiDAR alone (set its `image_encoder` and "
+        "`fusion` to None too)",
         _is_flag,
         _FLAG,
     ),

@@ -14,11 +14,10 @@ from tqdm import tqdm
 from minkocc.datasets.nuscenes_tables import MEND, broken_tables, open_root, scene_samples
 from minkocc.datasets.splits import split_scenes
 from minkocc.files.info_checks import MAX_SWEEPS
-from minkocc.files.infos import INFO_VERSION, InfoError, check_frames
+from minkocc.files.infos import InfoError, write_infos
 from minkocc.files.reading import is_plain_name
-from minkocc.files.writing import write_pickles
 from minkocc.structures.errors import short
-from minkocc.structures.taxonomy import CAMERAS, CLASSES
+from minkocc.structures.taxonomy import CAMERAS
 
 _UNIT_TOLERANCE = 1e-3
 
@@ -66,18 +65,9 @@ def create_infos(
     with broken_tables(root, version):
         for scene in tqdm(nusc.scene, desc="infos", unit="scene"):
             frames[side[scene["name"]]].extend(_scene_frames(nusc, scene, root, missing))
-    # Infos that would be refused must not take the place of good ones.
-    check_frames(
-        [*frames["train"], *frames["val"]], f"tables {root / version}", paths_leave_root, MEND
-    )
-    metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
     paths = {split: root / f"minkocc_infos_{split}.pkl" for split in frames}
-    write_pickles(
-        {
-            paths[split]: {"metainfo": metainfo, "data_list": data_list}
-            for split, data_list in frames.items()
-        }
-    )
+    files = {paths[split]: data_list for split, data_list in frames.items()}
+    write_infos(files, version, paths_leave_root, f"tables {root / version}", MEND)
     return CreatedInfos(paths, sorted(missing))
 
 

@@ -208,6 +208,6 @@ def located(frame: Mapping[str, Any], data_root: str | Path) -> dict[str, Any]:
 
 
 def _own_folder(cache_root: str, data_root: str) -> Path:
-    """What is computed of one data root is not for another, though their tokens be the same."""
+    """One cache folder for each data root, because roots may share tokens."""
     root = Path(data_root).resolve()
     return Path(cache_root) / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"

@@ -61,7 +61,7 @@ def finest_threshold(
         free: free ones, alike.
         unseen: those of which nothing is known, alike.
         missed: occupied voxels that are no candidates.
-        unseen_weight: of the unseen among what is wrongly kept, beside 1 of the free. At 0 the
+        unseen_weight: weight of unseen voxels as false positives; free ones weigh 1. At 0 the
             thickest surfaces are best, because hardly anything behind them is known.
     """
     wrong = _above(free) + unseen_weight * _above(unseen)
@@ -82,14 +82,14 @@ class CalibrateHook(Hook):
     from frames of the whole training set, of which nothing but sensor data is read.
 
     Then the thresholds of the decoder levels. What a level throws away is lost to all finer ones:
-    0.5 at four levels keeps half of what is visible. So the coarse levels keep nearly all of the
-    occupied that reaches them in training, none at a threshold below that of training, beyond which
-    finer levels never learned; and with theirs in force the finest takes the threshold of the best
-    IoU. Read are labelled frames, whose reading the budget allows and the audit notes, or, where
-    alpha is 0, weak targets.
+    0.5 at four levels keeps half of what is visible. So each coarse level's threshold keeps nearly
+    all occupied voxels that reach it, but is never below the threshold of training, because finer
+    levels never saw such voxels. Then the finest level takes the threshold of the best IoU. This
+    reads labelled frames, which the budget allows and the audit notes, or weak targets where alpha
+    is 0.
 
-    All frames are unaugmented; never is one of validation or test read. With an ``EMAHook`` the
-    averaged weights are calibrated, which are what is tested and saved.
+    All frames are training frames without augmentation. With an ``EMAHook`` the averaged weights
+    are calibrated, which are what is tested and saved.
 
     Args:
         frames: at most so many for each of the two, spread evenly over those that may be read.
@@ -230,7 +230,7 @@ def _histogram(level: DecoderLevel, volume: torch.Tensor) -> NDArray[np.int64]:
 
 @contextmanager
 def _weights_that_are_tested(runner: Any) -> Iterator[list[Any]]:
-    """The averaged weights in the model's place, where there are some; all models to set."""
+    """Swap in the averaged weights, if any; yields the models to calibrate."""
     model = unwrapped(runner.model)
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     for hook in averages:

@@ -109,7 +109,7 @@ def check_weights(model: torch.nn.Module, checkpoint: dict[str, Any], name: str)
 
 
 def _fits(value: Any, weight: torch.Tensor) -> bool:
-    """Whether a weight becomes what is meant: of another kind of number, torch makes it rounded."""
+    """Whether shapes and kinds of numbers agree: torch would round floats to integers unasked."""
     if not isinstance(value, torch.Tensor) or value.shape != weight.shape:
         return False
     first, second = (

@@ -126,7 +126,7 @@ class FiniteStepHook(Hook):
             optimizer.zero_grad(set_to_none=True)  # the step that follows finds nothing to do
 
     def _clipped_norm(self) -> float | None:
-        """Of the gradients before they were clipped, which makes nothing of what is infinite."""
+        """Gradient norm before clipping, which hides infinity; None if it was not logged."""
         wrapper = self._optim_wrapper
         if wrapper.clip_grad_kwargs and wrapper.grad_name == "grad_norm":
             return float(self._message_hub.get_scalar("train/grad_norm").current())

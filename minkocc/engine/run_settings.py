@@ -32,7 +32,7 @@ def run_settings(cfg: Config) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A checkpoint holds no type that reading it would have to run."""
+    """Plain types, which a checkpoint can be read without running code for."""
     return value.to_dict() if isinstance(value, ConfigDict) else value
 
 

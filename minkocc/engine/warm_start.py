@@ -50,9 +50,9 @@ class WarmStartHook(Hook):
             of all processes, so that 1 and 8 of them mean the same.
         clip_window: samples around the switch within which gradients are clipped (paper
             Sec. V-B).
-        max_norm: gradient norm of the clipping; None clips no more than the recipe itself. A
-            recipe's own ``clip_grad`` is in force in every iteration: of two norms the smaller one
-            counts within the window, and one by value stays alone.
+        max_norm: gradient norm of the clipping; None adds none. A recipe's own ``clip_grad`` is in
+            force in every iteration: within the window the smaller norm wins, and clipping by value
+            is left alone.
     """
 
     priority = "HIGH"

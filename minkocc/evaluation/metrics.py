@@ -160,7 +160,7 @@ class OccupancyMetric(FrameMetric):
         self.groups = ClassGroups.of(class_groups or {})
 
     def names(self) -> list[str]:
-        """What ``evaluate`` reports, as of a frame in which nothing is and nothing is seen."""
+        """Names of all figures that ``evaluate`` reports, found on an empty frame."""
         free = np.full(OCC3D_GRID.shape, FREE, np.uint8)
         frame = {
             "pred_semantics": free,
@@ -355,7 +355,7 @@ def summaries_of(metrics: Iterable[BaseMetric]) -> list[Summary]:
 
 
 def _sum_or_problem(measured: list[Counts]) -> tuple[int, Counts, str | None]:
-    """A process that failed here would leave the others waiting for it."""
+    """The sum, or the error as data: raising here would leave the other processes waiting."""
     try:
         return len(measured), add_counts(measured), None
     except ValueError as error:

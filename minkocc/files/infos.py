@@ -1,8 +1,8 @@
-"""Reading info files: the version, the keys and the shapes that every frame must have."""
+"""Info files: the version, the keys and the shapes that every frame must have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from minkocc.files.info_checks import frame_problems, list_problems
 from minkocc.files.reading import UnsafeFileError, is_plain_name, read_plain_pickle
+from minkocc.files.writing import write_pickles
 from minkocc.structures.errors import UserError, short
 from minkocc.structures.taxonomy import CLASSES
 
@@ -61,6 +62,36 @@ def read_infos(path: str | Path, paths_leave_root: bool = False) -> dict[str, An
     _check_classes(content["metainfo"], path)
     check_frames(content["data_list"], f"info file {path}", paths_leave_root)
     return dict(content)
+
+
+def write_infos(
+    files: Mapping[Path, Sequence[dict[str, Any]]],
+    version: str,
+    paths_leave_root: bool = False,
+    source: str = "what is to be written",
+    remedy: str = "correct what makes it",
+) -> None:
+    """Write info files that belong together, all or none, if ``read_infos`` would take them.
+
+    Args:
+        files: the frames of each file, plain types and arrays; no scene is in two of them.
+        version: of the data set, for whoever reads the file.
+        paths_leave_root: whether they may name files outside the data root.
+        source: of the frames, for messages.
+        remedy: what to do about a frame that is refused, for messages.
+
+    Raises:
+        InfoError: ``check_frames`` refuses what the frames say.
+    """
+    frames = [frame for each in files.values() for frame in each]
+    check_frames(frames, source, paths_leave_root, remedy)
+    metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
+    write_pickles(
+        {
+            path: {"metainfo": metainfo, "data_list": list(members)}
+            for path, members in files.items()
+        }
+    )
 
 
 _MEND = "create it again with tools/create_data.py"

@@ -30,8 +30,8 @@ class HardVoxelEncoder(BaseModule):
         channels: width of what it gives.
         max_points: points of a voxel that it sees: the first ones, the current sweep's before
             those of earlier ones.
-        fusion: config of ``PointFusion``, which here takes the mean of a voxel's points for a
-            point; its ``point_channels`` is filled in. None is LiDAR only.
+        fusion: config of ``PointFusion``, applied at the mean of each voxel's points; its
+            ``point_channels`` is filled in. None is LiDAR only.
     """
 
     def __init__(

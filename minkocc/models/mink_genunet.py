@@ -128,10 +128,10 @@ class MinkGenUNet(BaseModule):
     (The block on all candidates instead takes twice the time and scores lower.) The logit is a
     convolution of k3: a candidate's own feature says too little of where a surface ends.
 
-    The probabilities above which the levels keep a voxel are low at the coarse ones, because what
-    a level throws away is lost to all finer ones, so that habitual halves compound; and low in
-    training too, because a finer level learns nothing of places that were never its candidates.
-    Those of inference are the buffer ``thresholds``, a part of the model, calibrated after training
+    The probabilities above which the levels keep a voxel are low at the coarse ones, because a
+    dropped voxel is lost to all finer levels, so that 0.5 at each compounds; and low in training
+    too, because a finer level learns nothing of places that were never its candidates. Those of
+    inference are the buffer ``thresholds``, a part of the model, calibrated after training
     (``CalibrateHook``).
 
     Args:
@@ -256,7 +256,7 @@ class MinkGenUNet(BaseModule):
     def _keep(
         self, x: SparseTensor, logits: Tensor, targets: Tensor | None, threshold: Tensor
     ) -> tuple[Tensor, list[int]]:
-        """Which candidates survive, bool ``(V,)``, and how many more of each sample were to.
+        """Which candidates survive, bool ``(V,)``, and how many of each sample the cap cut.
 
         At least one of a sample is kept, and ``max_voxels`` at most: where there are more, first
         the likeliest of every 0.4 m cell, which is what metrics see of a finer model.

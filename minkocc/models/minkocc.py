@@ -35,8 +35,8 @@ class MinkOcc(BaseModel):
         semantic_head: config of ``SemanticHead``.
         pulsar_head: config of ``PulsarHead``; None renders nothing, in training or in prediction.
         data_preprocessor: config of ``OccDataPreprocessor``.
-        train_mask: ``'camera'``: voxels outside ``mask_camera`` are in no semantic loss; None: all
-            are.
+        train_mask: ``'camera'``: the dense semantic loss counts voxels inside ``mask_camera``
+            only; None: all voxels.
         outside: what the occupancy branch is taught of a dense label outside ``mask_camera``:
             ``'label'``, ``'free'``, or ``'ignore'``, under which the network floods it.
         unknown: what it is taught where a weak target knows nothing: ``'free'`` or ``'ignore'``.
@@ -50,8 +50,8 @@ class MinkOcc(BaseModel):
         vote_weight: of the class-balanced cross-entropy on labels that the returns of several
             keyframes voted for, beside lambda_1 in the weak phase; 0 in the paper's recipes.
         carve_free: in training, do not render voxels that the occupancy target knows to be free:
-            those that the network wrongly keeps hide what the pseudo-labels are of. False in the
-            paper's recipes, which render all.
+            wrongly kept voxels hide the objects that the pseudo-labels show. False in the paper's
+            recipes, which render all.
         sync_bn: batch norm over all processes: sparse trunk, point encoders and an unfrozen image
             backbone.
         render_predictions: ``predict`` adds the rendered 2D semantics.

@@ -58,14 +58,14 @@ class PulsarHead(BaseModule):
         depth_range: near and far end of the normalised depth, metres.
         max_hits: nearest spheres that a pixel blends.
         weight_2d: of L_2D.ce, beside lambda_1 of Eq. 6; 1 in the paper, 0 turns it off.
-        shader_weight: of the shader path. The paper's term is one: what counts is the ratio of the
-            two, and of a path of weight 0 nothing is rendered or read.
+        shader_weight: of the shader path. The paper has this path alone. Only the ratio of the two
+            counts; a path of weight 0 is not rendered.
         tied_weight: of the tied path.
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
-        confidence: weigh pixels by the confidence of their pseudo-label, as Eq. 5; False weighs all
-            that have some alike.
+        confidence: weigh pixels by the confidence of their pseudo-label, as Eq. 5; False: every
+            labelled pixel weighs 1.
         class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
 
@@ -286,7 +286,7 @@ class PulsarHead(BaseModule):
         return maps
 
     def lattice(self, sample: OccDataSample) -> RenderLattice:
-        """The raw pixels that the rendered ones are: those of the sample's 2D labels.
+        """The raw pixels that are rendered: where the 2D labels were read.
 
         Raises:
             ValueError: they were read at another stride.

@@ -59,7 +59,7 @@ class SemanticHead(BaseModule):
         return class_balanced_cross_entropy(logits, labels, self.class_weights)
 
     def balanced_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Eq. 4 with n counted on these labels: what dense labels there are counts nothing here."""
+        """Eq. 4 with class counts n taken from these labels, not from the dense ones."""
         num_classes = logits.shape[1]
         used = labels < num_classes
         counts = count_rows(labels.long().clamp(max=num_classes - 1), num_classes, used)

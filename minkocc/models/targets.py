@@ -63,7 +63,7 @@ class TrainingTargets:
 
     @property
     def weight_of_unknown(self) -> float:
-        """With which the unknown is taught to be free; 0 where it is ignored."""
+        """Loss weight of unknown voxels, which are taught as free; 0 if ignored."""
         return self.unknown_weight if self.unknown == "free" else 0.0
 
     def occupancy(self, data_samples: Sequence[OccDataSample], phase: Phase) -> Tensor:
@@ -79,9 +79,9 @@ class TrainingTargets:
         return dense_occupancy(semantics, _stacked("mask_camera", data_samples), self.outside)
 
     def scored_occupancy(self, data_samples: Sequence[OccDataSample], phase: Phase) -> Tensor:
-        """``occupancy`` where it is scored: of a dense one all is unknown that no camera sees.
+        """``occupancy`` for the calibration of thresholds.
 
-        With ``train_mask`` None nothing of it is.
+        A dense target is unknown outside ``mask_camera``, unless ``train_mask`` is None.
 
         Args:
             data_samples: of the batch.
@@ -165,11 +165,10 @@ def dense_occupancy(semantics: Tensor, mask_camera: Tensor, outside: str) -> Ten
 def occupancy_pyramid(target: Tensor, levels: int) -> list[Tensor]:
     """The occupancy targets of the decoder levels, at strides 1, 2, 4, ...
 
-    A coarse voxel is occupied if any child is; else in no loss if any child was dropped, which was
-    occupied; else free if at least half of its children inside the grid are known free; else
-    unknown if at least half of them are free or unknown; else ignored. (A maximum over
-    {0, 1, 255} would turn nearly all occupied cells into unknown.)
-    Children are counted at stride 1, whatever the level.
+    A coarse voxel is occupied if any child is; else in no loss if any (occupied) child was dropped;
+    else free if at least half of its children inside the grid are known free; else unknown if at
+    least half of them are free or unknown; else ignored. (A maximum over {0, 1, 255} would turn
+    nearly all occupied cells into unknown.) Children are counted at stride 1, whatever the level.
 
     Args:
         target: uint8 ``(B, X, Y, Z)`` of 0, 1, 255, 254 and 253.

@@ -13,7 +13,9 @@ import pytest
 
 from minkocc.config import load_config, recipe_of
 from minkocc.config.knob_page import knob_table
+from minkocc.files.infos import read_infos, write_infos
 from minkocc.pseudo_labels.prompts import check_label, parse_prompts
+from minkocc.structures.taxonomy import CAMERAS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "pseudo_labels.md").read_text()
@@ -87,6 +89,28 @@ def test_every_recipe_that_a_page_shows_is_one(page, tmp_path):
             recipe = tmp_path / "shown.py"
             recipe.write_text(text.replace('_base_ = ["', f'_base_ = ["{ROOT}/configs/'))
             load_config(recipe)
+
+
+def test_the_frame_that_the_page_of_data_shows_can_be_written_and_read(tmp_path):
+    text = (ROOT / "docs" / "data.md").read_text()
+    (block,) = re.findall(r"```python\n(frame = .*?)```", text, re.DOTALL)
+    block = block.replace("[frame, ...]", "[frame]").replace("my/data", str(tmp_path))
+    there = {name: np.eye(4) for name in ("ego2global", "lidar2ego", "sweep2ego", "ego2cam")}
+    cam2img = np.array([[1200.0, 0, 800], [0, 1200, 450], [0, 0, 1]])
+    given = {**there, "cam2img": cam2img, "ray_origins": np.zeros((1, 3))}
+    block = block.replace("write_infos(", "finish(frame)\nwrite_infos(")
+
+    def finish(frame):
+        front = frame["images"]["CAM_FRONT"]
+        for camera in CAMERAS:
+            frame["images"][camera] = {**front, "img_path": f"{camera}/f0001.jpg"}
+        frame["next"] = ""  # it stands alone here
+
+    space = {**given, "Path": Path, "write_infos": write_infos, "finish": finish}
+    exec(compile(block, "docs/data.md", "exec"), space)
+    (frame,) = read_infos(tmp_path / "minkocc_infos_train.pkl")["data_list"]
+    assert frame["token"] == "f0001"
+    assert np.array_equal(frame["images"]["CAM_BACK"]["cam2img"], cam2img)
 
 
 def test_every_target_of_make_that_a_page_names_is_there():

@@ -13,11 +13,13 @@ from minkocc.structures.errors import UserError
 from tests.unit.config.test_load import MINI
 
 
-def recipe(root):
+def recipe(root, **knobs):
     small = {"genunet.channels": [8, 8, 8, 8, 8], "genunet.in_channels": 24}
     options = {f"model.{name}": value for name, value in small.items()}
     options |= {"model.semantic_head.channels": 8, "model.pulsar_head.channels": 8}
-    return load_config(MINI, {"data_root": str(root), "image_size": [48, 88], **options})
+    small = {"data_root": str(root), "image_size": [48, 88], "num_workers": 0}
+    loaders = {f"{name}_dataloader.persistent_workers": False for name in ("train", "val", "test")}
+    return load_config(MINI, {**small, **loaders, **options, **knobs})
 
 
 @pytest.fixture

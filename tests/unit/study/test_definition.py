@@ -55,6 +55,10 @@ def test_an_arm_has_the_options_of_all_and_its_own(tmp_path):
         (block(f"{arm()}, {arm()}"), "two arms 'a'"),
         (block(f"{arm('a', LABEL)}, {arm('b', LABEL)}"), "two labels 'same'"),
         (block(f"{arm('a')}, {arm('b')}"), "arm 'b' is the same recipe as 'a'"),
+        (
+            block(arm(more=", options=dict(class_groups=dict(wheel=['bicycle', 'motorcycle']))")),
+            "arm 'a' has class_groups, whose figures",
+        ),
         (block(arm(), "5"), "seeds 5, expected a list of different whole numbers"),
         (block(arm(), "[0, 0]"), r"seeds \[0, 0\], expected"),
         (block(arm()) + "splits = dict(val='x')\n", "a split 'val'"),
