@@ -49,6 +49,7 @@ class HardVoxelEncoder(BaseModule):
         self.channels = channels
         self.max_points = int(check_number("HardVoxelEncoder.max_points", max_points, 1, 1000))
         self.fusion = MODELS.build({**fusion, "point_channels": channels}) if fusion else None
+        self.out_channels: int = self.fusion.out_channels if self.fusion else channels
 
     def forward(
         self,

@@ -178,7 +178,7 @@ class MinkGenUNet(BaseModule):
         self.set_thresholds(thresholds)
         self.max_voxels = max_voxels
         self.sparse = sparse = get_backend(backend)
-        self.out_channels = channels[0]
+        self.in_channels, self.out_channels = in_channels, channels[0]
         self.stem = sparse.Conv3d(in_channels, channels[0], 3)
         self.stem_norm = SparseNorm(channels[0])
         self.down = nn.ModuleList()

@@ -14,6 +14,7 @@ from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
 from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.models.part_fit import check_parts
 from minkocc.models.pruning_log import level_records, pruning_log
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
 from minkocc.models.targets import TrainingTargets, known_free, phase_of
@@ -57,8 +58,7 @@ class MinkOcc(BaseModel):
         render_predictions: ``predict`` adds the rendered 2D semantics.
 
     Raises:
-        ValueError: a head does not take the genunet's output, the heads have other classes, or a
-            choice is none of those above.
+        ValueError: a part does not take what another one gives, or a choice is none of those above.
     """
 
     def __init__(
@@ -88,22 +88,7 @@ class MinkOcc(BaseModel):
         self.genunet = MODELS.build(genunet)
         self.semantic_head = MODELS.build(semantic_head)
         self.pulsar_head = MODELS.build(pulsar_head) if pulsar_head else None
-        for name, head in (("semantic_head", semantic_head), ("pulsar_head", pulsar_head)):
-            if head and head["channels"] != self.genunet.out_channels:
-                raise ValueError(
-                    f"{name}.channels {head['channels']}: expected the width of the genunet's "
-                    f"output, its channels[0] = {self.genunet.out_channels}"
-                )
-        if not isinstance(getattr(self.semantic_head, "classes", None), GroupIndex):
-            raise ValueError(
-                f"semantic_head {semantic_head['type']} has no attribute classes: derive it from "
-                "SemanticHead, or set classes = group_index(class_groups)"
-            )
-        if self.pulsar_head and self.pulsar_head.classes.groups != self.classes.groups:
-            raise ValueError(
-                f"pulsar_head.class_groups {self.pulsar_head.classes.groups.recipe()}: expected "
-                f"those of the semantic_head, {self.classes.groups.recipe()}"
-            )
+        check_parts(self, {"semantic_head": semantic_head, "pulsar_head": pulsar_head})
         self.targets = TrainingTargets(
             train_mask, outside, unknown, unknown_weight, occupied_weight
         )

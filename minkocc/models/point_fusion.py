@@ -46,6 +46,7 @@ class PointFusion(BaseModule):
         self, point_channels: int, image_channels: int, num_levels: int, out_channels: int
     ) -> None:
         super().__init__()
+        self.image_channels, self.out_channels = image_channels, out_channels
         sampled = image_channels * num_levels
         self.view_logit = nn.Sequential(
             nn.Linear(sampled, out_channels),

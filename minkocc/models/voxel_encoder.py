@@ -105,6 +105,7 @@ class DynamicVoxelEncoder(BaseModule):
         self.fusion = (
             MODELS.build({**fusion, "point_channels": point_channels[-1]}) if fusion else None
         )
+        self.out_channels: int = self.fusion.out_channels if self.fusion else point_channels[-1]
 
     def forward(
         self,

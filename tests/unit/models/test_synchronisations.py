@@ -48,7 +48,7 @@ PREDICTION = {
 }
 RENDERING = {
     "ops.sphere_hits._chunks": (2, "spheres that some pixel may see, and their pixels"),
-    "ops.sphere_hits._find_torch": (2, "number of hits, and of the nearest of each pixel"),
+    "ops.sphere_hits.nearest_in_boxes": (2, "number of hits, and of the nearest of each pixel"),
     "ops.sphere_render._render": (1, "number of pixels that are not sky"),
 }
 # Gradients of strided convolutions gather by remainders too.
