@@ -14,6 +14,7 @@ tied_weight = 0.5
 warm_shader = True
 lift_weight = 0.0
 vote_weight = 0.0  # beside lambda_1; not of the paper
+renderer = "spheres"
 render_stride = 8
 batch_size = 2
 num_workers = 4

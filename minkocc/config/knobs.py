@@ -214,6 +214,12 @@ KNOBS: dict[str, Knob] = {
         _is_flag,
         _FLAG,
     ),
+    "renderer": Knob(
+        "what stands for a voxel in the images: `'spheres'`, the paper's, or the `'voxels'` "
+        "themselves, along exact rays",
+        lambda v: v in ("spheres", "voxels"),
+        "'spheres' or 'voxels'",
+    ),
     "render_stride": Knob(
         "raw pixels a rendered pixel, in each direction",
         _is_positive_whole,

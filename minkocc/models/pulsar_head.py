@@ -13,8 +13,9 @@ from minkocc.models.by_sample import by_sample
 from minkocc.models.group_index import group_index
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
+from minkocc.models.renderers import build_renderer
 from minkocc.ops.exact_products import exact_products
-from minkocc.ops.sphere_render import RenderSettings, render_spheres, scale_intrinsics
+from minkocc.ops.sphere_render import scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, has_2d_term
@@ -34,7 +35,7 @@ class RenderedViews:
     tied_probs: Tensor
     """``(N, K, h, w)``: the voxel classifier's probabilities, rendered."""
     coverage: Tensor
-    """``(N, h, w)``: share of each pixel that spheres cover."""
+    """``(N, h, w)``: share of each pixel that voxels cover."""
 
 
 @MODELS.register_module()
@@ -67,10 +68,12 @@ class PulsarHead(BaseModule):
         confidence: weigh pixels by the confidence of their pseudo-label, as Eq. 5; False: every
             labelled pixel weighs 1.
         class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
+        renderer: ``'spheres'``, the paper's, or the ``'voxels'`` themselves, along exact rays:
+            opacity is then that of an edge's length, and radius, gamma and eps have no use.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
 
     Raises:
-        ValueError: ``beta`` is outside [0, 1), or ``render_stride`` below 1.
+        ValueError: ``beta`` is outside [0, 1), ``render_stride`` below 1, or ``renderer`` unknown.
     """
 
     def __init__(
@@ -90,21 +93,15 @@ class PulsarHead(BaseModule):
         beta: float = 0.0,
         confidence: bool = True,
         class_groups: Mapping[str, Sequence[str]] | None = None,
+        renderer: str = "spheres",
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
         if render_stride < 1:
             raise ValueError(f"render_stride {render_stride} is not positive: 8 is usual")
         check_beta(beta)
-        self.voxel_size = voxel_size
         self.render_stride = render_stride
-        self.settings = RenderSettings(
-            gamma=gamma * voxel_size / 0.4,
-            eps=eps,
-            min_depth=depth_range[0],
-            max_depth=depth_range[1],
-            max_hits=max_hits,
-        )
+        self.renderer = build_renderer(renderer, voxel_size, depth_range, max_hits, gamma, eps)
         self.weight_2d = weight_2d
         self.shader_weight = shader_weight
         self.tied_weight = tied_weight
@@ -117,14 +114,6 @@ class PulsarHead(BaseModule):
         nn.init.zeros_(self.sphere.bias)
         self.classes = group_index(class_groups)
         self.shader = NeuralShader(channels, len(self.classes.groups), shader_channels)
-
-    def spheres(self, feats: Tensor) -> tuple[Tensor, Tensor]:
-        """Radii in metres and opacities in (0, 1), each ``(V,)``, of features ``(V, C)``."""
-        # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
-        with exact_products(feats.device.type):
-            raw = self.sphere(feats.float())
-        radius = self.voxel_size * (0.5 + 0.4 * raw[:, 0].sigmoid())
-        return radius, (4.0 + raw[:, 1]).sigmoid()
 
     def render(
         self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample
@@ -143,21 +132,21 @@ class PulsarHead(BaseModule):
     def _project(
         self, feats: Tensor, values: list[Tensor], centres: Tensor, sample: OccDataSample
     ) -> tuple[list[Tensor], Tensor]:
-        """Eq. 2: values of spheres rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
+        """Values of the voxels rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
         back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse
         lattice = self.lattice(sample)
-        radius, opacity = self.spheres(feats)
-        out = render_spheres(
-            centres,
-            radius,
-            opacity,
+        # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
+        with exact_products(feats.device.type):
+            raw = self.sphere(feats.float())
+        out = self.renderer(
+            raw,
             torch.cat(values, dim=1),
-            (sample.ego2cam.double() @ back).to(centres),
+            centres,
+            sample.ego2cam.double() @ back,
             lattice_intrinsics(sample.cam2img, lattice),
             lattice.size(sample.raw_size),
-            self.settings,
         )
-        return list(out.features.split([v.shape[1] for v in values], dim=1)), out.coverage
+        return list(out.values.split([v.shape[1] for v in values], dim=1)), out.coverage
 
     def shares(self) -> tuple[float, float]:
         """What shader path and tied path weigh; together ``weight_2d``, or nothing."""
@@ -177,7 +166,7 @@ class PulsarHead(BaseModule):
         """Add the rendered 2D semantics to a sample.
 
         ``rendered_tied`` and ``rendered_shader``, uint8 ``(N, h, w)`` of 2D ids: the tied path has
-        0 where spheres cover too little of a pixel, the shader, which paints every pixel, never.
+        0 where voxels cover too little of a pixel, the shader, which paints every pixel, never.
         ``rendered_target``: the pseudo-labels at those pixels, if the sample has any.
         """
         views = self.render(feats, probs, centres, sample)

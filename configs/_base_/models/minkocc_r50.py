@@ -40,6 +40,7 @@ model = dict(
         type="PulsarHead",
         channels=32,
         voxel_size="${voxel_size}",
+        renderer="${renderer}",
         render_stride="${render_stride}",
         weight_2d="${weight_2d}",
         shader_weight="${shader_weight}",

@@ -15,6 +15,7 @@ from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 from tests.unit.models.tiny_model import FULL_RANGE, SMALL_RANGE, build, make_batch
 
 PLAIN = group_index(None)
+HEAD = {"type": "PulsarHead", "channels": 16, "voxel_size": 0.4}
 TERMS = {
     Phase.WARM: {"loss_bce", "loss_3d_ce", "loss_warm_shader"},
     Phase.WEAK: {"loss_bce", "loss_2d_ce_shader", "loss_2d_ce_tied"},
@@ -41,6 +42,21 @@ def test_terms_of_a_phase_are_finite_and_train_what_they_should(phase):
         if phase is Phase.WARM and name.startswith("pulsar_head.sphere"):
             assert parameter.grad is None, name
         else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_voxels_may_be_rendered_in_the_place_of_spheres(phase):
+    model = build().train()
+    same = build(pulsar_head={**HEAD, "renderer": "voxels"}).train()
+    same.load_state_dict(model.state_dict())  # one checkpoint serves both
+    losses = losses_of(same, make_batch(phase, size=2))
+    assert set(losses) == TERMS[phase]
+    sum(losses.values()).backward()
+    for name, parameter in same.named_parameters():
+        if not (phase is Phase.WARM and name.startswith("pulsar_head.sphere")):
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
             assert parameter.grad.abs().max() > 0, name

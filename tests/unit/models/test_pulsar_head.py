@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minkocc.models.pulsar_head import PulsarHead, RenderedViews, lattice_intrinsics
-from minkocc.ops.sphere_render import render_spheres
+from minkocc.models.renderers import SphereRenderer
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.render_lattice import RenderLattice
 
@@ -48,29 +48,42 @@ def wall(distance=6.0, half=3.0):
     return torch.stack([torch.full_like(y, distance), y, z], -1).reshape(-1, 3)
 
 
+@pytest.fixture(params=["spheres", "voxels"])
+def head(request):
+    torch.manual_seed(0)
+    return PulsarHead(CHANNELS, VOXEL, renderer=request.param)
+
+
 @pytest.fixture
-def head():
+def spheres():
     torch.manual_seed(0)
     return PulsarHead(CHANNELS, VOXEL)
 
 
-def test_spheres_start_at_seven_tenths_of_a_voxel_and_opaque(head):
-    radius, opacity = head.spheres(torch.randn(9, CHANNELS))
+def test_spheres_start_at_seven_tenths_of_a_voxel_and_opaque(spheres):
+    radius, opacity = spheres.renderer.shapes(spheres.sphere(torch.randn(9, CHANNELS)))
     torch.testing.assert_close(radius, torch.full((9,), 0.7 * VOXEL))
     torch.testing.assert_close(opacity, torch.full((9,), 1 / (1 + math.exp(-4))))
 
 
-def test_radius_stays_between_half_and_nine_tenths_of_a_voxel(head):
-    torch.nn.init.normal_(head.sphere.weight, std=20.0)
-    radius, opacity = head.spheres(torch.randn(200, CHANNELS))
+def test_radius_stays_between_half_and_nine_tenths_of_a_voxel(spheres):
+    torch.nn.init.normal_(spheres.sphere.weight, std=20.0)
+    radius, opacity = spheres.renderer.shapes(spheres.sphere(torch.randn(200, CHANNELS)))
     assert radius.min() < 0.51 * VOXEL
     assert radius.max() > 0.89 * VOXEL
     assert ((radius >= 0.5 * VOXEL - 1e-6) & (radius <= 0.9 * VOXEL + 1e-6)).all()
     assert ((opacity >= 0) & (opacity <= 1)).all()
 
 
+def test_a_voxel_is_as_opaque_along_its_edge_as_a_sphere(spheres):
+    raw = torch.randn(50, 2) * 3
+    voxels = PulsarHead(CHANNELS, VOXEL, renderer="voxels").renderer
+    _, opacity = spheres.renderer.shapes(raw)
+    torch.testing.assert_close(1 - (-voxels.densities(raw)).exp(), opacity)
+
+
 def test_gamma_scales_with_the_voxel():
-    assert PulsarHead(CHANNELS, 0.2).settings.gamma == pytest.approx(1.5e-3)
+    assert PulsarHead(CHANNELS, 0.2).renderer.settings.gamma == pytest.approx(1.5e-3)
 
 
 @pytest.mark.parametrize(
@@ -236,12 +249,13 @@ def test_weights_and_ramp_scale_the_terms(head):
         ({"weight_2d": 0.0}, []),
     ],
 )
-def test_nothing_is_computed_of_a_path_without_weight(monkeypatch, off, left):
-    head = PulsarHead(CHANNELS, VOXEL, **off)
+@pytest.mark.parametrize("renderer", ["spheres", "voxels"])
+def test_nothing_is_computed_of_a_path_without_weight(renderer, off, left):
+    head = PulsarHead(CHANNELS, VOXEL, renderer=renderer, **off)
     widths, shaded = [], []
-    monkeypatch.setattr(
-        "minkocc.models.pulsar_head.render_spheres",
-        lambda *args: widths.append(args[3].shape[1]) or render_spheres(*args),
+    render = head.renderer
+    head.renderer = lambda raw, values, *rest: (
+        widths.append(values.shape[1]) or render(raw, values, *rest)
     )
     head.shader.register_forward_hook(lambda *_: shaded.append(True))
     centres = wall()
@@ -254,9 +268,12 @@ def test_nothing_is_computed_of_a_path_without_weight(monkeypatch, off, left):
     assert ("loss_warm_shader" in head.warm_loss(feats, centres, sample)) == shader
 
 
-@pytest.mark.parametrize("bad", [{"beta": 1.0}, {"beta": -0.1}, {"render_stride": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"beta": 1.0}, {"beta": -0.1}, {"render_stride": 0}, {"renderer": "cubes"}]
+)
 def test_impossible_settings_are_refused_when_it_is_built(bad):
-    with pytest.raises(ValueError, match=f"{next(iter(bad))} {next(iter(bad.values()))}"):
+    ((name, value),) = bad.items()
+    with pytest.raises(ValueError, match=f"{name} {value!r}"):
         PulsarHead(CHANNELS, VOXEL, **bad)
 
 
@@ -309,9 +326,11 @@ def test_2d_loss_reaches_spheres_features_and_classifier(head):
 @pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
 def test_3d_augmentation_leaves_the_rendering_unchanged(head, signs):
     rng = np.random.default_rng(3)
-    centres = wall() + torch.tensor(rng.uniform(0, 2, (225, 1)) * [1, 0, 0], dtype=torch.float32)
+    steps = torch.tensor(rng.integers(0, 6, (225, 1)) * [1, 0, 0], dtype=torch.float32)
+    centres = wall() + VOXEL * steps
     feats, probs = torch.randn(225, CHANNELS), torch.rand(225, 17)
-    angle = 0.37
+    # Voxels turn with the grid: what is turned against it is none of its lattice.
+    angle = 0.37 if isinstance(head.renderer, SphereRenderer) else 0.0
     ego_aug = torch.eye(4)
     ego_aug[:2, :2] = torch.diag(torch.tensor(signs, dtype=torch.float32)) @ torch.tensor(
         [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]

@@ -123,7 +123,7 @@ def network(monkeypatch):
     monkeypatch.setattr(row_sums, "_numba_can", lambda _: False)
     model = build(FULL_RANGE, backend="torch")
     head = model.pulsar_head
-    head.settings = replace(head.settings, finder="torch")
+    head.renderer.settings = replace(head.renderer.settings, finder="torch")
     model.genunet.set_thresholds([0.04] * 4)  # an untrained network keeps some voxels
     model.genunet.train_thresholds.fill_(0.04)
     model.genunet.max_voxels = 400_000
