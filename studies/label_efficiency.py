@@ -51,6 +51,11 @@ _beyond = [
     _arm("mixed_voted", "replay 1/2, voted labels, weight_2d 1", **_MIXED),
     _arm("mixed_around", "the same, all of (8, 8), see-through", **_MIXED, **_AROUND),
 ]
+# Voxels along exact rays in the place of spheres.
+_rendering = [
+    _arm("semi_voxels", "semi, voxels rendered", renderer="voxels"),
+    _arm("plus_voxels", "plus, voxels rendered", renderer="voxels", **_MIXED, **_CLEAN),
+]
 # Does what is unlabelled pay with more iterations?
 _longer = [
     _arm("labels_only_long", "labels only, 3,000 iterations", warm_share=1.0, **_LONGER),
@@ -86,6 +91,7 @@ _ablations = [
 blocks = [
     dict(seeds=[0, 1, 2], arms=_headline),
     dict(seeds=[0], arms=_beyond),
+    dict(seeds=[0], arms=_rendering),
     dict(seeds=[0], arms=_longer),
     dict(seeds=[0], arms=_ablations),
 ]
