@@ -23,6 +23,8 @@ class Rendered(NamedTuple):
     """(N, C, h, w), weighted sums; 0 where there is nothing."""
     coverage: Tensor
     """(N, h, w), the share of each pixel that voxels cover, in [0, 1]."""
+    depth: Tensor | None = None
+    """(N, h, w), metres along the ray; None of a renderer that does not know it."""
 
 
 class Renderer(ABC):
@@ -148,7 +150,7 @@ class VoxelRenderer(Renderer):
             image_size,
             self.settings,
         )
-        return Rendered(out.features, out.coverage)
+        return Rendered(out.features, out.coverage, out.depth)
 
 
 RENDERERS = ("spheres", "voxels")
