@@ -15,7 +15,6 @@ warm_shader = True
 lift_weight = 0.0
 vote_weight = 0.0  # beside lambda_1; not of the paper
 renderer = "spheres"
-depth_weight = 0.0
 render_stride = 8
 batch_size = 2
 num_workers = 4

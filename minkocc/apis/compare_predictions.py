@@ -86,17 +86,18 @@ def draw_comparison(
 
 def _shared_groups(frames: Sequence[Mapping[str, Any]], preds: Mapping[str, Path]) -> ClassGroups:
     """The classes that all predictions tell apart."""
-    found = {
-        read_class_groups(_file(folder, frame["token"], name)): name
-        for frame in frames
-        for name, folder in preds.items()
-    }
+    found: dict[tuple[int, ...], tuple[str, ClassGroups]] = {}
+    for frame in frames:
+        for name, folder in preds.items():
+            groups = read_class_groups(_file(folder, frame["token"], name))
+            found.setdefault(groups.group_of, (name, groups))
     if len(found) > 1:
+        names = ", ".join(name for name, _ in found.values())
         raise PredictionError(
-            f"--pred {', '.join(found.values())}: these are of networks with other classes "
-            "(class_groups), of which no legend says both: compare those of the same"
+            f"--pred {names}: these are of networks with other classes (class_groups), of which no "
+            "legend says both: compare those of the same"
         )
-    return next(iter(found), OCC3D_CLASSES)
+    return next((groups for _, groups in found.values()), OCC3D_CLASSES)
 
 
 def _file(folder: Path, token: str, name: str) -> Path:

@@ -51,7 +51,8 @@ def draw_frames(
     model = init_model(cfg, checkpoint, render=True) if checkpoint else None
     count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
     labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
-    groups = classes_of(model)
+    own = ClassGroups.of(cfg.get("class_groups", {}))
+    groups = own if model is None else classes_of(model)
     written = []
     for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
         item = dataset[int(index)]

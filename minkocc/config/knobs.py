@@ -220,12 +220,6 @@ KNOBS: dict[str, Knob] = {
         lambda v: v in ("spheres", "voxels"),
         "'spheres' or 'voxels'",
     ),
-    "depth_weight": Knob(
-        "of the rendered depth against the LiDAR's returns, besides λ₁; needs `renderer='voxels'`; "
-        "0 in the paper",
-        _is_weight,
-        _WEIGHT,
-    ),
     "render_stride": Knob(
         "raw pixels a rendered pixel, in each direction",
         _is_positive_whole,

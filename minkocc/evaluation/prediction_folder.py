@@ -247,7 +247,7 @@ def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
 def _check_groups(path: Path, pred: NDArray[np.uint8], groups: ClassGroups) -> None:
     """Predictions of other classes than the first one's, or than they say, are refused."""
     own = read_class_groups(path)
-    if own != groups:
+    if own.group_of != groups.group_of:
         raise PredictionError(
             f"prediction {path} is of classes {', '.join(own.names)}, others of "
             f"{', '.join(groups.names)}: measure those of one network"

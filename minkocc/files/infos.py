@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minkocc.files.info_checks import frame_problems, list_problems
-from minkocc.files.reading import UnsafeFileError, is_plain_name, read_plain_pickle
+from minkocc.files.reading import UnsafeFileError, is_plain_name, plain_pickle, read_plain_pickle
 from minkocc.files.writing import write_pickles
 from minkocc.structures.errors import UserError, short
 from minkocc.structures.taxonomy import CLASSES
@@ -81,17 +82,30 @@ def write_infos(
         remedy: what to do about a frame that is refused, for messages.
 
     Raises:
-        InfoError: ``check_frames`` refuses what the frames say.
+        InfoError: ``check_frames`` refuses what the frames say, or two files share a scene.
+        UnsafeFileError: a frame holds more than plain values and arrays.
     """
     frames = [frame for each in files.values() for frame in each]
+    _check_plain(frames, source)
     check_frames(frames, source, paths_leave_root, remedy)
+    scenes = [{frame["scene_name"] for frame in each} for each in files.values()]
+    if len(set().union(*scenes)) < sum(map(len, scenes)):
+        raise InfoError(f"{source}: a scene is in two files, expected in one: {remedy}")
     metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
     write_pickles(
         {
-            path: {"metainfo": metainfo, "data_list": list(members)}
+            Path(path): {"metainfo": metainfo, "data_list": list(members)}
             for path, members in files.items()
         }
     )
+
+
+def _check_plain(frames: Sequence[Any], source: str) -> None:
+    """Refuse what would be written and could not be read."""
+    try:
+        plain_pickle(pickle.dumps(list(frames)), source)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InfoError(f"{source} cannot be written: {error}") from error
 
 
 _MEND = "create it again with tools/create_data.py"

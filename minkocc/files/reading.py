@@ -77,13 +77,22 @@ def read_plain_pickle(path: str | Path) -> Any:
         UnsafeFileError: the pickle refers to anything else.
         ValueError: the file is not a pickle.
     """
-    raw = Path(path).read_bytes()
+    return plain_pickle(Path(path).read_bytes(), str(path))
+
+
+def plain_pickle(raw: bytes, name: str) -> Any:
+    """What a pickle holds, as ``read_plain_pickle``.
+
+    Args:
+        raw: the pickle.
+        name: of where it is from, for messages.
+    """
     try:
-        return _PlainUnpickler(io.BytesIO(raw), str(path)).load()
+        return _PlainUnpickler(io.BytesIO(raw), name).load()
     except UnsafeFileError:
         raise
     except Exception as error:  # a corrupt pickle fails in many ways
-        raise ValueError(f"{path} is not a readable pickle ({error}): create it again") from error
+        raise ValueError(f"{name} is not a readable pickle ({error}): create it again") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):

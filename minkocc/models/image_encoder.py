@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import Tensor
 from minkocc.files.checkpoints import load_safely
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
+
+_TAKEN = 0.5
+"""The share of a backbone's weights that pretrained ones have to give."""
 
 
 @MODELS.register_module()
@@ -65,13 +69,18 @@ class ImageEncoder(BaseModule):
         """Mmengine takes what fits of a checkpoint and logs the rest, also where nothing does."""
         content = CheckpointLoader.load_checkpoint(name, map_location="cpu", logger="silent")
         state = content.get("state_dict", content.get("model", content))
-        given = {key.removeprefix("backbone."): value for key, value in state.items()}
-        own = self.backbone.state_dict()
-        if not any(key in given and torch.equal(own[key].cpu(), given[key]) for key in own):
+        given = {_digest(value) for value in state.values() if isinstance(value, Tensor)}
+        # By their values: some backbones rename or join what they take. What is of one dimension
+        # begins as 0 or 1 in both.
+        own = [p for p in self.backbone.parameters() if p.ndim > 1]
+        taken = sum(_digest(parameter) in given for parameter in own)
+        if taken < _TAKEN * len(own):
+            held = ", ".join(list(state)[:2])
+            wanted = ", ".join([key for key, _ in self.backbone.named_parameters()][:2])
             raise UserError(
-                f"image_pretrained = {name!r} has none of the backbone's {len(own)} tensors: it "
-                f"holds {', '.join(list(state)[:2])}, ..., the backbone {', '.join(list(own)[:2])},"
-                " ...; name a checkpoint of this backbone"
+                f"image_pretrained = {name!r} gives {taken} of the backbone's {len(own)} weights: "
+                f"it holds {held}, ..., the backbone {wanted}, ...; name a checkpoint of this "
+                "backbone, with tensors called as its own"
             )
 
     def forward(self, imgs: Tensor) -> list[Tensor]:
@@ -88,6 +97,11 @@ class ImageEncoder(BaseModule):
         pixels = imgs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         levels = self.neck(self.backbone(pixels))
         return [level.unflatten(0, (batch, views)) for level in levels]
+
+
+def _digest(values: Tensor) -> bytes:
+    flat = values.detach().float().cpu().contiguous().numpy()
+    return hashlib.sha256(flat.tobytes()).digest()
 
 
 def _knows(kind: str | type, keyword: str) -> bool:

@@ -185,8 +185,8 @@ class MinkOcc(BaseModel):
             losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
         if self.pulsar_head is not None and self.pulsar_head.learns(phase):
             shown = self._rendered(voxels, logits, target)
-            how = (inputs["points"], phase, self.lambda_1, self.render_ramp)
-            losses.update(self.pulsar_head.batch_loss(*shown, self.grid, data_samples, *how))
+            how = (self.grid, data_samples, phase, self.lambda_1, self.render_ramp)
+            losses.update(self.pulsar_head.batch_loss(*shown, *how))
         return {**losses, **pruning_log(levels, len(data_samples))}
 
     @torch.no_grad()

@@ -31,8 +31,9 @@ def check_parts(model: Any, heads: Mapping[str, Mapping[str, Any] | None]) -> No
     )
     for name, head in heads.items():
         if head:
-            width = ("the genunet's width, its channels[0],", model.genunet.out_channels)
-            _same_width((f"{name}.channels", head["channels"]), width)
+            given = getattr(model.genunet, "out_channels", None)
+            width = ("the genunet's width, its channels[0],", given)
+            _same_width((f"{name}.channels", head.get("channels")), width)
     _check_classes(model)
 
 
@@ -48,8 +49,9 @@ def _check_classes(model: Any) -> None:
             f"semantic_head {type(head).__name__} has no attribute classes: derive it from "
             "SemanticHead, or set classes = group_index(class_groups)"
         )
-    if renderer is not None and renderer.classes.groups != head.classes.groups:
+    drawn = getattr(renderer, "classes", head.classes)
+    if drawn.groups != head.classes.groups:
         raise ValueError(
-            f"pulsar_head.class_groups {renderer.classes.groups.recipe()}: expected those of the "
+            f"pulsar_head.class_groups {drawn.groups.recipe()}: expected those of the "
             f"semantic_head, {head.classes.groups.recipe()}"
         )

@@ -10,11 +10,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from minkocc.models.by_sample import by_sample
-from minkocc.models.depth import depth_loss, return_ranges
 from minkocc.models.group_index import group_index
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
-from minkocc.models.renderers import Rendered, build_renderer
+from minkocc.models.renderers import build_renderer
 from minkocc.ops.exact_products import exact_products
 from minkocc.ops.sphere_render import scale_intrinsics
 from minkocc.registry import MODELS
@@ -71,13 +70,10 @@ class PulsarHead(BaseModule):
         class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
         renderer: ``'spheres'``, the paper's, or the ``'voxels'`` themselves, along exact rays:
             opacity is then that of an edge's length, and radius, gamma and eps have no use.
-        depth_weight: of the rendered depth against the LiDAR's returns, beside lambda_1; needs
-            voxels; 0 in the paper.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
 
     Raises:
-        ValueError: ``beta`` is outside [0, 1), ``render_stride`` below 1, ``renderer`` unknown,
-            or one without a depth where ``depth_weight`` asks for it.
+        ValueError: ``beta`` is outside [0, 1), ``render_stride`` below 1, or ``renderer`` unknown.
     """
 
     def __init__(
@@ -98,7 +94,6 @@ class PulsarHead(BaseModule):
         confidence: bool = True,
         class_groups: Mapping[str, Sequence[str]] | None = None,
         renderer: str = "spheres",
-        depth_weight: float = 0.0,
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
         super().__init__()
@@ -107,11 +102,6 @@ class PulsarHead(BaseModule):
         check_beta(beta)
         self.render_stride = render_stride
         self.renderer = build_renderer(renderer, voxel_size, depth_range, max_hits, gamma, eps)
-        if depth_weight and renderer != "voxels":
-            raise ValueError(
-                f"depth_weight {depth_weight} needs renderer='voxels': {renderer} give no depth"
-            )
-        self.depth_weight = depth_weight
         self.weight_2d = weight_2d
         self.shader_weight = shader_weight
         self.tied_weight = tied_weight
@@ -136,14 +126,15 @@ class PulsarHead(BaseModule):
             centres: ``(V, 3)`` in the augmented ego frame, metres.
             sample: gives cameras, ``ego_aug``, the raw image size and the lattice.
         """
-        (rendered, tied), out = self._project(feats, [feats, probs], centres, sample)
-        tied = _normalised(tied, out.coverage)
-        return RenderedViews(self.shader(rendered), tied, out.coverage)
+        (rendered, tied), coverage = self._project(feats, [feats, probs], centres, sample)
+        return RenderedViews(self.shader(rendered), _normalised(tied, coverage), coverage)
 
     def _project(
         self, feats: Tensor, values: list[Tensor], centres: Tensor, sample: OccDataSample
-    ) -> tuple[list[Tensor], Rendered]:
-        """Values of the voxels rendered, each ``(N, C, h, w)``, and all that the cameras see."""
+    ) -> tuple[list[Tensor], Tensor]:
+        """Values of the voxels rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
+        back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse
+        lattice = self.lattice(sample)
         # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
         with exact_products(feats.device.type):
             raw = self.sphere(feats.float())
@@ -151,16 +142,11 @@ class PulsarHead(BaseModule):
             raw,
             torch.cat(values, dim=1),
             centres,
-            *self._cameras(sample),
+            sample.ego2cam.double() @ back,
+            lattice_intrinsics(sample.cam2img, lattice),
+            lattice.size(sample.raw_size),
         )
-        return list(out.values.split([v.shape[1] for v in values], dim=1)), out
-
-    def _cameras(self, sample: OccDataSample) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """From the augmented ego frame to the unaugmented cameras; intrinsics and size rendered."""
-        back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse
-        lattice = self.lattice(sample)
-        intrinsics = lattice_intrinsics(sample.cam2img, lattice)
-        return sample.ego2cam.double() @ back, intrinsics, lattice.size(sample.raw_size)
+        return list(out.values.split([v.shape[1] for v in values], dim=1)), out.coverage
 
     def shares(self) -> tuple[float, float]:
         """What shader path and tied path weigh; together ``weight_2d``, or nothing."""
@@ -171,10 +157,10 @@ class PulsarHead(BaseModule):
         return shader, self.weight_2d * self.tied_weight / total
 
     def learns(self, phase: Phase) -> bool:
-        """Whether a phase has a rendered term: without one nothing is rendered."""
-        paths = (self.weight_2d, self.shader_weight, self.tied_weight, self.warm_shader)
-        of_depth = phase is not Phase.WARM and self.depth_weight > 0
-        return of_depth or has_2d_term(phase, *paths)
+        """Whether a phase has a 2D term: without one nothing is rendered."""
+        return has_2d_term(
+            phase, self.weight_2d, self.shader_weight, self.tied_weight, self.warm_shader
+        )
 
     def predict(self, feats: Tensor, probs: Tensor, centres: Tensor, sample: OccDataSample) -> None:
         """Add the rendered 2D semantics to a sample.
@@ -197,12 +183,11 @@ class PulsarHead(BaseModule):
         probs: Tensor,
         grid: VoxelGrid,
         data_samples: Sequence[OccDataSample],
-        points: Sequence[Tensor],
         phase: Phase,
         weight: float,
         ramp: float,
     ) -> dict[str, Tensor]:
-        """The rendered terms of a batch: the mean over its samples.
+        """The 2D terms of a batch: the mean over its samples.
 
         Args:
             coords: ``(V, 4)`` = (batch, x, y, z) of the voxels that are rendered.
@@ -210,7 +195,6 @@ class PulsarHead(BaseModule):
             probs: ``(V, K)``.
             grid: of the coordinates.
             data_samples: of the batch.
-            points: per sample ``(P, 5)``, augmented ego frame, metres.
             phase: of the batch; in the warm start the shader alone learns.
             weight: of all terms.
             ramp: of those after the switch.
@@ -221,12 +205,12 @@ class PulsarHead(BaseModule):
         totals: dict[str, Tensor] = {}
         share = weight / len(data_samples)
         parts = by_sample(coords, len(data_samples), feats, probs)
-        for sample, cloud, (own_coords, own_feats, own_probs) in zip(data_samples, points, parts):
+        for sample, (own_coords, own_feats, own_probs) in zip(data_samples, parts):
             centres = grid.to_centre(own_coords)
             if phase is Phase.WARM:
                 terms = self.warm_loss(own_feats, centres, sample)
             else:
-                terms = self.loss(own_feats, own_probs, centres, sample, ramp, cloud)
+                terms = self.loss(own_feats, own_probs, centres, sample, ramp)
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + share * term
         return totals
@@ -238,41 +222,28 @@ class PulsarHead(BaseModule):
         centres: Tensor,
         sample: OccDataSample,
         ramp: float,
-        points: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Eq. 5 on both paths and the depth of ``points``, weighted, by the switch's ``ramp`` too.
+        """Eq. 5 on both paths, weighted by ``shares`` and the switch's ``ramp``.
 
         Of a path of weight 0 nothing is rendered, and its loss is not there.
         """
         shader, tied = self.shares()
         values = [feats] * bool(shader) + [probs] * bool(tied)
-        losses: dict[str, Tensor] = {}
-        if not values and not self.depth_weight:
-            return losses
-        images, out = self._project(feats, values or [feats[:, :1]], centres, sample)
-        if self.depth_weight and points is not None:
-            losses["loss_depth"] = ramp * self.depth_weight * self._depth(out, points, sample)
         if not values:
-            return losses
+            return {}
+        images, coverage = self._project(feats, values, centres, sample)
         labels, confidence = self._targets(sample)
+        losses = {}
         if shader:
             log_probs = self.shader(images[0]).float().log_softmax(1)
             cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)
             losses["loss_2d_ce_shader"] = ramp * shader * cost
         if tied:
-            covered = confidence * (out.coverage.detach() > self.min_coverage)
-            log_probs = (_normalised(images[-1], out.coverage).float() + _LOG_FLOOR).log()
+            covered = confidence * (coverage.detach() > self.min_coverage)
+            log_probs = (_normalised(images[-1], coverage).float() + _LOG_FLOOR).log()
             cost = soft_cross_entropy_2d(log_probs, labels, covered, self.beta)
             losses["loss_2d_ce_tied"] = ramp * tied * cost
         return losses
-
-    def _depth(self, out: Rendered, points: Tensor, sample: OccDataSample) -> Tensor:
-        """Rendered depth against the nearest return of each pixel, where voxels cover it."""
-        assert out.depth is not None
-        ranges = return_ranges(points, *self._cameras(sample))
-        near, far = self.renderer.depth_range
-        used = (out.coverage.detach() > self.min_coverage) & (ranges > near) & (ranges < far)
-        return depth_loss(out.depth, ranges, used, self.renderer.voxel_size)
 
     def warm_loss(self, feats: Tensor, centres: Tensor, sample: OccDataSample) -> dict[str, Tensor]:
         """The shader's own loss on detached renders: nothing but the shader learns from it."""

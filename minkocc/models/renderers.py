@@ -23,8 +23,6 @@ class Rendered(NamedTuple):
     """(N, C, h, w), weighted sums; 0 where there is nothing."""
     coverage: Tensor
     """(N, h, w), the share of each pixel that voxels cover, in [0, 1]."""
-    depth: Tensor | None = None
-    """(N, h, w), metres along the ray; None of a renderer that does not know it."""
 
 
 class Renderer(ABC):
@@ -150,7 +148,7 @@ class VoxelRenderer(Renderer):
             image_size,
             self.settings,
         )
-        return Rendered(out.features, out.coverage, out.depth)
+        return Rendered(out.features, out.coverage)
 
 
 RENDERERS = ("spheres", "voxels")

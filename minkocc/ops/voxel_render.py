@@ -13,6 +13,9 @@ from minkocc.ops.row_sums import gather_rows, weighted_gather
 from minkocc.ops.sphere_hits import FINDERS
 from minkocc.ops.voxel_hits import find_voxel_hits
 
+_LEAST_COVERAGE = 1e-12
+"""Of less, depth and its gradient are no numbers in single precision."""
+
 
 class VoxelRenderOutput(NamedTuple):
     """What the cameras see."""
@@ -114,7 +117,7 @@ def render_voxels(
         blended = weighted_gather(padded, place, weights)
     coverage = weights.sum(1)
     middle = (weights * ((near + far) / 2).to(dtype)).sum(1)
-    depth = middle / coverage.clamp_min(torch.finfo(dtype).tiny)
+    depth = middle / coverage.clamp_min(_LEAST_COVERAGE)
     size = (len(ego2cam), *image_size)
     flat = size[0] * size[1] * size[2]
     image = blended.new_zeros(flat, blended.shape[1]).index_copy(0, rows, blended)

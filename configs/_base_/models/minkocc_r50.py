@@ -41,7 +41,6 @@ model = dict(
         channels=32,
         voxel_size="${voxel_size}",
         renderer="${renderer}",
-        depth_weight="${depth_weight}",
         render_stride="${render_stride}",
         weight_2d="${weight_2d}",
         shader_weight="${shader_weight}",

@@ -133,10 +133,19 @@ def rendered_classes(scene: Scene, variant: str) -> tuple[NDArray[np.int64], flo
     return found.numpy(), percent_of(reached.sum(), seen.sum())
 
 
-def _render(renderer: Renderer, scene: Scene, index: Tensor, values: Tensor, logit: float) -> Any:
+def _render(
+    renderer: Renderer,
+    scene: Scene,
+    index: Tensor,
+    values: Tensor,
+    logit: float,
+    learns: bool = False,
+) -> Any:
+    """The voxels under one logit of opacity; ``learns``: with the gradient of it, as training."""
     grid = VoxelGrid(OCC3D_GRID.point_cloud_range, renderer.voxel_size)
     raw = values.new_zeros(len(index), 2)
     raw[:, 1] = logit
+    raw.requires_grad_(learns)
     centres = grid.to_centre(index)
     return renderer(raw, values, centres, scene.ego2cam, scene.cam2img, scene.size)
 
@@ -271,7 +280,7 @@ def measure_times(
 
 def _lap(renderer: Renderer, scene: Scene, index: Tensor, values: Tensor) -> tuple[float, float]:
     start = clock()
-    out = _render(renderer, scene, index, values, 0.0)
+    out = _render(renderer, scene, index, values, 0.0, learns=True)
     middle = clock()
     out.values.sum().backward()
     return middle - start, clock() - middle

@@ -171,7 +171,6 @@ DESTINATIONS = {
         "train_dataloader.dataset.pipeline.4.lift_weight",
     ),
     "vote_weight": (0.4, "model.vote_weight train_dataloader.dataset.pipeline.7.vote_weight"),
-    "depth_weight": (0.15, "model.pulsar_head.depth_weight"),
     "renderer": ("voxels", "model.pulsar_head.renderer"),
     "render_stride": (
         4,

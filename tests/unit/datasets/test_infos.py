@@ -2,6 +2,7 @@ import json
 import pickle
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from minkocc.datasets.infos import create_infos
 from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.datasets.splits import split_scenes
 from minkocc.datasets.transforms.loading import EGO_BOX, LoadPoints
-from minkocc.files.infos import INFO_VERSION, InfoError, read_infos
+from minkocc.files.infos import INFO_VERSION, InfoError, read_infos, write_infos
 from minkocc.files.reading import UnsafeFileError
 from minkocc.structures.taxonomy import CAMERAS
 from tests.bomb import Bomb
@@ -493,3 +494,23 @@ def test_corrupt_info_file_is_named(tmp_path):
     (tmp_path / "cut.pkl").write_bytes(b"\x80\x04\x95 ")
     with pytest.raises(InfoError, match=r"cut\.pkl is not a readable pickle.*create_data\.py"):
         read_infos(tmp_path / "cut.pkl")
+
+
+@pytest.mark.parametrize("odd", [Path("x"), np.random.default_rng(0), lambda: None])
+def test_what_could_not_be_read_is_not_written(synthetic_root, tmp_path, odd):
+    frames = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
+    path = tmp_path / "infos.pkl"
+    write_infos({path: frames}, "mine")
+    before = path.read_bytes()
+    with pytest.raises((UnsafeFileError, InfoError)):
+        write_infos({path: [{**frames[0], "extra": odd}]}, "mine")
+    assert path.read_bytes() == before
+    assert read_infos(path)["data_list"][0]["token"] == frames[0]["token"]
+
+
+def test_a_scene_is_in_one_file_alone(synthetic_root, tmp_path):
+    first, *rest = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
+    first, last = {**first, "next": ""}, {**rest[-1], "prev": "", "next": ""}
+    with pytest.raises(InfoError, match="a scene is in two files"):
+        write_infos({tmp_path / "a.pkl": [first], tmp_path / "b.pkl": [last]}, "mine")
+    assert not list(tmp_path.iterdir())

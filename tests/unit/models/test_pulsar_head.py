@@ -240,66 +240,6 @@ def test_weights_and_ramp_scale_the_terms(head):
     assert list(head.loss(feats, probs, centres, sample, 1.0)) == ["loss_2d_ce_shader"]
 
 
-def returns(distance, half=2.0):
-    """Where rays from the origin to a plane ahead end."""
-    line = torch.linspace(-half, half, 60)
-    y, z = torch.meshgrid(line, line, indexing="ij")
-    xyz = torch.stack([torch.full_like(y, distance), y, z], -1).reshape(-1, 3)
-    return torch.cat([xyz, torch.zeros(len(xyz), 2)], 1)
-
-
-def depth_term(centres, points, raw=None, **sample):
-    head = PulsarHead(CHANNELS, VOXEL, renderer="voxels", weight_2d=0.0, depth_weight=2.0)
-    feats = torch.zeros(len(centres), CHANNELS) if raw is None else raw
-    with torch.no_grad():
-        head.sphere.weight[1, 0] = 1.0
-    labels = torch.ones((64, 80), dtype=torch.uint8)
-    # Narrow pixels: within one the returns are as far as its ray goes.
-    narrow = make_sample(labels, focal=(600.0, 660.0), **sample)
-    probs = torch.rand(len(centres), 17)
-    found = head.loss(feats, probs, centres, narrow, 0.5, points)
-    assert list(found) == ["loss_depth"]
-    return found["loss_depth"]
-
-
-def test_depth_is_right_where_returns_lie_on_the_wall():
-    assert depth_term(wall(6.0), returns(6.0)) < 0.01
-    shifted = depth_term(wall(6.0), returns(7.2)).item()  # three voxels behind: smooth L1 is 2.5
-    assert shifted == pytest.approx(0.5 * 2.0 * 2.5, rel=0.05)
-    assert depth_term(wall(6.0), returns(0.5)) == 0.0  # nearer than what is rendered
-    assert depth_term(wall(6.0), returns(-6.0)) == 0.0
-
-
-def test_depth_takes_the_nearest_return():
-    both = torch.cat([returns(9.0), returns(6.0)])
-    assert depth_term(wall(6.0), both) < 0.01
-
-
-def test_depth_makes_what_stands_before_the_returns_transparent():
-    centres = torch.cat([wall(4.0), wall(6.0)])
-    raw = torch.zeros(len(centres), CHANNELS, requires_grad=True)
-    depth_term(centres, returns(6.0), raw).backward()
-    front = raw.grad[: len(centres) // 2, 0]
-    assert (front >= 0).all()  # a step down the gradient: less dense
-    assert front.max() > 0
-
-
-def test_depth_is_of_the_unaugmented_cameras():
-    flip = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0]))
-    centres, points = wall(6.0)[:100], returns(6.0)
-    points = points[points[:, 1] < 0]
-    expected = depth_term(centres, points)
-    moved = points.clone()
-    moved[:, :3] = points[:, :3] @ flip[:3, :3].T
-    found = depth_term(centres @ flip[:3, :3].T, moved, ego_aug=flip)
-    torch.testing.assert_close(found, expected)
-
-
-def test_spheres_give_no_depth():
-    with pytest.raises(ValueError, match=r"depth_weight 0\.1 needs renderer='voxels'"):
-        PulsarHead(CHANNELS, VOXEL, depth_weight=0.1)
-
-
 @pytest.mark.parametrize(
     ("off", "left"),
     [

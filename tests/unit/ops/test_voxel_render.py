@@ -179,6 +179,14 @@ def test_autocast_does_not_reach_the_renderer():
     assert all(torch.equal(got, want) for got, want in zip(found, expected))
 
 
+def test_next_to_nothing_has_a_finite_gradient():
+    centres, _, features, pose, k = (x.float() for x in random_voxels(4))
+    densities = torch.full((len(centres),), 1e-38, requires_grad=True)
+    out = render_voxels(centres, 0.5, densities, features, pose, k, SIZE, NEAR)
+    (out.depth * 0).sum().backward()
+    assert densities.grad.isfinite().all()
+
+
 def test_dense_voxels_hide_what_is_behind_without_a_nan():
     weights, coverage, _ = along_z(2.0, 3.0, densities=[1e9, 1e9])
     assert weights == [1.0, 0.0]
