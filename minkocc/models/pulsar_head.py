@@ -196,7 +196,7 @@ class PulsarHead(BaseModule):
             grid: of the coordinates.
             data_samples: of the batch.
             phase: of the batch; in the warm start the shader alone learns.
-            weight: of all terms.
+            weight: of all terms, lambda_1 of Eq. 6.
             ramp: of those after the switch.
 
         Returns:
@@ -225,7 +225,7 @@ class PulsarHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Eq. 5 on both paths, weighted by ``shares`` and the switch's ``ramp``.
 
-        Of a path of weight 0 nothing is rendered, and its loss is not there.
+        ``batch_loss`` multiplies them by lambda_1 of Eq. 6. Of a path of weight 0 nothing is rendered, and its loss is not there.
         """
         shader, tied = self.shares()
         values = [feats] * bool(shader) + [probs] * bool(tied)
