@@ -225,7 +225,8 @@ class PulsarHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Eq. 5 on both paths, weighted by ``shares`` and the switch's ``ramp``.
 
-        ``batch_loss`` multiplies them by lambda_1 of Eq. 6. Of a path of weight 0 nothing is rendered, and its loss is not there.
+        ``batch_loss`` multiplies them by lambda_1 of Eq. 6. Of a path of weight 0 nothing is
+        rendered, and its loss is not there.
         """
         shader, tied = self.shares()
         values = [feats] * bool(shader) + [probs] * bool(tied)
