@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from minkocc.files.checkpoints import load_safely
+from minkocc.files.checkpoints import load_safely, read_checkpoint
 from minkocc.registry import MODELS
 from minkocc.structures.errors import UserError
 
@@ -67,7 +66,7 @@ class ImageEncoder(BaseModule):
 
     def _check_taken(self, name: str) -> None:
         """Mmengine takes what fits of a checkpoint and logs the rest, also where nothing does."""
-        content = CheckpointLoader.load_checkpoint(name, map_location="cpu", logger="silent")
+        content = read_checkpoint(name)
         state = content.get("state_dict", content.get("model", content))
         given = {_digest(value) for value in state.values() if isinstance(value, Tensor)}
         # By their values: some backbones rename or join what they take. What is of one dimension

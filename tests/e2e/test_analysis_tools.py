@@ -15,7 +15,7 @@ def test_the_printed_config_is_the_one_that_a_run_gets(tmp_path):
     printed = load_config(tmp_path / "printed.py").to_dict()
     assert printed == load_config(CONFIG, {"alpha": 0.3}).to_dict()
     done = tool("analysis/print_config.py", CONFIG, "--knobs")
-    assert "| `weight_2d` | `4.0` | of the 2D term" in done.stdout
+    assert "| `weight_2d` | `4.0` | factor on the 2D loss" in done.stdout
     expect_error(tool("analysis/print_config.py", "nothing.py"), "nothing.py is not a file")
 
 
@@ -47,6 +47,8 @@ def test_parameters_and_products_are_counted(run, linked_root, tmp_path):
     assert content["modules"]["all"]["gmacs"] > 0
     assert {"commit", "machine", "command"} <= content.keys()
     wrong = options(linked_root, **{"model.semantic_head.channels": 5})
-    expect_error(tool("analysis/count_parameters.py", CONFIG, *wrong), "semantic_head.channels 5")
+    expect_error(
+        tool("analysis/count_parameters.py", CONFIG, *wrong), "semantic_head.channels is 5"
+    )
     missing = tool("analysis/count_parameters.py", CONFIG, *options("/nowhere"))
     expect_error(missing, "/nowhere")

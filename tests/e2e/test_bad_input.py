@@ -171,7 +171,7 @@ BAD_RECIPES = {
     ),
     "heads that do not fit the trunk": (
         {"model.semantic_head.channels": 24},
-        ["semantic_head.channels 24", "channels[0] = 16"],
+        ["semantic_head.channels is 24", "channels[0], is 16"],
     ),
     "missing data root": (
         {"data_root": "nowhere"},
