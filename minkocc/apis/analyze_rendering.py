@@ -146,10 +146,10 @@ def count_frame(
         Each of ``VARIANTS`` with its counts.
     """
     (sample,) = data["data_samples"]
-    truth = torch.as_tensor(classes_of(model).grouped(label), device=sample.cam2img.device)
-    sample.img_semantics = torch.as_tensor(
-        classes_of(model).grouped_2d(sample.img_semantics.cpu().numpy()), device=truth.device
-    )
+    groups, device = classes_of(model), sample.cam2img.device
+    truth = torch.as_tensor(groups.grouped(label), device=device)
+    images = groups.grouped_2d(sample.img_semantics.cpu().numpy())
+    sample.img_semantics = torch.as_tensor(images, device=device)
     for name, voxels in _variants(model, data, truth):
         yield name, _outcomes(model.pulsar_head, voxels, truth, sample)
 

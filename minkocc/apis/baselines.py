@@ -25,20 +25,18 @@ def measure_height_baseline(cfg: Config) -> list[dict[str, Any]]:
     """
     init_default_scope("minkocc")
     train = DATASETS.build(cfg.train_dataloader.dataset)
+    groups = ClassGroups.of(cfg.get("class_groups", {}))
     counts = np.zeros((OCC3D_GRID.shape[2], NUM_CLASSES), np.int64)
     for index in train.labelled_indices():
         label = train.label_reader.read(train.get_data_info(index))
-        counts += class_by_height(label["voxel_semantics"], label["mask_camera"])
+        semantics = groups.grouped(label["voxel_semantics"])
+        counts += class_by_height(semantics, label["mask_camera"])
     val = DATASETS.build(cfg.test_dataloader.dataset)
     evaluator = Evaluator(cfg.test_evaluator)
-    groups = ClassGroups.of(cfg.get("class_groups", {}))
-    by_group = np.zeros_like(counts)
-    for number, own in enumerate(groups.table[:NUM_CLASSES]):
-        by_group[:, own] += counts[:, number]
     for item in tqdm((val[i] for i in range(len(val))), total=len(val), desc="height baseline"):
         points = item["inputs"]["points"].numpy()
         sample = item["data_samples"].to_dict()
-        sample["pred_semantics"] = predict_by_height(points, by_group, OCC3D_GRID)
+        sample["pred_semantics"] = predict_by_height(points, counts, OCC3D_GRID)
         sample["classes"] = groups
         evaluator.process([sample])
     evaluator.evaluate(len(val))

@@ -11,7 +11,7 @@ from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_replay
-from minkocc.structures.settings import is_number
+from minkocc.structures.settings import RENDERERS, is_number
 from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -217,7 +217,7 @@ KNOBS: dict[str, Knob] = {
     "renderer": Knob(
         "what stands for a voxel in the images: `'spheres'`, the paper's, or the `'voxels'` "
         "themselves, along exact rays",
-        lambda v: v in ("spheres", "voxels"),
+        lambda v: v in RENDERERS,
         "'spheres' or 'voxels'",
     ),
     "render_stride": Knob(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minkocc.evaluation.protocols import Summary
+from minkocc.evaluation.protocols import Counts, Protocol, Summary
 from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.taxonomy import CLASSES
 
@@ -20,6 +20,13 @@ def by_group(summary: Summary, groups: ClassGroups) -> Summary:
     if groups.plain:
         return summary
     return {**_renamed(summary, groups), "class_groups": groups.recipe()}
+
+
+def summarise_groups(
+    protocol: Protocol, counts: Counts, num_frames: int, groups: ClassGroups
+) -> Summary:
+    """A protocol's figures of sums over frames, by group; arguments as ``summarise`` has them."""
+    return by_group(protocol.summarise(counts, num_frames, groups), groups)
 
 
 def groups_of(summary: Summary) -> ClassGroups:

@@ -15,16 +15,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from minkocc.evaluation.grouped import by_group
+from minkocc.evaluation.grouped import by_group, summarise_groups
 from minkocc.evaluation.image_iou import count_pixels, summarise_images
-from minkocc.evaluation.protocols import (
-    Counts,
-    Frame,
-    Protocol,
-    Summary,
-    add_counts,
-    protocol_named,
-)
+from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
 from minkocc.files.npz import npz_bytes
@@ -212,14 +205,11 @@ class OccupancyMetric(FrameMetric):
         """One for each protocol."""
         return [
             {
-                **self._summary(protocol, _of(protocol.name, counts), num_frames),
+                **summarise_groups(protocol, _of(protocol.name, counts), num_frames, self.groups),
                 "training": self.training,
             }
             for protocol in self.protocols
         ]
-
-    def _summary(self, protocol: Protocol, counts: Counts, num_frames: int) -> Summary:
-        return by_group(protocol.summarise(counts, num_frames, self.groups), self.groups)
 
 
 @METRICS.register_module()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minkocc.evaluation.grouped import by_group
+from minkocc.evaluation.grouped import summarise_groups
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.ray_iou import select_origins
 from minkocc.files.infos import read_infos
@@ -196,7 +196,7 @@ def evaluate_frames(
         for counts in tqdm(counted, total=len(frames), desc="measuring", unit="frame"):
             totals = [add_counts(pair) for pair in zip(totals, counts)] if totals else counts
     return [
-        by_group(protocol.summarise(total, len(frames), groups), groups)
+        summarise_groups(protocol, total, len(frames), groups)
         for protocol, total in zip(chosen, totals)
     ]
 

@@ -101,9 +101,10 @@ def write_infos(
 
 
 def _check_plain(frames: Sequence[Any], source: str) -> None:
-    """Refuse what would be written and could not be read."""
+    """Refuse what would be written and could not be read; a frame at a time, for the memory."""
     try:
-        plain_pickle(pickle.dumps(list(frames)), source)
+        for frame in frames:
+            plain_pickle(pickle.dumps(frame), source)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InfoError(f"{source} cannot be written: {error}") from error
 

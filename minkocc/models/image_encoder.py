@@ -65,7 +65,7 @@ class ImageEncoder(BaseModule):
             self._check_taken(self.image_pretrained)
 
     def _check_taken(self, name: str) -> None:
-        """Mmengine takes what fits of a checkpoint and logs the rest, also where nothing does."""
+        """Refuse a checkpoint of which next to nothing was taken, which mmengine only logs."""
         content = read_checkpoint(name)
         state = content.get("state_dict", content.get("model", content))
         given = {_digest(value) for value in state.values() if isinstance(value, Tensor)}

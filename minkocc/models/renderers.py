@@ -10,6 +10,7 @@ from torch import Tensor
 
 from minkocc.ops.sphere_render import RenderSettings, render_spheres
 from minkocc.ops.voxel_render import VoxelRenderSettings, render_voxels
+from minkocc.structures.settings import RENDERERS
 
 _OPAQUE = 4.0
 """Added to a voxel's logit of opacity, so that all begin at 0.98: an opacity of chance would stand
@@ -30,14 +31,10 @@ class Renderer(ABC):
 
     Args:
         voxel_size: metres.
-        depth_range: nearest and furthest that is seen, metres along the ray.
-        max_hits: how many a pixel blends, nearest first.
     """
 
-    def __init__(self, voxel_size: float, depth_range: tuple[float, float], max_hits: int) -> None:
+    def __init__(self, voxel_size: float) -> None:
         self.voxel_size = voxel_size
-        self.depth_range = depth_range
-        self.max_hits = max_hits
 
     @abstractmethod
     def __call__(
@@ -66,8 +63,8 @@ class SphereRenderer(Renderer):
 
     Args:
         voxel_size: metres.
-        depth_range: nearest and furthest entry.
-        max_hits: how many spheres a pixel blends.
+        depth_range: nearest and furthest entry, metres along the ray.
+        max_hits: how many spheres a pixel blends, nearest first.
         gamma: depth sensitivity at 0.4 m voxels; scales with the voxel size.
         eps: background term.
     """
@@ -80,7 +77,7 @@ class SphereRenderer(Renderer):
         gamma: float,
         eps: float,
     ) -> None:
-        super().__init__(voxel_size, depth_range, max_hits)
+        super().__init__(voxel_size)
         self.settings = RenderSettings(
             gamma=gamma * voxel_size / 0.4,
             eps=eps,
@@ -116,12 +113,12 @@ class VoxelRenderer(Renderer):
 
     Args:
         voxel_size: metres.
-        depth_range: nearest and furthest point of a ray that counts.
-        max_hits: how many voxels a pixel blends.
+        depth_range: nearest and furthest point of a ray that counts, metres along it.
+        max_hits: how many voxels a pixel blends, nearest first.
     """
 
     def __init__(self, voxel_size: float, depth_range: tuple[float, float], max_hits: int) -> None:
-        super().__init__(voxel_size, depth_range, max_hits)
+        super().__init__(voxel_size)
         self.settings = VoxelRenderSettings(*depth_range, max_hits)
 
     def densities(self, raw: Tensor) -> Tensor:
@@ -149,10 +146,6 @@ class VoxelRenderer(Renderer):
             self.settings,
         )
         return Rendered(out.features, out.coverage)
-
-
-RENDERERS = ("spheres", "voxels")
-"""What ``renderer`` of the render head may be."""
 
 
 def build_renderer(

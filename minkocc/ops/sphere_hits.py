@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FINDERS = ("auto", "numba", "torch")
-"""``numba`` needs CPU tensors and is the default there; ``torch`` runs anywhere."""
+from minkocc.ops.render_arguments import uses_numba
 
 _MAX_CANDIDATES = 1 << 22
 """(sphere, pixel) pairs that the torch finder examines at once."""
@@ -36,6 +35,24 @@ def pixel_rays(cam2img: Tensor, image_size: tuple[int, int]) -> Tensor:
     pixels = torch.stack([grid_u, grid_v, torch.ones_like(grid_u)], -1).view(-1, 3)
     rays = pixels @ torch.linalg.inv_ex(cam2img.double()).inverse.transpose(1, 2)
     return rays / rays.norm(dim=2, keepdim=True)
+
+
+def ego_rays(
+    ego2cam: Tensor, cam2img: Tensor, image_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """The rays of ``pixel_rays`` in the frame that the cameras stand in.
+
+    Args:
+        ego2cam: (N, 4, 4) float64; rotation, reflection and translation.
+        cam2img: (N, 3, 3) intrinsics.
+        image_size: (h, w).
+
+    Returns:
+        The cameras' centres (N, 3), metres, and unit directions (N, h * w, 3), float64.
+    """
+    turn = ego2cam[:, :3, :3]
+    centres = -(ego2cam[:, None, :3, 3] @ turn).squeeze(1)
+    return centres, pixel_rays(cam2img, image_size) @ turn
 
 
 def find_hits(
@@ -69,16 +86,12 @@ def find_hits(
     Raises:
         ValueError: the finder is unknown, or ``numba`` is asked for on another device.
     """
-    if finder not in FINDERS:
-        raise ValueError(f"unknown finder {finder!r}: expected one of {', '.join(FINDERS)}")
-    on_cpu = centres.device.type == "cpu"
-    if finder == "numba" and not on_cpu:
-        raise ValueError(f"the numba finder got tensors on {centres.device}: use finder='torch'")
+    with_numba = uses_numba(finder, centres.device)
     centres, radii, rays, cam2img = (
         x.detach().double().contiguous() for x in (centres, radii, rays, cam2img)
     )
     boxes = pixel_boxes(centres, radii, rays, cam2img, image_size, depth_range)
-    if finder == "torch" or not on_cpu:
+    if not with_numba:
         return _find_torch(centres, radii, rays, boxes, image_size[1], depth_range, max_hits)
     hits = np.full((*rays.shape[:2], max_hits), -1, np.int64)
     spheres, pixels = (centres.numpy(), radii.numpy(), boxes.numpy()), rays.numpy()

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from minkocc.ops.exact_products import exact_products
+from minkocc.ops.render_arguments import check_depths, check_finder, check_shapes
 from minkocc.ops.row_sums import gather_rows, weighted_gather
-from minkocc.ops.sphere_hits import FINDERS, find_hits, pixel_rays
+from minkocc.ops.sphere_hits import find_hits, pixel_rays
 
 
 class RenderOutput(NamedTuple):
@@ -51,18 +52,13 @@ class RenderSettings:
     def __post_init__(self) -> None:
         if not self.gamma > 0:
             raise ValueError(f"gamma {self.gamma} is not positive: try 3e-3")
-        if not 0 <= self.min_depth < self.max_depth:
-            raise ValueError(
-                f"min_depth {self.min_depth} and max_depth {self.max_depth}: expected "
-                "0 <= min_depth < max_depth"
-            )
+        check_depths(self.min_depth, self.max_depth)
         if self.max_hits < 1 or self.min_radius_px < 0 or self.eps < 0:
             raise ValueError(
                 f"max_hits {self.max_hits}, min_radius_px {self.min_radius_px}, eps {self.eps}: "
                 "expected at least 1, 0 and 0"
             )
-        if self.finder not in FINDERS:
-            raise ValueError(f"finder {self.finder!r}: expected one of {', '.join(FINDERS)}")
+        check_finder(self.finder)
 
 
 DEFAULT_SETTINGS = RenderSettings()
@@ -108,7 +104,17 @@ def render_spheres(
     Raises:
         ValueError: shapes do not match.
     """
-    _check_shapes(centres, radii, opacities, features, ego2cam, cam2img)
+    v, n = len(centres), len(ego2cam)
+    check_shapes(
+        {
+            "centres": (centres, (v, 3)),
+            "radii": (radii, (v,)),
+            "opacities": (opacities, (v,)),
+            "features": (features, (v, features.shape[-1])),
+            "ego2cam": (ego2cam, (n, 4, 4)),
+            "cam2img": (cam2img, (n, 3, 3)),
+        }
+    )
     dtype = torch.float64 if centres.dtype == torch.float64 else torch.float32
     with exact_products(centres.device.type):
         centres, radii, opacities, features = (
@@ -238,26 +244,3 @@ def scale_intrinsics(
         ],
         -2,
     )
-
-
-def _check_shapes(
-    centres: Tensor,
-    radii: Tensor,
-    opacities: Tensor,
-    features: Tensor,
-    ego2cam: Tensor,
-    cam2img: Tensor,
-) -> None:
-    """Refuse arguments that do not belong together."""
-    v, n = len(centres), len(ego2cam)
-    expected = {
-        "centres": (centres, (v, 3)),
-        "radii": (radii, (v,)),
-        "opacities": (opacities, (v,)),
-        "features": (features, (v, features.shape[-1])),
-        "ego2cam": (ego2cam, (n, 4, 4)),
-        "cam2img": (cam2img, (n, 3, 3)),
-    }
-    for name, (value, shape) in expected.items():
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}: expected {shape}")

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minkocc.ops.sphere_hits import FINDERS, nearest_in_boxes, pixel_boxes, pixel_rays, ranks
+from minkocc.ops.render_arguments import uses_numba
+from minkocc.ops.sphere_hits import ego_rays, nearest_in_boxes, pixel_boxes, pixel_rays, ranks
 
 SHORTEST_CHORD = 1e-6
 """Of a voxel's edge: what a ray passes less of, it does not pass."""
@@ -62,26 +63,21 @@ def find_voxel_hits(
         ValueError: the centres lie on no lattice, the finder is unknown, or ``numba`` is asked for
             on another device.
     """
-    if finder not in FINDERS:
-        raise ValueError(f"unknown finder {finder!r}: expected one of {', '.join(FINDERS)}")
-    on_cpu = centres.device.type == "cpu"
-    if finder == "numba" and not on_cpu:
-        raise ValueError(f"the numba finder got tensors on {centres.device}: use finder='torch'")
+    with_numba = uses_numba(finder, centres.device)
     centres, ego2cam, cam2img = (x.detach().double() for x in (centres, ego2cam, cam2img))
     views, (h, w) = len(ego2cam), image_size
     if not len(centres) or not views * h * w:
         nothing = centres.new_zeros(views, h * w, max_hits)
         return VoxelHits(nothing.long() - 1, nothing, nothing)
     low, index = _lattice(centres, voxel_size)
-    turn = ego2cam[:, :3, :3]
-    rays = pixel_rays(cam2img, image_size)
+    eyes, rays = ego_rays(ego2cam, cam2img, image_size)
     # In voxels from the corner of index 0; a ray's length stays in metres.
-    origins = (-(ego2cam[:, None, :3, 3] @ turn).squeeze(1) - low) / voxel_size
-    steps = rays @ turn / voxel_size
+    origins, steps = (eyes - low) / voxel_size, rays / voxel_size
     shape = index.amax(0) + 1
-    if finder == "torch" or not on_cpu or int(shape.prod()) > _TABLE_LIMIT:
-        cells = centres @ turn.transpose(1, 2) + ego2cam[:, None, :3, 3]
-        boxes = _boxes(cells, voxel_size, rays, cam2img, image_size, depth_range)
+    if not with_numba or int(shape.prod()) > _TABLE_LIMIT:
+        cells = centres @ ego2cam[:, :3, :3].transpose(1, 2) + ego2cam[:, None, :3, 3]
+        seen = pixel_rays(cam2img, image_size)
+        boxes = _boxes(cells, voxel_size, seen, cam2img, image_size, depth_range)
         return _find_torch(index, origins, steps, boxes, w, depth_range, max_hits)
     return _find_numba(index, shape, origins, steps, depth_range, max_hits)
 

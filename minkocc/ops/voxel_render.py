@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from minkocc.ops.exact_products import exact_products
+from minkocc.ops.render_arguments import check_depths, check_finder, check_shapes
 from minkocc.ops.row_sums import gather_rows, weighted_gather
-from minkocc.ops.sphere_hits import FINDERS
 from minkocc.ops.voxel_hits import find_voxel_hits
 
 _LEAST_COVERAGE = 1e-12
@@ -49,15 +49,10 @@ class VoxelRenderSettings:
     finder: str = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_depth < self.max_depth:
-            raise ValueError(
-                f"min_depth {self.min_depth} and max_depth {self.max_depth}: expected "
-                "0 <= min_depth < max_depth"
-            )
+        check_depths(self.min_depth, self.max_depth)
         if self.max_hits < 1:
             raise ValueError(f"max_hits {self.max_hits}: expected at least 1")
-        if self.finder not in FINDERS:
-            raise ValueError(f"finder {self.finder!r}: expected one of {', '.join(FINDERS)}")
+        check_finder(self.finder)
 
 
 DEFAULT_VOXEL_SETTINGS = VoxelRenderSettings()
@@ -95,7 +90,16 @@ def render_voxels(
     Raises:
         ValueError: shapes do not match, or the centres lie on no lattice.
     """
-    _check_shapes(centres, densities, features, ego2cam, cam2img)
+    v, n = len(centres), len(ego2cam)
+    check_shapes(
+        {
+            "centres": (centres, (v, 3)),
+            "densities": (densities, (v,)),
+            "features": (features, (v, features.shape[-1])),
+            "ego2cam": (ego2cam, (n, 4, 4)),
+            "cam2img": (cam2img, (n, 3, 3)),
+        }
+    )
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
     hits = find_voxel_hits(
         centres,
@@ -141,20 +145,3 @@ def absorbed(densities: Tensor, place: Tensor, length: Tensor) -> Tensor:
     thickness = gather_rows(padded, place.view(-1)).view_as(place) * length
     before = thickness.cumsum(1) - thickness
     return -torch.expm1(-thickness) * torch.exp(-before)
-
-
-def _check_shapes(
-    centres: Tensor, densities: Tensor, features: Tensor, ego2cam: Tensor, cam2img: Tensor
-) -> None:
-    """Refuse arguments that do not belong together."""
-    v, n = len(centres), len(ego2cam)
-    expected = {
-        "centres": (centres, (v, 3)),
-        "densities": (densities, (v,)),
-        "features": (features, (v, features.shape[-1])),
-        "ego2cam": (ego2cam, (n, 4, 4)),
-        "cam2img": (cam2img, (n, 3, 3)),
-    }
-    for name, (value, shape) in expected.items():
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}: expected {shape}")

@@ -7,6 +7,9 @@ from typing import Any
 
 from minkocc.structures.errors import UserError
 
+RENDERERS = ("spheres", "voxels")
+"""What may stand for a voxel in the images of the render head."""
+
 
 class SettingError(UserError, ValueError):
     """A value that a component cannot take; the text names it and what is expected."""

@@ -117,11 +117,5 @@ _training = dict(
 _metric = dict(type="OccupancyMetric", training=_training, class_groups="${class_groups}")
 val_evaluator = dict(**_metric, protocols=["occ3d"])
 test_evaluator = dict(**_metric, protocols=["occ3d", "rayiou"])
-del (
-    _grid,
-    _readers,
-    _training,
-    _metric,
-    train_pipeline,
-    test_pipeline,
-)  # building blocks, not settings
+# Building blocks, not settings.
+del _grid, _readers, _training, _metric, train_pipeline, test_pipeline

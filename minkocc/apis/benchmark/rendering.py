@@ -23,7 +23,7 @@ from minkocc.files.occupancy import read_label
 from minkocc.models.pulsar_head import lattice_intrinsics
 from minkocc.models.renderers import Renderer, build_renderer
 from minkocc.ops.first_hit import VoxelRays, first_hits
-from minkocc.ops.sphere_hits import pixel_rays
+from minkocc.ops.sphere_hits import ego_rays
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, has_class_2d
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
@@ -98,9 +98,8 @@ def first_voxels(scene: Scene) -> NDArray[np.int64]:
 
     By the walk of RayIoU, which no renderer shares.
     """
-    turn = scene.ego2cam[:, :3, :3]
-    rays = (pixel_rays(scene.cam2img, scene.size) @ turn).numpy()
-    origins = -(scene.ego2cam[:, None, :3, 3] @ turn).numpy()
+    eyes, directions = ego_rays(scene.ego2cam, scene.cam2img, scene.size)
+    origins, rays = eyes[:, None].numpy(), directions.numpy()
     low, size = np.array(OCC3D_GRID.point_cloud_range[:3]), OCC3D_GRID.voxel_size
     starts = ((origins + _RANGE[0] * rays - low) / size).reshape(-1, 3).astype(np.float32)
     ends = ((origins + (_RANGE[0] + 1) * rays - low) / size).reshape(-1, 3).astype(np.float32)
@@ -119,16 +118,18 @@ def rendered_classes(scene: Scene, variant: str) -> tuple[NDArray[np.int64], flo
     """
     name, voxel_size, logit = VARIANTS[variant]
     renderer = build_renderer(name, voxel_size, _RANGE, 8, 3e-3, 1e-6)
-    semantics = refine(scene.semantics, round(OCC3D_GRID.voxel_size / voxel_size))
-    index = torch.from_numpy(np.argwhere(semantics < FREE))
-    kinds = torch.from_numpy(semantics[semantics < FREE].astype(np.int64))
+    ratio = round(OCC3D_GRID.voxel_size / voxel_size)
+    semantics = refine(scene.semantics, ratio)
+    occupied = semantics < FREE
+    index = torch.from_numpy(np.argwhere(occupied))
+    kinds = torch.from_numpy(semantics[occupied].astype(np.int64))
     values = torch.nn.functional.one_hot(kinds, NUM_CLASSES).float().requires_grad_()
     out = _render(renderer, scene, index, values, logit)
     covered = out.coverage.detach().flatten() > 0.5
     found = torch.where(covered, out.values.detach().argmax(1).flatten(), FREE)
     out.values.sum().backward()
     assert values.grad is not None
-    seen = refine(scene.visible, round(OCC3D_GRID.voxel_size / voxel_size))[semantics < FREE]
+    seen = refine(scene.visible, ratio)[occupied]
     reached = (values.grad[:, 0] > _REACHED).numpy() & seen
     return found.numpy(), percent_of(reached.sum(), seen.sum())
 
