@@ -255,7 +255,7 @@ def _check_recipes(study: Study, root: Path, where: str) -> None:
                 f"{where}: arm {arm.name!r} has class_groups, whose figures stand in no table with "
                 "those of Occ3D's classes: train and test it by itself"
             )
-        twin = seen.setdefault(cfg.pretty_text, arm.name)
+        twin = seen.setdefault(repr(cfg.to_dict()), arm.name)
         if twin != arm.name:
             raise StudyError(f"{where}: arm {arm.name!r} is the same recipe as {twin!r}")
         for title, (knob, arms) in study.series.items():
