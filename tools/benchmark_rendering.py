@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from minkocc.apis.benchmark.rendering import loss_table, measure_loss, measure_times
+import torch
+
+from minkocc.apis.benchmark.rendering import (
+    loss_table,
+    measure_loss,
+    measure_times,
+    times_table,
+)
 from minkocc.files.infos import read_infos
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
@@ -18,31 +26,47 @@ def main() -> None:
     """Print a table, and write its figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--infos", type=Path, required=True, metavar="PKL", help="labelled frames")
-    parser.add_argument("--frames", type=int, default=8, metavar="N", help="spread evenly [8]")
+    parser.add_argument(
+        "--frames", type=int, default=8, metavar="N", help="spread evenly; 0: times only [8]"
+    )
     parser.add_argument(
         "--labels", metavar="FOLDER", help="2D labels in the root to compare with, e.g. true ones"
     )
     parser.add_argument(
         "--repeat", type=int, default=10, metavar="N", help="timed runs of each; 0: no times [10]"
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="to be timed")
+    for name, default, what in (
+        ("voxels", [5_000, 20_000, 39_000], "to be timed"),
+        ("channels", [18, 64], "values a voxel, to be timed"),
+        ("widths", [200, 400], "of the images, to be timed"),
+    ):
+        parser.add_argument(f"--{name}", nargs="+", type=int, default=default, help=what)
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     add_debug(parser)
     options = parser.parse_args()
-    refuse_less(parser, options, frames=1, repeat=0)
+    refuse_less(parser, options, frames=0, repeat=0)
+    for name in ("voxels", "channels", "widths"):
+        if min(getattr(options, name)) < 1:
+            parser.error(f"--{name} {min(getattr(options, name))}: expected 1 or more")
+    if not options.frames and not options.repeat:
+        parser.error("--frames 0 --repeat 0: nothing is left to measure")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no CUDA device here")
     found = [frame for frame in read_infos(options.infos)["data_list"] if frame["occ_path"]]
     if not found:
         raise UserError(f"--infos {options.infos}: no frame has a dense label to be rendered")
-    frames = [found[i] for i in spread_indices(len(found), options.frames)]
+    frames = [found[i] for i in spread_indices(len(found), max(1, options.frames))]
     root = options.infos.parent
-    figures = measure_loss(frames, root, options.labels)
-    print(loss_table(figures))
-    times = measure_times(frames[0], root, (18, 64), options.repeat) if options.repeat else []
-    for row in times:
-        ahead, back = row["forward_s"], row["backward_s"]
-        print(
-            f"{row['renderer']}, {row['channels']} channels: forward {ahead['median']:.3f} s "
-            f"({ahead['min']:.3f} to {ahead['max']:.3f}), backward {back['median']:.3f} s"
-        )
+    figures = {}
+    if options.frames:
+        figures = measure_loss(frames, root, options.labels)
+        print(loss_table(figures))
+    times: list[dict[str, Any]] = []
+    if options.repeat:
+        cases = (options.voxels, options.channels, options.widths)
+        times = measure_times(frames[0], root, *cases, options.repeat, options.device)
+        print(f"\nmilliseconds forward and backward on {options.device}\n\n{times_table(times)}")
     write_json(options.out, {**provenance(), **figures, "times": times})
     print(f"\nwritten: {options.out}")
 

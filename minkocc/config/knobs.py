@@ -215,10 +215,10 @@ KNOBS: dict[str, Knob] = {
         _FLAG,
     ),
     "renderer": Knob(
-        "what stands for a voxel in the images: `'spheres'`, the paper's, or the `'voxels'` "
-        "themselves, along exact rays",
+        "what stands for a voxel in the images: `'spheres'`, the paper's, the `'voxels'` "
+        "themselves, along exact rays, or spheres by `'pytorch3d'`, which is to be installed",
         lambda v: v in RENDERERS,
-        "'spheres' or 'voxels'",
+        "'spheres', 'voxels' or 'pytorch3d'",
     ),
     "render_stride": Knob(
         "raw pixels a rendered pixel, in each direction",

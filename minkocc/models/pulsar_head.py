@@ -70,6 +70,7 @@ class PulsarHead(BaseModule):
         class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
         renderer: ``'spheres'``, the paper's, or the ``'voxels'`` themselves, along exact rays:
             opacity is then that of an edge's length, and radius, gamma and eps have no use.
+            ``'pytorch3d'``: the paper's spheres by that package, see ``ops.pulsar_render``.
         shader_channels: width of the shader at full, half and quarter resolution, multiples of 4.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from minkocc.ops.pulsar_render import pulsar, render_pulsar
 from minkocc.ops.sphere_render import RenderSettings, render_spheres
 from minkocc.ops.voxel_render import VoxelRenderSettings, render_voxels
 from minkocc.structures.settings import RENDERERS
@@ -69,6 +70,8 @@ class SphereRenderer(Renderer):
         eps: background term.
     """
 
+    render_spheres = staticmethod(render_spheres)
+
     def __init__(
         self,
         voxel_size: float,
@@ -102,10 +105,31 @@ class SphereRenderer(Renderer):
     ) -> Rendered:
         """Eq. 2; arguments as ``Renderer`` has them."""
         shapes = self.shapes(raw)
-        out = render_spheres(
+        out = self.render_spheres(
             centres, *shapes, values, ego2cam.to(centres), cam2img, image_size, self.settings
         )
         return Rendered(out.features, out.coverage)
+
+
+class PulsarRenderer(SphereRenderer):
+    """The same spheres, by Pulsar's own code, of ``ops.pulsar_render``; arguments likewise.
+
+    Raises:
+        SettingError: pytorch3d is not installed.
+    """
+
+    render_spheres = staticmethod(render_pulsar)
+
+    def __init__(
+        self,
+        voxel_size: float,
+        depth_range: tuple[float, float],
+        max_hits: int,
+        gamma: float,
+        eps: float,
+    ) -> None:
+        super().__init__(voxel_size, depth_range, max_hits, gamma, eps)
+        pulsar()  # told now, not at the first batch
 
 
 class VoxelRenderer(Renderer):
@@ -160,9 +184,12 @@ def build_renderer(
 
     Raises:
         ValueError: there is none of that name.
+        SettingError: its package is not installed.
     """
     if name == "spheres":
         return SphereRenderer(voxel_size, depth_range, max_hits, gamma, eps)
+    if name == "pytorch3d":
+        return PulsarRenderer(voxel_size, depth_range, max_hits, gamma, eps)
     if name == "voxels":
         return VoxelRenderer(voxel_size, depth_range, max_hits)
     raise ValueError(f"renderer {name!r}: expected one of {', '.join(RENDERERS)}")

@@ -104,17 +104,7 @@ def render_spheres(
     Raises:
         ValueError: shapes do not match.
     """
-    v, n = len(centres), len(ego2cam)
-    check_shapes(
-        {
-            "centres": (centres, (v, 3)),
-            "radii": (radii, (v,)),
-            "opacities": (opacities, (v,)),
-            "features": (features, (v, features.shape[-1])),
-            "ego2cam": (ego2cam, (n, 4, 4)),
-            "cam2img": (cam2img, (n, 3, 3)),
-        }
-    )
+    check_spheres(centres, radii, opacities, features, ego2cam, cam2img)
     dtype = torch.float64 if centres.dtype == torch.float64 else torch.float32
     with exact_products(centres.device.type):
         centres, radii, opacities, features = (
@@ -130,6 +120,32 @@ def render_spheres(
             image_size,
             settings,
         )
+
+
+def check_spheres(
+    centres: Tensor,
+    radii: Tensor,
+    opacities: Tensor,
+    features: Tensor,
+    ego2cam: Tensor,
+    cam2img: Tensor,
+) -> None:
+    """Refuse arguments of a renderer of spheres that do not belong together.
+
+    Raises:
+        ValueError: one has a shape that does not fit the others.
+    """
+    v, n = len(centres), len(ego2cam)
+    check_shapes(
+        {
+            "centres": (centres, (v, 3)),
+            "radii": (radii, (v,)),
+            "opacities": (opacities, (v,)),
+            "features": (features, (v, features.shape[-1])),
+            "ego2cam": (ego2cam, (n, 4, 4)),
+            "cam2img": (cam2img, (n, 3, 3)),
+        }
+    )
 
 
 def _render(

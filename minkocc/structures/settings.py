@@ -7,7 +7,7 @@ from typing import Any
 
 from minkocc.structures.errors import UserError
 
-RENDERERS = ("spheres", "voxels")
+RENDERERS = ("spheres", "voxels", "pytorch3d")
 """What may stand for a voxel in the images of the render head."""
 
 

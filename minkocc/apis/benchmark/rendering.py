@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from minkocc.evaluation.voxel_iou import RINGS, percent_of, ring_of_voxels
 from minkocc.files.occupancy import read_label
 from minkocc.models.pulsar_head import lattice_intrinsics
 from minkocc.models.renderers import Renderer, build_renderer
+from minkocc.ops import pulsar_render
 from minkocc.ops.first_hit import VoxelRays, first_hits
 from minkocc.ops.sphere_hits import ego_rays
 from minkocc.structures.render_lattice import RenderLattice
+from minkocc.structures.settings import RENDERERS, SettingError
 from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, has_class_2d
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
@@ -65,17 +68,22 @@ class Scene:
     labels: NDArray[np.uint8] | None
     """``(N, h, w)`` 2D ids, where the root has them."""
 
+    def to(self, device: str) -> Scene:
+        """With its cameras on a device."""
+        return replace(self, ego2cam=self.ego2cam.to(device), cam2img=self.cam2img.to(device))
 
-def read_scene(frame: dict[str, Any], root: Path, labels: str | None) -> Scene:
+
+def read_scene(frame: dict[str, Any], root: Path, labels: str | None, width: int = _WIDTH) -> Scene:
     """What an info file says of a frame, with its dense label.
 
     Args:
         frame: an entry of ``read_infos(...)["data_list"]``.
         root: of its files.
         labels: folder of 2D labels in the root; None reads none.
+        width: of the rendered images, pixels, as nearly as whole steps of the raw ones allow.
     """
     raw = image_size(frame)
-    lattice = RenderLattice.central(max(1, raw[1] // _WIDTH))
+    lattice = RenderLattice.central(max(1, raw[1] // width))
     dense = read_label(root / frame["occ_path"], ("semantics", "mask_camera"))
     cam2img, ego2cam = (torch.from_numpy(matrix) for matrix in camera_matrices(frame))
     images = None
@@ -247,36 +255,58 @@ def loss_table(figures: Mapping[str, Any]) -> str:
 
 
 def measure_times(
-    frame: dict[str, Any], root: Path, channels: Sequence[int], repeat: int
+    frame: dict[str, Any],
+    root: Path,
+    counts: Sequence[int],
+    channels: Sequence[int],
+    widths: Sequence[int],
+    repeat: int,
+    device: str = "cpu",
 ) -> list[dict[str, Any]]:
-    """Seconds forward and backward of the 0.4 m variants over six views of one frame.
+    """Seconds forward and backward of every renderer that is installed, over all views of a frame.
 
     Args:
         frame: of an info file, with a dense label.
         root: of its files.
+        counts: numbers of voxels, drawn from the label's occupied ones; all where it has fewer.
         channels: numbers of values a voxel.
+        widths: of the images, pixels.
         repeat: runs of each, after one that is not counted.
+        device: where to render.
     """
-    scene = read_scene(frame, root, None)
-    index = torch.from_numpy(np.argwhere(scene.semantics < FREE))
     rows = []
-    for name in ("spheres", "voxels"):
-        renderer = build_renderer(name, 0.4, _RANGE, 8, 3e-3, 1e-6)
-        for width in channels:
-            values = torch.randn(len(index), width, requires_grad=True)
-            laps = [_lap(renderer, scene, index, values) for _ in range(repeat + 1)]
+    for width in widths:
+        scene = read_scene(frame, root, None, width).to(device)
+        occupied = torch.from_numpy(np.argwhere(scene.semantics < FREE)).to(device)
+        order = torch.randperm(len(occupied), generator=torch.Generator().manual_seed(0))
+        for count, name, values in product(counts, _installed(), channels):
+            index = occupied[order[:count].to(device)]
+            renderer = build_renderer(name, 0.4, _RANGE, 8, 3e-3, 1e-6)
+            value = torch.randn(len(index), values, device=device, requires_grad=True)
+            laps = [_lap(renderer, scene, index, value) for _ in range(repeat + 1)]
             forward, backward = zip(*laps[1:])
             rows.append(
                 {
                     "renderer": name,
-                    "channels": width,
+                    "views": len(scene.ego2cam),
+                    "size": list(scene.size),
                     "voxels": len(index),
-                    "views": [len(scene.ego2cam), *scene.size],
+                    "channels": values,
                     "forward_s": _spread(forward),
                     "backward_s": _spread(backward),
+                    "both_s": _spread([sum(lap) for lap in laps[1:]]),
                 }
             )
     return rows
+
+
+def _installed() -> list[str]:
+    """The renderers that can be built here: Pulsar's package is optional."""
+    try:
+        pulsar_render.pulsar()
+    except SettingError:
+        return [name for name in RENDERERS if name != "pytorch3d"]
+    return list(RENDERERS)
 
 
 def _lap(renderer: Renderer, scene: Scene, index: Tensor, values: Tensor) -> tuple[float, float]:
@@ -285,6 +315,20 @@ def _lap(renderer: Renderer, scene: Scene, index: Tensor, values: Tensor) -> tup
     middle = clock()
     out.values.sum().backward()
     return middle - start, clock() - middle
+
+
+def times_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Milliseconds forward and backward together in Markdown: median, and the range of the runs."""
+    table: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row in rows:
+        h, w = row["size"]
+        case = (f"{row['views']} x {w}x{h}", str(row["voxels"]), str(row["channels"]))
+        middle, low, high = (1e3 * row["both_s"][key] for key in ("median", "min", "max"))
+        table.setdefault(case, {})[row["renderer"]] = f"{middle:.0f} ({low:.0f} to {high:.0f})"
+    names = list(dict.fromkeys(row["renderer"] for row in rows))
+    lines = [["views", "voxels", "channels", *names]]
+    lines += [[*case, *(found.get(name, "") for name in names)] for case, found in table.items()]
+    return "\n".join(aligned(lines))
 
 
 def _spread(laps: Sequence[float]) -> dict[str, float]:

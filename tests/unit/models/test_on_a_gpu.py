@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from minkocc.ops.sphere_render import render_spheres
+from minkocc.ops.voxel_render import render_voxels
 from minkocc.structures.phase import Phase
 from minkocc.structures.voxel_grid import VoxelGrid
 from tests.unit.models.test_mink_genunet import BACKENDS
@@ -72,7 +73,7 @@ def test_predictions_are_those_of_the_cpu(backend):
     assert same.float().mean() > 0.9999
 
 
-def test_rendering_is_that_of_the_cpu():
+def test_spheres_are_rendered_as_on_the_cpu():
     generator = torch.Generator().manual_seed(3)
     centres = torch.rand(20_000, 3, generator=generator) * torch.tensor([40.0, 40.0, 6.0])
     centres -= torch.tensor([0.0, 20.0, 1.0])
@@ -82,14 +83,36 @@ def test_rendering_is_that_of_the_cpu():
         torch.rand(len(centres), generator=generator),
         torch.randn(len(centres), 16, generator=generator),
     ]
+    compare_images(inputs, render_spheres)
+
+
+def test_voxels_are_rendered_as_on_the_cpu():
+    """The card intersects each voxel, the CPU walks from one to the next."""
+    generator = torch.Generator().manual_seed(4)
+    index = (torch.rand(100, 100, 16, generator=generator) < 0.1).nonzero()
+    inputs = [
+        4 * torch.rand(len(index), generator=generator),
+        torch.randn(len(index), 16, generator=generator),
+    ]
+
+    def render(densities, values, *views):
+        centres = (index.to(values.device) + 0.5) * 0.4 - values.new_tensor([0.0, 20.0, 1.0])
+        return render_voxels(centres, 0.4, densities, values, *views)
+
+    compare_images(inputs, render)
+
+
+def compare_images(inputs, render):
+    """Images and gradients on the card beside those of the CPU."""
     images, gradients = [], []
     for device in ("cuda", "cpu"):
         leaves = [x.to(device).requires_grad_() for x in inputs]
         views = cameras().to(device), cam2img()[:, :3, :3].contiguous().to(device)
-        out = render_spheres(*leaves, *views, (48, 64))
+        out = render(*leaves, *views, (48, 64))
         (out.features.square().sum() + out.coverage.sum()).backward()
         images.append((out.features.detach().cpu(), out.coverage.detach().cpu()))
         gradients.append([leaf.grad.cpu() for leaf in leaves])
+    assert images[1][1].mean() > 0.1
     for here, there in zip(*images):
         torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4)
     for here, there in zip(*gradients):
