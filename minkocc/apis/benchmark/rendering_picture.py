@@ -76,13 +76,16 @@ def find_pedestrian(frames: Sequence[dict[str, Any]], root: Path, distance: floa
     return best
 
 
-def pedestrian_row(sighting: Sighting, root: Path, labels: str | None) -> list[Picture]:
+def pedestrian_row(
+    sighting: Sighting, root: Path, labels: str | None, variants: Sequence[str] | None = None
+) -> list[Picture]:
     """The photo, the 2D label, the first voxels on the rays and what each variant shows, cropped.
 
     Args:
         sighting: of ``find_pedestrian``.
         root: of the frame's files.
         labels: folder of 2D labels in the root; None leaves them out.
+        variants: names of ``VARIANTS``; None draws all that are installed.
     """
     scene = read_scene(sighting.frame, root, labels)
     first = first_voxels(scene)
@@ -92,7 +95,7 @@ def pedestrian_row(sighting: Sighting, root: Path, labels: str | None) -> list[P
     if scene.labels is not None:
         row.append(("2D label", PALETTE_2D[_cropped(scene.labels, sighting)]))
     row.append(("first voxel", _coloured(truth, scene, sighting)))
-    for name in installed_variants():
+    for name in installed_variants() if variants is None else variants:
         row.append((name, _coloured(rendered_classes(scene, name)[0], scene, sighting)))
     return row
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from minkocc.apis.benchmark.rendering import installed_variants
 from minkocc.apis.benchmark.rendering_picture import find_pedestrian, pedestrian_row
 from minkocc.files.infos import read_infos
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import CLASSES, PALETTE
 
+SHOWN = ("spheres 0.4 m", "voxels 0.4 m, opaque")
 RED = PALETTE[CLASSES.index("pedestrian")]
 
 
@@ -22,10 +22,10 @@ def test_a_pedestrian_is_in_the_middle_of_every_picture(frames, synthetic_root):
         for metres in (10.0, 20.0, 30.0)
         if (one := sighting(frames, synthetic_root, metres)) is not None
     )
-    photo, label, *rendered = pedestrian_row(found, synthetic_root, "pseudo_labels")
+    photo, label, *rendered = pedestrian_row(found, synthetic_root, "pseudo_labels", SHOWN)
     assert f"photo, {found.metres:.0f} m" == photo[0]
     assert label[0] == "2D label"
-    assert [name for name, _ in rendered] == ["first voxel", *installed_variants()]
+    assert [name for name, _ in rendered] == ["first voxel", *SHOWN]
     shape = rendered[0][1].shape
     assert {picture.shape for _, picture in (label, *rendered)} == {shape}
     assert photo[1].shape[0] / photo[1].shape[1] == shape[0] / shape[1]
