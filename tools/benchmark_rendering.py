@@ -8,13 +8,9 @@ from typing import Any
 
 import torch
 
-from minkocc.apis.benchmark.rendering import (
-    loss_table,
-    measure_loss,
-    measure_times,
-    times_table,
-)
-from minkocc.apis.benchmark.rendering_picture import find_pedestrian, pedestrian_row
+from minkocc.apis.benchmark.rendering import installed_renderers, loss_table, measure_loss
+from minkocc.apis.benchmark.rendering_picture import Sighting, find_pedestrian, pedestrian_row
+from minkocc.apis.benchmark.rendering_times import measure_agreement, measure_times, times_table
 from minkocc.files.infos import read_infos
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
@@ -25,7 +21,31 @@ from minkocc.visualization.sheet import write_sheet
 
 
 def main() -> None:
-    """Print a table, and write its figures as JSON."""
+    """Print tables, and write their figures as JSON."""
+    options = parse_args()
+    found = [frame for frame in read_infos(options.infos)["data_list"] if frame["occ_path"]]
+    if not found:
+        raise UserError(f"--infos {options.infos}: no frame has a dense label to be rendered")
+    frames = [found[i] for i in spread_indices(len(found), max(1, options.frames))]
+    root = options.infos.parent
+    seen: list[Sighting] = []
+    if options.picture:  # found before anything is measured
+        seen = [find_pedestrian(frames, root, distance) for distance in (15.0, 30.0)]
+    figures: dict[str, Any] = provenance()
+    if options.frames:
+        figures |= measure_loss(frames, root, options.labels)
+        print(loss_table(figures))
+    if options.repeat:
+        figures |= _timed(frames[0], root, options)
+    if seen:
+        rows = [pedestrian_row(one, root, options.labels) for one in seen]
+        write_sheet(options.picture, rows, "A pedestrian, as each renderer shows it", width=2400)
+    write_json(options.out, figures)
+    print(f"\nwritten: {options.out}")
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line, and refuse what cannot be measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--infos", type=Path, required=True, metavar="PKL", help="labelled frames")
     parser.add_argument(
@@ -58,26 +78,19 @@ def main() -> None:
         parser.error("--frames 0 --repeat 0: nothing is left to measure")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no CUDA device here")
-    found = [frame for frame in read_infos(options.infos)["data_list"] if frame["occ_path"]]
-    if not found:
-        raise UserError(f"--infos {options.infos}: no frame has a dense label to be rendered")
-    frames = [found[i] for i in spread_indices(len(found), max(1, options.frames))]
-    root = options.infos.parent
-    figures = {}
-    if options.frames:
-        figures = measure_loss(frames, root, options.labels)
-        print(loss_table(figures))
-    times: list[dict[str, Any]] = []
-    if options.repeat:
-        cases = (options.voxels, options.channels, options.widths)
-        times = measure_times(frames[0], root, *cases, options.repeat, options.device)
-        print(f"\nmilliseconds forward and backward on {options.device}\n\n{times_table(times)}")
-    if options.picture:
-        seen = [find_pedestrian(frames, root, distance) for distance in (15.0, 30.0)]
-        rows = [pedestrian_row(one, root, options.labels) for one in seen]
-        write_sheet(options.picture, rows, "A pedestrian, as each renderer shows it", width=2400)
-    write_json(options.out, {**provenance(), **figures, "times": times})
-    print(f"\nwritten: {options.out}")
+    return options
+
+
+def _timed(frame: dict[str, Any], root: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Times of the renderers, and Pulsar's images beside ours where it is installed."""
+    cases = (options.voxels, options.channels, options.widths)
+    times = measure_times(frame, root, *cases, options.repeat, options.device)
+    print(f"\nmilliseconds forward and backward on {options.device}\n\n{times_table(times)}")
+    if "pytorch3d" not in installed_renderers():
+        return {"times": times}
+    agreement = measure_agreement(frame, root)
+    print(f"\nPulsar's images beside those of our spheres: {agreement}")
+    return {"times": times, "agreement": agreement}
 
 
 if __name__ == "__main__":

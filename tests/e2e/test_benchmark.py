@@ -132,3 +132,18 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(f"_base_ = [{str(CONFIG)!r}]\n")
     expect_error(tool("benchmark.py", mine, "--against", "HEAD", *out), "both commits have")
+
+
+def test_renderers_are_timed(synthetic_root, tmp_path):
+    infos = synthetic_root / "minkocc_infos_val.pkl"
+    few = ["--voxels", 50, "--channels", 2, "--widths", 64]
+    command = ["--infos", infos, "--frames", 0, "--repeat", 1, *few, "--out", tmp_path / "t.json"]
+    done = tool("benchmark_rendering.py", *command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| 6 x 64x36 |     50 |        2 |" in done.stdout
+    report = json.loads((tmp_path / "t.json").read_text())
+    assert {row["renderer"] for row in report["times"]} >= {"spheres", "voxels"}
+    assert "variants" not in report
+    done = tool("benchmark_rendering.py", *command, "--repeat", 0)
+    assert done.returncode == 2
+    assert "--frames 0 --repeat 0: nothing is left to measure" in done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from minkocc.apis.benchmark.stage_times import clock
 from minkocc.datasets.transforms.loading import camera_matrices, image_size, refine
 from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.evaluation.report import aligned, cell
@@ -48,7 +46,7 @@ at 0.98 along an edge. Pulsar's package is optional."""
 
 _WIDTH = 200  # of the images, pixels: 1/8 of nuScenes'
 _REACHED = 1e-3
-_RANGE = (1.0, 60.0)
+RANGE = (1.0, 60.0)
 _RINGS = ring_of_voxels(OCC3D_GRID)
 
 
@@ -110,11 +108,11 @@ def first_voxels(scene: Scene) -> NDArray[np.int64]:
     eyes, directions = ego_rays(scene.ego2cam, scene.cam2img, scene.size)
     origins, rays = eyes[:, None].numpy(), directions.numpy()
     low, size = np.array(OCC3D_GRID.point_cloud_range[:3]), OCC3D_GRID.voxel_size
-    starts = ((origins + _RANGE[0] * rays - low) / size).reshape(-1, 3).astype(np.float32)
-    ends = ((origins + (_RANGE[0] + 1) * rays - low) / size).reshape(-1, 3).astype(np.float32)
+    starts = ((origins + RANGE[0] * rays - low) / size).reshape(-1, 3).astype(np.float32)
+    ends = ((origins + (RANGE[0] + 1) * rays - low) / size).reshape(-1, 3).astype(np.float32)
     solid = scene.semantics < FREE
     index, leaves = first_hits(VoxelRays(starts, ends), solid)
-    met = solid.reshape(-1)[index] & (leaves > 0) & (leaves * size < _RANGE[1] - _RANGE[0])
+    met = solid.reshape(-1)[index] & (leaves > 0) & (leaves * size < RANGE[1] - RANGE[0])
     return np.where(met, index, -1)
 
 
@@ -126,14 +124,14 @@ def rendered_classes(scene: Scene, variant: str) -> tuple[NDArray[np.int64], flo
         voxels that a camera sees which get a gradient from some pixel.
     """
     name, voxel_size, logit = VARIANTS[variant]
-    renderer = build_renderer(name, voxel_size, _RANGE, 8, 3e-3, 1e-6)
+    renderer = build_renderer(name, voxel_size, RANGE, 8, 3e-3, 1e-6)
     ratio = round(OCC3D_GRID.voxel_size / voxel_size)
     semantics = refine(scene.semantics, ratio)
     occupied = semantics < FREE
     index = torch.from_numpy(np.argwhere(occupied))
     kinds = torch.from_numpy(semantics[occupied].astype(np.int64))
     values = torch.nn.functional.one_hot(kinds, NUM_CLASSES).float().requires_grad_()
-    out = _render(renderer, scene, index, values, logit)
+    out = render_scene(renderer, scene, index, values, logit)
     covered = out.coverage.detach().flatten() > 0.5
     found = torch.where(covered, out.values.detach().argmax(1).flatten(), FREE)
     out.values.sum().backward()
@@ -143,7 +141,7 @@ def rendered_classes(scene: Scene, variant: str) -> tuple[NDArray[np.int64], flo
     return found.numpy(), percent_of(reached.sum(), seen.sum())
 
 
-def _render(
+def render_scene(
     renderer: Renderer,
     scene: Scene,
     index: Tensor,
@@ -158,6 +156,20 @@ def _render(
     raw.requires_grad_(learns)
     centres = grid.to_centre(index)
     return renderer(raw, values, centres, scene.ego2cam, scene.cam2img, scene.size)
+
+
+def installed_variants() -> list[str]:
+    """Of ``VARIANTS``, those that can be rendered here."""
+    return [name for name, (renderer, *_) in VARIANTS.items() if renderer in installed_renderers()]
+
+
+def installed_renderers() -> list[str]:
+    """The renderers that can be built here: Pulsar's package is optional."""
+    try:
+        pulsar_render.pulsar()
+    except SettingError:
+        return [name for name in RENDERERS if name != "pytorch3d"]
+    return list(RENDERERS)
 
 
 def measure_loss(
@@ -254,94 +266,3 @@ def loss_table(figures: Mapping[str, Any]) -> str:
             for name in names
         ]
     return "\n".join([f"({figures['counted']})", "", *aligned(rows)])
-
-
-def measure_times(
-    frame: dict[str, Any],
-    root: Path,
-    counts: Sequence[int],
-    channels: Sequence[int],
-    widths: Sequence[int],
-    repeat: int,
-    device: str = "cpu",
-) -> list[dict[str, Any]]:
-    """Seconds forward and backward of every renderer that is installed, over all views of a frame.
-
-    Args:
-        frame: of an info file, with a dense label.
-        root: of its files.
-        counts: numbers of voxels, drawn from the label's occupied ones; all where it has fewer.
-        channels: numbers of values a voxel.
-        widths: of the images, pixels.
-        repeat: runs of each, after one that is not counted.
-        device: where to render.
-    """
-    rows = []
-    for width in widths:
-        scene = read_scene(frame, root, None, width).to(device)
-        occupied = torch.from_numpy(np.argwhere(scene.semantics < FREE)).to(device)
-        order = torch.randperm(len(occupied), generator=torch.Generator().manual_seed(0))
-        for count, name, values in product(counts, _installed(), channels):
-            index = occupied[order[:count].to(device)]
-            renderer = build_renderer(name, 0.4, _RANGE, 8, 3e-3, 1e-6)
-            value = torch.randn(len(index), values, device=device, requires_grad=True)
-            laps = [_lap(renderer, scene, index, value) for _ in range(repeat + 1)]
-            forward, backward = zip(*laps[1:])
-            rows.append(
-                {
-                    "renderer": name,
-                    "views": len(scene.ego2cam),
-                    "size": list(scene.size),
-                    "voxels": len(index),
-                    "channels": values,
-                    "forward_s": _spread(forward),
-                    "backward_s": _spread(backward),
-                    "both_s": _spread([sum(lap) for lap in laps[1:]]),
-                }
-            )
-    return rows
-
-
-def installed_variants() -> list[str]:
-    """Of ``VARIANTS``, those that can be rendered here."""
-    return [name for name, (renderer, *_) in VARIANTS.items() if renderer in _installed()]
-
-
-def _installed() -> list[str]:
-    """The renderers that can be built here: Pulsar's package is optional."""
-    try:
-        pulsar_render.pulsar()
-    except SettingError:
-        return [name for name in RENDERERS if name != "pytorch3d"]
-    return list(RENDERERS)
-
-
-def _lap(renderer: Renderer, scene: Scene, index: Tensor, values: Tensor) -> tuple[float, float]:
-    start = clock()
-    out = _render(renderer, scene, index, values, 0.0, learns=True)
-    middle = clock()
-    out.values.sum().backward()
-    return middle - start, clock() - middle
-
-
-def times_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Milliseconds forward and backward together in Markdown: median, and the range of the runs."""
-    table: dict[tuple[Any, ...], dict[str, str]] = {}
-    for row in rows:
-        h, w = row["size"]
-        case = (f"{row['views']} x {w}x{h}", str(row["voxels"]), str(row["channels"]))
-        middle, low, high = (1e3 * row["both_s"][key] for key in ("median", "min", "max"))
-        table.setdefault(case, {})[row["renderer"]] = f"{middle:.0f} ({low:.0f} to {high:.0f})"
-    names = list(dict.fromkeys(row["renderer"] for row in rows))
-    lines = [["views", "voxels", "channels", *names]]
-    lines += [[*case, *(found.get(name, "") for name in names)] for case, found in table.items()]
-    return "\n".join(aligned(lines))
-
-
-def _spread(laps: Sequence[float]) -> dict[str, float]:
-    """Median, least and most: one lap that is much longer than the others shows."""
-    return {
-        "median": round(statistics.median(laps), 4),
-        "min": round(min(laps), 4),
-        "max": round(max(laps), 4),
-    }

@@ -10,9 +10,7 @@ from minkocc.apis.benchmark.rendering import (
     installed_variants,
     loss_table,
     measure_loss,
-    measure_times,
     rendered_classes,
-    times_table,
 )
 from minkocc.files.infos import read_infos
 from minkocc.structures.taxonomy import CLASSES
@@ -74,20 +72,3 @@ def test_figures_of_real_frames_add_up(synthetic_root):
     assert opaque["right"] > 99.5
     assert opaque["right"] > figures["variants"]["spheres 0.4 m"]["right"]
     assert "right, pedestrian" in loss_table(figures)
-
-
-def test_times_are_of_every_renderer_and_case(synthetic_root):
-    frame = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"][0]
-    rows = measure_times(frame, synthetic_root, (50, 10**9), (2,), (96,), 2)
-    names = [row["renderer"] for row in rows]
-    assert {"spheres", "voxels"} <= set(names)
-    assert len(rows) == 2 * len(set(names))
-    assert {row["voxels"] for row in rows} > {50}
-    for row in rows:
-        assert row["size"][1] == 96
-        for key in ("forward_s", "backward_s", "both_s"):
-            assert 0 < row[key]["min"] <= row[key]["median"] <= row[key]["max"]
-    table = times_table(rows).splitlines()
-    assert len(table) == 2 + 2
-    assert "spheres" in table[0]
-    assert "6 x 96x54" in table[2]
