@@ -112,24 +112,9 @@ class SphereRenderer(Renderer):
 
 
 class PulsarRenderer(SphereRenderer):
-    """The same spheres, by Pulsar's own code, of ``ops.pulsar_render``; arguments likewise.
-
-    Raises:
-        SettingError: pytorch3d is not installed.
-    """
+    """The same spheres, by Pulsar's own code, of ``ops.pulsar_render``; arguments likewise."""
 
     render_spheres = staticmethod(render_pulsar)
-
-    def __init__(
-        self,
-        voxel_size: float,
-        depth_range: tuple[float, float],
-        max_hits: int,
-        gamma: float,
-        eps: float,
-    ) -> None:
-        super().__init__(voxel_size, depth_range, max_hits, gamma, eps)
-        pulsar()  # told now, not at the first batch
 
 
 class VoxelRenderer(Renderer):
@@ -189,6 +174,7 @@ def build_renderer(
     if name == "spheres":
         return SphereRenderer(voxel_size, depth_range, max_hits, gamma, eps)
     if name == "pytorch3d":
+        pulsar()  # told now, not at the first batch
         return PulsarRenderer(voxel_size, depth_range, max_hits, gamma, eps)
     if name == "voxels":
         return VoxelRenderer(voxel_size, depth_range, max_hits)

@@ -1,4 +1,4 @@
-"""What both renderers are given, and refuse where it makes no sense."""
+"""What the renderers are given, and refuse where it makes no sense."""
 
 from __future__ import annotations
 

@@ -160,7 +160,8 @@ def render_scene(
 
 def installed_variants() -> list[str]:
     """Of ``VARIANTS``, those that can be rendered here."""
-    return [name for name, (renderer, *_) in VARIANTS.items() if renderer in installed_renderers()]
+    installed = installed_renderers()
+    return [name for name, (renderer, *_) in VARIANTS.items() if renderer in installed]
 
 
 def installed_renderers() -> list[str]:

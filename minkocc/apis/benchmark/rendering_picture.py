@@ -55,8 +55,7 @@ def find_pedestrian(frames: Sequence[dict[str, Any]], root: Path, distance: floa
         scene = read_scene(frame, root, None)
         first = first_voxels(scene).reshape(len(scene.ego2cam), *scene.size)
         place = np.stack(np.unravel_index(np.maximum(first, 0), OCC3D_GRID.shape), -1)
-        low = np.array(OCC3D_GRID.point_cloud_range[:2])
-        away = np.linalg.norm(low + (place[..., :2] + 0.5) * OCC3D_GRID.voxel_size, axis=-1)
+        away = np.linalg.norm(OCC3D_GRID.to_centre(place)[..., :2], axis=-1)
         kind = scene.semantics.reshape(-1)[first]
         wanted = (first >= 0) & (kind == _PEDESTRIAN) & (np.abs(away - distance) < _AROUND)
         view = int(wanted.sum((1, 2)).argmax())
