@@ -56,6 +56,11 @@ _rendering = [
     _arm("semi_voxels", "semi, voxels rendered", renderer="voxels"),
     _arm("plus_voxels", "plus, voxels rendered", renderer="voxels", **_MIXED, **_CLEAN),
 ]
+# The depth of what is rendered, taught by what the accumulated LiDAR knows of it.
+_depth = [
+    _arm("semi_depth", "semi, rendered depth", depth_weight=1.0),
+    _arm("plus_depth", "plus, rendered depth", depth_weight=1.0, **_MIXED, **_CLEAN),
+]
 # Does what is unlabelled pay with more iterations?
 _longer = [
     _arm("labels_only_long", "labels only, 3,000 iterations", warm_share=1.0, **_LONGER),
@@ -92,6 +97,7 @@ blocks = [
     dict(seeds=[0, 1, 2], arms=_headline),
     dict(seeds=[0], arms=_beyond),
     dict(seeds=[0], arms=_rendering),
+    dict(seeds=[0], arms=_depth),
     dict(seeds=[0], arms=_longer),
     dict(seeds=[0], arms=_ablations),
 ]

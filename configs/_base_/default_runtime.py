@@ -11,6 +11,7 @@ unknown_weight = 0.1
 weight_2d = 1.0  # of Eq. 5, beside lambda_1; its two paths share it
 shader_weight = 0.5
 tied_weight = 0.5
+depth_weight = 0.0  # not of the paper
 warm_shader = True
 lift_weight = 0.0
 vote_weight = 0.0  # beside lambda_1; not of the paper

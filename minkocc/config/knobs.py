@@ -198,6 +198,12 @@ KNOBS: dict[str, Knob] = {
         _is_weight,
         _WEIGHT,
     ),
+    "depth_weight": Knob(
+        "of the rendered depth after the switch, beside λ₁: against the first voxel that the "
+        "occupancy target knows on each pixel's ray; 0 in the paper",
+        _is_weight,
+        _WEIGHT,
+    ),
     "lift_weight": Knob(
         "of pseudo-labels lifted to the voxels of the LiDAR returns; 0 in the paper",
         _is_weight,

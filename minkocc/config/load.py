@@ -172,11 +172,12 @@ def _check_parts(resolved: Mapping[str, Any]) -> None:
             f"image_pretrained {resolved['image_pretrained']!r}, and model.image_encoder is None: "
             "set image_pretrained=None, which is what every figure then says"
         )
-    if model.get("pulsar_head", 1) is None and resolved.get("weight_2d"):
-        raise ConfigError(
-            f"weight_2d {resolved['weight_2d']}, and model.pulsar_head is None: nothing is "
-            "rendered, so set weight_2d=0"
-        )
+    for name in ("weight_2d", "depth_weight"):
+        if model.get("pulsar_head", 1) is None and resolved.get(name):
+            raise ConfigError(
+                f"{name} {resolved[name]}, and model.pulsar_head is None: nothing is rendered, so "
+                f"set {name}=0"
+            )
     if not resolved.get("read_images", True) and model.get("image_encoder"):
         raise ConfigError(
             "read_images=False, and model.image_encoder would see black images: set "

@@ -185,7 +185,7 @@ class MinkOcc(BaseModel):
             losses["loss_voted_ce"] = weight * self.semantic_head.balanced_loss(logits, voted)
         if self.pulsar_head is not None and self.pulsar_head.learns(phase):
             shown = self._rendered(voxels, logits, target)
-            how = (self.grid, data_samples, phase, self.lambda_1, self.render_ramp)
+            how = (self.grid, target, data_samples, phase, self.lambda_1, self.render_ramp)
             losses.update(self.pulsar_head.batch_loss(*shown, *how))
         return {**losses, **pruning_log(levels, len(data_samples))}
 

@@ -13,6 +13,7 @@ from minkocc.models.by_sample import by_sample
 from minkocc.models.group_index import group_index
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
+from minkocc.models.rendered_depth import RenderCameras, depth_loss, known_depths
 from minkocc.models.renderers import build_renderer
 from minkocc.ops.exact_products import exact_products
 from minkocc.ops.sphere_render import scale_intrinsics
@@ -62,6 +63,8 @@ class PulsarHead(BaseModule):
         shader_weight: of the shader path. The paper has this path alone. Only the ratio of the two
             counts; a path of weight 0 is not rendered.
         tied_weight: of the tied path.
+        depth_weight: of the rendered depth against what the occupancy target knows of it, after the
+            switch; 0 in the paper's recipes. It teaches opacities, and what they are made of.
         warm_shader: train the shader during the warm start on detached renders.
         min_coverage: pixels covered less are in no tied loss.
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
@@ -89,6 +92,7 @@ class PulsarHead(BaseModule):
         weight_2d: float = 1.0,
         shader_weight: float = 0.5,
         tied_weight: float = 0.5,
+        depth_weight: float = 0.0,
         warm_shader: bool = True,
         min_coverage: float = 0.5,
         beta: float = 0.0,
@@ -102,10 +106,12 @@ class PulsarHead(BaseModule):
             raise ValueError(f"render_stride {render_stride} is not positive: 8 is usual")
         check_beta(beta)
         self.render_stride = render_stride
+        self.depth_range = depth_range
         self.renderer = build_renderer(renderer, voxel_size, depth_range, max_hits, gamma, eps)
         self.weight_2d = weight_2d
         self.shader_weight = shader_weight
         self.tied_weight = tied_weight
+        self.depth_weight = depth_weight
         self.warm_shader = warm_shader
         self.min_coverage = min_coverage
         self.beta = beta
@@ -127,26 +133,28 @@ class PulsarHead(BaseModule):
             centres: ``(V, 3)`` in the augmented ego frame, metres.
             sample: gives cameras, ``ego_aug``, the raw image size and the lattice.
         """
-        (rendered, tied), coverage = self._project(feats, [feats, probs], centres, sample)
+        cameras = self.cameras(sample)
+        (rendered, tied), coverage = self._project(feats, [feats, probs], centres, cameras)
         return RenderedViews(self.shader(rendered), _normalised(tied, coverage), coverage)
 
-    def _project(
-        self, feats: Tensor, values: list[Tensor], centres: Tensor, sample: OccDataSample
-    ) -> tuple[list[Tensor], Tensor]:
-        """Values of the voxels rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
+    def cameras(self, sample: OccDataSample) -> RenderCameras:
+        """The sample's unaugmented cameras, as the augmented voxels are rendered into them."""
         back = torch.linalg.inv_ex(sample.ego_aug.double()).inverse
         lattice = self.lattice(sample)
-        # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
-        with exact_products(feats.device.type):
-            raw = self.sphere(feats.float())
-        out = self.renderer(
-            raw,
-            torch.cat(values, dim=1),
-            centres,
+        return RenderCameras(
             sample.ego2cam.double() @ back,
             lattice_intrinsics(sample.cam2img, lattice),
             lattice.size(sample.raw_size),
         )
+
+    def _project(
+        self, feats: Tensor, values: list[Tensor], centres: Tensor, cameras: RenderCameras
+    ) -> tuple[list[Tensor], Tensor]:
+        """Values of the voxels rendered, each ``(N, C, h, w)``, and coverage ``(N, h, w)``."""
+        # Half precision steps the opacity by 5e-4, which Eq. 2 divides by gamma in an exponent.
+        with exact_products(feats.device.type):
+            raw = self.sphere(feats.float())
+        out = self.renderer(raw, torch.cat(values, dim=1), centres, *cameras)
         return list(out.values.split([v.shape[1] for v in values], dim=1)), out.coverage
 
     def shares(self) -> tuple[float, float]:
@@ -158,8 +166,9 @@ class PulsarHead(BaseModule):
         return shader, self.weight_2d * self.tied_weight / total
 
     def learns(self, phase: Phase) -> bool:
-        """Whether a phase has a 2D term: without one nothing is rendered."""
-        return has_2d_term(
+        """Whether a phase has a 2D term or one of depth: without one nothing is rendered."""
+        depth = bool(self.depth_weight) and phase is not Phase.WARM
+        return depth or has_2d_term(
             phase, self.weight_2d, self.shader_weight, self.tied_weight, self.warm_shader
         )
 
@@ -183,18 +192,20 @@ class PulsarHead(BaseModule):
         feats: Tensor,
         probs: Tensor,
         grid: VoxelGrid,
+        target: Tensor,
         data_samples: Sequence[OccDataSample],
         phase: Phase,
         weight: float,
         ramp: float,
     ) -> dict[str, Tensor]:
-        """The 2D terms of a batch: the mean over its samples.
+        """The rendered terms of a batch: the mean over its samples.
 
         Args:
             coords: ``(V, 4)`` = (batch, x, y, z) of the voxels that are rendered.
             feats: ``(V, C)``.
             probs: ``(V, K)``.
             grid: of the coordinates.
+            target: uint8 ``(B, X, Y, Z)``, what the occupancy branch is taught: depth is too.
             data_samples: of the batch.
             phase: of the batch; in the warm start the shader alone learns.
             weight: of all terms, lambda_1 of Eq. 6.
@@ -206,15 +217,24 @@ class PulsarHead(BaseModule):
         totals: dict[str, Tensor] = {}
         share = weight / len(data_samples)
         parts = by_sample(coords, len(data_samples), feats, probs)
-        for sample, (own_coords, own_feats, own_probs) in zip(data_samples, parts):
+        for b, (sample, (own_coords, own_feats, own_probs)) in enumerate(zip(data_samples, parts)):
             centres = grid.to_centre(own_coords)
             if phase is Phase.WARM:
                 terms = self.warm_loss(own_feats, centres, sample)
             else:
-                terms = self.loss(own_feats, own_probs, centres, sample, ramp)
+                known = self.known_depths(target[b], grid, sample) if self.depth_weight else None
+                terms = self.loss(own_feats, own_probs, centres, sample, ramp, known)
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + share * term
         return totals
+
+    def known_depths(self, target: Tensor, grid: VoxelGrid, sample: OccDataSample) -> Tensor:
+        """What an occupancy target ``(X, Y, Z)`` knows of the depths that a sample is rendered at.
+
+        Returns:
+            As ``rendered_depth.known_depths``.
+        """
+        return known_depths(target, grid, self.cameras(sample), self.depth_range)
 
     def loss(
         self,
@@ -223,17 +243,36 @@ class PulsarHead(BaseModule):
         centres: Tensor,
         sample: OccDataSample,
         ramp: float,
+        known: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Eq. 5 on both paths, weighted by ``shares`` and the switch's ``ramp``.
+        """Eq. 5 on both paths, weighted by ``shares`` and the switch's ``ramp``, and the depth.
 
         ``batch_loss`` multiplies them by lambda_1 of Eq. 6. Of a path of weight 0 nothing is
-        rendered, and its loss is not there.
+        rendered, and its loss is not there; nor is that of depth without ``known``, of
+        ``known_depths``.
         """
         shader, tied = self.shares()
         values = [feats] * bool(shader) + [probs] * bool(tied)
+        values += [] if known is None else [centres]
         if not values:
             return {}
-        images, coverage = self._project(feats, values, centres, sample)
+        cameras = self.cameras(sample)
+        images, coverage = self._project(feats, values, centres, cameras)
+        losses = {}
+        if known is not None:
+            places = _normalised(images.pop(), coverage)
+            covered = coverage.detach() > self.min_coverage
+            error = depth_loss(places, covered, known, cameras)
+            losses["loss_depth"] = ramp * self.depth_weight * error
+        if images:
+            losses.update(self._losses_2d(images, coverage, sample, ramp))
+        return losses
+
+    def _losses_2d(
+        self, images: list[Tensor], coverage: Tensor, sample: OccDataSample, ramp: float
+    ) -> dict[str, Tensor]:
+        """Eq. 5 of the paths that have a weight, from their rendered images."""
+        shader, tied = self.shares()
         labels, confidence = self._targets(sample)
         losses = {}
         if shader:
@@ -253,7 +292,7 @@ class PulsarHead(BaseModule):
         if not shader:
             return {}
         with torch.no_grad():
-            (rendered,), _ = self._project(feats, [feats], centres, sample)
+            (rendered,), _ = self._project(feats, [feats], centres, self.cameras(sample))
         labels, confidence = self._targets(sample)
         log_probs = self.shader(rendered).float().log_softmax(1)
         cost = soft_cross_entropy_2d(log_probs, labels, confidence, self.beta)

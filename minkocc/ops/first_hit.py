@@ -188,6 +188,35 @@ def first_hits_torch(rays: VoxelRays, occupied: Tensor) -> tuple[Tensor, Tensor]
     return index, distance
 
 
+def first_voxels(
+    solid: Tensor, grid: VoxelGrid, eyes: Tensor, rays: Tensor, depth_range: tuple[float, float]
+) -> Tensor:
+    """The first solid voxel that each ray meets within a range of depths.
+
+    Args:
+        solid: bool ``(X, Y, Z)``.
+        grid: of ``solid``.
+        eyes: ``(N, 3)`` metres, frame of the grid.
+        rays: ``(N, P, 3)`` unit vectors from each.
+        depth_range: metres along the ray; what is nearer stops none.
+
+    Returns:
+        int64 ``(N, P)``, the voxel's number in ``solid.ravel()``; -1 where none is met.
+    """
+    nearest, furthest = depth_range
+    low = eyes.new_tensor(grid.point_cloud_range[:3])
+    starts = (eyes[:, None] + nearest * rays - low) / grid.voxel_size
+    ends = starts + rays / grid.voxel_size
+    units = VoxelRays(*(x.float().reshape(-1, 3).cpu().numpy() for x in (starts, ends)))
+    if solid.device.type == "cpu":
+        index, leaves = (torch.from_numpy(each) for each in first_hits(units, solid.numpy()))
+    else:
+        index, leaves = first_hits_torch(units, solid)
+    ahead = (leaves > 0) & (leaves * grid.voxel_size < furthest - nearest)
+    met = solid.reshape(-1)[index] & ahead
+    return torch.where(met, index, -1).view(rays.shape[:2])
+
+
 def _nearest_axis(face: Tensor) -> Tensor:
     """The axis of the nearest face, the later one where two are equally near, ``(N,)``."""
     x, y, z = face.unbind(1)

@@ -45,6 +45,7 @@ model = dict(
         weight_2d="${weight_2d}",
         shader_weight="${shader_weight}",
         tied_weight="${tied_weight}",
+        depth_weight="${depth_weight}",
         warm_shader="${warm_shader}",
         class_groups="${class_groups}",
     ),

@@ -22,7 +22,7 @@ from minkocc.files.occupancy import read_label
 from minkocc.models.pulsar_head import lattice_intrinsics
 from minkocc.models.renderers import Renderer, build_renderer
 from minkocc.ops import pulsar_render
-from minkocc.ops.first_hit import VoxelRays, first_hits
+from minkocc.ops import first_hit
 from minkocc.ops.sphere_hits import ego_rays
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.settings import RENDERERS, SettingError
@@ -105,15 +105,9 @@ def first_voxels(scene: Scene) -> NDArray[np.int64]:
 
     By the walk of RayIoU, which no renderer shares.
     """
-    eyes, directions = ego_rays(scene.ego2cam, scene.cam2img, scene.size)
-    origins, rays = eyes[:, None].numpy(), directions.numpy()
-    low, size = np.array(OCC3D_GRID.point_cloud_range[:3]), OCC3D_GRID.voxel_size
-    starts = ((origins + RANGE[0] * rays - low) / size).reshape(-1, 3).astype(np.float32)
-    ends = ((origins + (RANGE[0] + 1) * rays - low) / size).reshape(-1, 3).astype(np.float32)
-    solid = scene.semantics < FREE
-    index, leaves = first_hits(VoxelRays(starts, ends), solid)
-    met = solid.reshape(-1)[index] & (leaves > 0) & (leaves * size < RANGE[1] - RANGE[0])
-    return np.where(met, index, -1)
+    rays = ego_rays(scene.ego2cam, scene.cam2img, scene.size)
+    solid = torch.from_numpy(scene.semantics < FREE)
+    return first_hit.first_voxels(solid, OCC3D_GRID, *rays, RANGE).flatten().numpy()
 
 
 def rendered_classes(scene: Scene, variant: str) -> tuple[NDArray[np.int64], float | None]:

@@ -165,6 +165,7 @@ DESTINATIONS = {
         False,
         "model.pulsar_head.warm_shader train_dataloader.dataset.pipeline.3.warm_shader",
     ),
+    "depth_weight": (0.6, "model.pulsar_head.depth_weight"),
     "lift_weight": (
         0.3,
         "model.lift_weight train_dataloader.dataset.pipeline.3.lift_weight "
