@@ -18,6 +18,8 @@ SHORTEST_CHORD = 1e-6
 
 _TABLE_LIMIT = 1 << 27
 """Cells of the table that rays walk through; in a larger one voxels are intersected one by one."""
+BLOCK = 4
+"""Cells along an edge of a block: what is empty is passed block by block."""
 _PIECES = 4
 """Parts that a thread's share of the rays is cut into: some rays are longer than others."""
 
@@ -161,6 +163,8 @@ def _find_numba(
     views, pixels, _ = steps.shape
     table = np.full(shape.tolist(), -1, np.int32)
     table[tuple(index.numpy().T)] = np.arange(len(index), dtype=np.int32)
+    blocks = np.zeros((-(-shape // BLOCK)).tolist(), np.bool_)
+    blocks[tuple((index // BLOCK).numpy().T)] = True
     voxel = np.full((views, pixels, max_hits), -1, np.int64)
     near, far = np.zeros((2, *voxel.shape))
     starts, rays = origins.numpy(), steps.numpy()
@@ -171,7 +175,7 @@ def _find_numba(
     def walk(job: tuple[int, int]) -> None:
         view, part = job[0], slice(job[1], job[1] + piece)
         found = (each[view, part] for each in (voxel, near, far))
-        _walk(table, starts[view], rays[view, part], *depth_range, *found)
+        _walk(table, blocks, starts[view], rays[view, part], *depth_range, *found)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(walk, jobs))
@@ -194,17 +198,28 @@ def _part_inside(
     return begin, end
 
 
-@numba.njit(cache=True, nogil=True)
-def _next_face(cell: int, start: float, step: float) -> float:
-    """Where a ray leaves a layer of cells; computed anew each time, so that no rounding adds up."""
+@numba.njit(cache=True, nogil=True, inline="always")
+def _layer(start: float, step: float, at: float, size: int) -> int:
+    """The layer of cells that a ray is in at ``at`` metres."""
+    return int(min(max(np.floor(start + at * step), 0.0), size - 1.0))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _face(layer: int, width: int, start: float, step: float) -> float:
+    """Where a ray leaves a layer of ``width`` cells.
+
+    Computed anew each time, so that no rounding adds up, and a cell and a block that end in one
+    face say the same.
+    """
     if step == 0.0:
         return np.inf
-    return (cell + (step > 0.0) - start) / step
+    return ((layer + (step > 0.0)) * width - start) / step
 
 
 @numba.njit(cache=True, nogil=True)
 def _walk(
     table: Any,
+    blocks: Any,
     start: Any,
     steps: Any,
     nearest: float,
@@ -213,29 +228,56 @@ def _walk(
     near: Any,
     far: Any,
 ) -> None:
-    """Amanatides and Woo, "A Fast Voxel Traversal Algorithm for Ray Tracing" (1987)."""
-    cell, faces = np.zeros(3, np.int64), np.zeros(3)
-    shape = np.array(table.shape)
+    """Amanatides and Woo, "A Fast Voxel Traversal Algorithm for Ray Tracing" (1987).
+
+    From block to block where these are empty, else from cell to cell. Scalars, because LLVM keeps
+    them in registers and small arrays it does not.
+    """
+    nx, ny, nz = table.shape
+    x0, y0, z0 = start
     for ray in range(len(steps)):
-        step = steps[ray]
-        begin, end = _part_inside(start, step, shape, nearest, furthest)
+        dx, dy, dz = steps[ray]
+        begin, end = _part_inside(start, steps[ray], table.shape, nearest, furthest)
         if begin >= end:
             continue
-        for axis in range(3):
-            place = np.floor(start[axis] + begin * step[axis])
-            cell[axis] = min(max(place, 0), shape[axis] - 1)
-            faces[axis] = _next_face(cell[axis], start[axis], step[axis])
-        shortest = SHORTEST_CHORD / np.sqrt((step**2).sum())
+        shortest = SHORTEST_CHORD / np.sqrt(dx * dx + dy * dy + dz * dz)
+        x, y, z = _layer(x0, dx, begin, nx), _layer(y0, dy, begin, ny), _layer(z0, dz, begin, nz)
+        tx, ty, tz = _face(x, 1, x0, dx), _face(y, 1, y0, dy), _face(z, 1, z0, dz)
         count = 0
         while begin < end and count < voxel.shape[1]:
-            axis = int(np.argmin(faces))
-            leave = min(faces[axis], end)
-            row = table[cell[0], cell[1], cell[2]]
+            row = table[x, y, z]
+            if row < 0 and not blocks[x // BLOCK, y // BLOCK, z // BLOCK]:
+                i, j, k = x // BLOCK, y // BLOCK, z // BLOCK
+                tx, ty = _face(i, BLOCK, x0, dx), _face(j, BLOCK, y0, dy)
+                tz = _face(k, BLOCK, z0, dz)
+                begin = max(begin, min(tx, ty, tz))
+                # The face it leaves through is exact; along the others it may be anywhere in it.
+                if tx <= ty and tx <= tz:
+                    x = (i + (dx > 0.0)) * BLOCK - (dx < 0.0)
+                    y, z = _layer(y0, dy, begin, ny), _layer(z0, dz, begin, nz)
+                elif ty <= tz:
+                    y = (j + (dy > 0.0)) * BLOCK - (dy < 0.0)
+                    x, z = _layer(x0, dx, begin, nx), _layer(z0, dz, begin, nz)
+                else:
+                    z = (k + (dz > 0.0)) * BLOCK - (dz < 0.0)
+                    x, y = _layer(x0, dx, begin, nx), _layer(y0, dy, begin, ny)
+                if not (0 <= x < nx and 0 <= y < ny and 0 <= z < nz):
+                    break
+                tx, ty, tz = _face(x, 1, x0, dx), _face(y, 1, y0, dy), _face(z, 1, z0, dz)
+                continue
+            leave = min(tx, ty, tz, end)
             if row >= 0 and leave - begin > shortest:
                 voxel[ray, count], near[ray, count], far[ray, count] = row, begin, leave
                 count += 1
             begin = max(begin, leave)
-            cell[axis] += 1 if step[axis] > 0.0 else -1
-            if not 0 <= cell[axis] < shape[axis]:
+            if tx <= ty and tx <= tz:
+                x += 1 if dx > 0.0 else -1
+                tx = _face(x, 1, x0, dx)
+            elif ty <= tz:
+                y += 1 if dy > 0.0 else -1
+                ty = _face(y, 1, y0, dy)
+            else:
+                z += 1 if dz > 0.0 else -1
+                tz = _face(z, 1, z0, dz)
+            if not (0 <= x < nx and 0 <= y < ny and 0 <= z < nz):
                 break
-            faces[axis] = _next_face(cell[axis], start[axis], step[axis])

@@ -114,6 +114,42 @@ def test_finders_miss_nothing(seed, voxels, max_hits, near):
         torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5)
 
 
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**31 - 1), voxels=st.integers(1, 400), max_hits=st.integers(1, 6))
+def test_empty_space_is_passed_in_blocks_and_nothing_in_it_missed(seed, voxels, max_hits):
+    """Few voxels in a wide space, whose edges are whole blocks or not."""
+    _, _, _, pose, k = random_voxels(seed, 1)
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randint(-40, 40, (voxels, 3), generator=generator)
+    flat = torch.randint(0, 3, (1,), generator=generator)
+    index[:, flat] = index[:, flat].div(8, rounding_mode="floor")
+    centres = 0.5 * index.unique(dim=0).double()
+    arguments = (centres, 0.5, pose, k, SIZE, (0.5, 40.0), max_hits)
+    walked, searched = (find_voxel_hits(*arguments, finder) for finder in FINDERS)
+    assert torch.equal(walked.voxel, searched.voxel)
+    torch.testing.assert_close(walked.near, searched.near)
+    torch.testing.assert_close(walked.far, searched.far)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("ahead", [3, 4, 5, 8, 9, 30])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_ray_along_an_axis_finds_what_is_behind_empty_blocks(axis, ahead, sign):
+    """It runs in a face of blocks, whose layers above it are its own, and along no other axis."""
+    behind = torch.zeros(2, 3).double()
+    behind[1, axis] = sign * ahead
+    ray = torch.zeros(3).double()
+    ray[axis] = sign
+    other = ray.roll(1)
+    pose = torch.eye(4).double()
+    pose[:3, :3] = torch.stack([torch.linalg.cross(other, ray), other, ray])
+    k = torch.tensor([[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]).double()[None]
+    hits = find_voxel_hits(behind, 1.0, pose[None], k, (1, 1), (1.0, 60.0), 3, "numba")
+    assert hits.voxel.flatten().tolist() == [1, -1, -1]
+    assert hits.near[0, 0, 0] == pytest.approx(ahead - 0.5)
+    assert hits.far[0, 0, 0] == pytest.approx(ahead + 0.5)
+
+
 def test_gradcheck():
     centres, densities, features, pose, k = random_voxels(3, voxels=120, views=1)
     inputs = densities.requires_grad_(), features.requires_grad_()
