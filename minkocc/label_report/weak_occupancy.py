@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from minkocc.datasets.transforms.loading import camera_matrices, image_size
 from minkocc.datasets.transforms.pseudo_labels import label_path
 from minkocc.datasets.transforms.weak_targets import add_sky
 from minkocc.datasets.weak_occupancy import (
@@ -19,13 +22,17 @@ from minkocc.datasets.weak_occupancy import (
     accumulate,
     sweeps_around,
 )
+from minkocc.evaluation.depth_quality import DepthCounts, count_depths, depth_figures
 from minkocc.evaluation.label_charts import draw_rings
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.weak_quality import RING_NAMES, Counts, by_ring, count_voxels, weak_figures
 from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path
 from minkocc.label_report.sections import Keyframes, NothingToMeasureError, Section
+from minkocc.models.pulsar_head import lattice_intrinsics
+from minkocc.ops.sphere_hits import ego_rays
 from minkocc.runtime.worker_pool import WorkerPool
+from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
@@ -33,8 +40,12 @@ NAME = "weak_occupancy"
 
 COUNTED = (
     "voxels of 0.4 m that a camera sees (mask_camera); moving: of a class that can move; static "
-    "hits deleted: static voxels that are occupied without the rule and not with it"
+    "hits deleted: static voxels that are occupied without the rule and not with it; depth: pixels "
+    "of the images at 1/8 on whose ray the first voxel that is not known to be free, from 1 to "
+    "60 m, is occupied, and which of them have the dense label's first voxel there"
 )
+DEPTH_RANGE = (1.0, 60.0)
+_STRIDE = 8  # raw pixels a rendered one, as the recipes have it
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,20 @@ VARIANTS: dict[str, Variant] = {
     "8 past, sky": Variant(sky=True),
 }
 """What is compared, by name; the paper's way comes first."""
+
+
+class _Counted(NamedTuple):
+    """What is counted of a variant."""
+
+    voxels: Counts
+    depths: DepthCounts
+
+    @classmethod
+    def nothing(cls) -> _Counted:
+        return cls(np.zeros((len(RING_NAMES), 3, 3), np.int64), np.zeros(4, np.int64))
+
+    def plus(self, other: _Counted) -> _Counted:
+        return _Counted(self.voxels + other.voxels, self.depths + other.depths)
 
 
 @dataclass(frozen=True)
@@ -91,10 +116,10 @@ def weak_occupancy_section(
             f"{keyframes.version}: weak occupancy is measured against them; put Occ3D's gts/ into "
             "the root"
         )
-    total: dict[str, Counts] = dict.fromkeys(variants, np.zeros((len(RING_NAMES), 3, 3), np.int64))
+    total = dict.fromkeys(variants, _Counted.nothing())
     done = pool.run(partial(_count, keyframes.root, folder, variants), jobs)
     for counts in tqdm(done, total=len(jobs), desc="weak occupancy", unit="frame"):
-        total = {name: total[name] + found for name, found in counts.items()}
+        total = {name: total[name].plus(found) for name, found in counts.items()}
     figures = {
         "counted": COUNTED,
         "frames_counted": len(jobs),
@@ -127,8 +152,8 @@ def _job(frame: dict[str, Any], keyframes: Keyframes, variants: Mapping[str, Var
 
 def _count(
     root: Path, folder: str, variants: Mapping[str, Variant], job: _Job
-) -> dict[str, Counts]:
-    """One keyframe's voxels under every variant."""
+) -> dict[str, _Counted]:
+    """One keyframe's voxels and depths under every variant."""
     label = read_label(root / job.frame["occ_path"], ("semantics", "mask_camera"))
     mount = job.frame["lidar_points"]["lidar2ego"]
     counted = {way.keyframes for way in variants.values() if way.rules != EVERY_HIT}
@@ -136,19 +161,30 @@ def _count(
         span: accumulate(sources, root, mount, OCC3D_GRID, span in counted)
         for span, sources in job.sources.items()
     }
+    rays = _rays(job.frame)
     counts = {}
     for name, variant in variants.items():
         weak = seen[variant.keyframes].under(variant.rules)
         if variant.sky:
             add_sky(weak, OCC3D_GRID, root / folder, job.frame)
-        counts[name] = count_voxels(weak, label["voxel_semantics"], label["mask_camera"])
+        counts[name] = _Counted(
+            count_voxels(weak, label["voxel_semantics"], label["mask_camera"]),
+            count_depths(weak, label["voxel_semantics"], *rays, DEPTH_RANGE),
+        )
     return counts
 
 
+def _rays(frame: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Of the pixels that training renders, less its random shift: eyes and directions."""
+    lattice = RenderLattice.central(_STRIDE)
+    cam2img, ego2cam = (torch.from_numpy(matrix) for matrix in camera_matrices(frame))
+    return ego_rays(ego2cam, lattice_intrinsics(cam2img, lattice), lattice.size(image_size(frame)))
+
+
 def _figures(
-    name: str, variants: Mapping[str, Variant], total: Mapping[str, Counts]
+    name: str, variants: Mapping[str, Variant], total: Mapping[str, _Counted]
 ) -> dict[str, Any]:
-    variant, counts = variants[name], total[name]
+    variant, counts = variants[name], total[name].voxels
     every_hit = next(
         (
             other
@@ -164,7 +200,8 @@ def _figures(
         "sky": variant.sky,
         **weak_figures(counts),
         "if_unknown_is_free": weak_figures(counts, unknown="free"),
-        "static_hits_deleted": _deleted(counts, total[every_hit]) if every_hit else None,
+        "static_hits_deleted": _deleted(counts, total[every_hit].voxels) if every_hit else None,
+        **depth_figures(total[name].depths),
         "rings": by_ring(counts),
     }
 
@@ -186,6 +223,12 @@ _COLUMNS = {
     "unknown_free": "of the unknown, free",
 }
 
+_DEPTHS = {
+    "depth_known": "depth known",
+    "depth_right": "the first voxel",
+    "depth_too_near": "too near",
+}
+
 
 def _tables(figures: Mapping[str, Any]) -> str:
     rows = [["percent", *_COLUMNS.values(), "free precision, unknown is free", "static deleted"]]
@@ -204,6 +247,10 @@ def _tables(figures: Mapping[str, Any]) -> str:
         "",
         *aligned(rows),
     ]
+    rows = [["percent of the pixels, of those", *_DEPTHS.values()]]
+    for name, row in figures["variants"].items():
+        rows.append([name, *(cell(row[key]) for key in _DEPTHS)])
+    lines += ["", *aligned(rows)]
     for key in ("occupied_precision", "occupied_recall"):
         rows = [[key.replace("_", " "), *RING_NAMES]]
         for name, row in figures["variants"].items():

@@ -216,6 +216,28 @@ def _face(layer: int, width: int, start: float, step: float) -> float:
     return ((layer + (step > 0.0)) * width - start) / step
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _leave_block(
+    x: int, y: int, z: int, start: Any, step: Any, shape: Any, begin: float
+) -> tuple[int, int, int, float]:
+    """The cell behind the block that holds a cell, and where the ray enters it."""
+    i, j, k = x // BLOCK, y // BLOCK, z // BLOCK
+    tx, ty = _face(i, BLOCK, start[0], step[0]), _face(j, BLOCK, start[1], step[1])
+    tz = _face(k, BLOCK, start[2], step[2])
+    begin = max(begin, min(tx, ty, tz))
+    x = _layer(start[0], step[0], begin, shape[0])
+    y = _layer(start[1], step[1], begin, shape[1])
+    z = _layer(start[2], step[2], begin, shape[2])
+    # Of the face that it leaves through no rounding decides on which side it is.
+    if tx <= ty and tx <= tz:
+        x = (i + (step[0] > 0.0)) * BLOCK - (step[0] < 0.0)
+    elif ty <= tz:
+        y = (j + (step[1] > 0.0)) * BLOCK - (step[1] < 0.0)
+    else:
+        z = (k + (step[2] > 0.0)) * BLOCK - (step[2] < 0.0)
+    return x, y, z, begin
+
+
 @numba.njit(cache=True, nogil=True)
 def _walk(
     table: Any,
@@ -247,20 +269,7 @@ def _walk(
         while begin < end and count < voxel.shape[1]:
             row = table[x, y, z]
             if row < 0 and not blocks[x // BLOCK, y // BLOCK, z // BLOCK]:
-                i, j, k = x // BLOCK, y // BLOCK, z // BLOCK
-                tx, ty = _face(i, BLOCK, x0, dx), _face(j, BLOCK, y0, dy)
-                tz = _face(k, BLOCK, z0, dz)
-                begin = max(begin, min(tx, ty, tz))
-                # The face it leaves through is exact; along the others it may be anywhere in it.
-                if tx <= ty and tx <= tz:
-                    x = (i + (dx > 0.0)) * BLOCK - (dx < 0.0)
-                    y, z = _layer(y0, dy, begin, ny), _layer(z0, dz, begin, nz)
-                elif ty <= tz:
-                    y = (j + (dy > 0.0)) * BLOCK - (dy < 0.0)
-                    x, z = _layer(x0, dx, begin, nx), _layer(z0, dz, begin, nz)
-                else:
-                    z = (k + (dz > 0.0)) * BLOCK - (dz < 0.0)
-                    x, y = _layer(x0, dx, begin, nx), _layer(y0, dy, begin, ny)
+                x, y, z, begin = _leave_block(x, y, z, start, steps[ray], table.shape, begin)
                 if not (0 <= x < nx and 0 <= y < ny and 0 <= z < nz):
                     break
                 tx, ty, tz = _face(x, 1, x0, dx), _face(y, 1, y0, dy), _face(z, 1, z0, dz)

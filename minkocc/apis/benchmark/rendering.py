@@ -21,8 +21,7 @@ from minkocc.evaluation.voxel_iou import RINGS, percent_of, ring_of_voxels
 from minkocc.files.occupancy import read_label
 from minkocc.models.pulsar_head import lattice_intrinsics
 from minkocc.models.renderers import Renderer, build_renderer
-from minkocc.ops import pulsar_render
-from minkocc.ops import first_hit
+from minkocc.ops import first_hit, pulsar_render
 from minkocc.ops.sphere_hits import ego_rays
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.settings import RENDERERS, SettingError

@@ -186,11 +186,11 @@ def test_a_voxel_in_front_of_what_is_known_becomes_transparent(renderer):
     assert opacity[-1] < opacity[0] - 1
 
 
-def test_depth_is_the_same_under_flips(renderer="spheres"):
+def test_depth_is_the_same_under_flips():
     """The augmented voxels are rendered from where the augmented cameras stand."""
     rng = np.random.default_rng(2)
     coords = torch.from_numpy(np.unique(rng.integers([14, 0, 0], GRID.shape, (400, 3)), axis=0))
-    head = head_of(renderer)
+    head = head_of()
     plain, flipped = sample(camera((12, 16))), sample(camera((12, 16)))
     flipped.ego_aug = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0]))
     mirror = target_of(coords).flip(1)
