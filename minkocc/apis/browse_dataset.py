@@ -18,7 +18,7 @@ from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES
+from minkocc.structures.taxonomy import FREE, NUM_CLASSES
 from minkocc.structures.voxel_grid import VoxelGrid
 from minkocc.visualization.cameras import around, colour_2d
 from minkocc.visualization.sheet import Picture, write_sheet
@@ -89,7 +89,9 @@ def _label_rows(sample: OccDataSample) -> Iterator[Sequence[Picture]]:
     if "img_semantics" not in sample:
         return
     labels = colour_2d(sample.img_semantics.numpy())
-    pictures = [
-        (f"{name}: pseudo-label, rendered pixels", view) for name, view in zip(CAMERAS, labels)
-    ]
-    yield from around(pictures)
+    yield from around(
+        {
+            name: (f"{name}: pseudo-label, rendered pixels", view)
+            for name, view in zip(sample.cameras, labels)
+        }
+    )

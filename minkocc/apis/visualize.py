@@ -17,13 +17,13 @@ from tqdm import tqdm
 from minkocc.apis.frame_pictures import swept_cameras, without_class
 from minkocc.apis.inference import init_model
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
-from minkocc.datasets.transforms.loading import read_image
+from minkocc.datasets.transforms.loading import LoadImages
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
 from minkocc.models.group_index import classes_of
 from minkocc.registry import DATASETS
 from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.occ_data_sample import OccDataSample
-from minkocc.structures.taxonomy import CAMERAS, FREE
+from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.cameras import overlay
 from minkocc.visualization.errors import error_pictures
@@ -100,10 +100,10 @@ def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
 def _camera_rows(
     frame: dict[str, Any], item: dict[str, Any], root: Path
 ) -> Iterator[list[Picture]]:
-    """The six images with the current sweep, in two rows of three."""
+    """The images with the current sweep, in rows of three."""
     sample = item["data_samples"]
     ego2img = sample.cam2img.double() @ sample.ego2cam.double()
-    images = [_raw_image(frame, camera, root) for camera in CAMERAS]
+    images = _raw_images(frame, root)
     title = "current LiDAR sweep (red near, blue far)"
     return swept_cameras(images, item["inputs"]["points"], ego2img, title)
 
@@ -139,8 +139,8 @@ def _rendered_rows(
     pictures: list[Picture] = []
     found = {**frame, "data_root": root, "phase": None, "raw_size": sample.raw_size}
     labels = LoadPseudoLabels(folder).transform(found).get("img_semantics")
-    for view, camera in enumerate(CAMERAS):
-        image = _raw_image(frame, camera, root)
+    images = _raw_images(frame, root)
+    for view, (camera, image) in enumerate(images.items()):
         if labels is not None:
             own = groups.grouped_2d(labels[view])
             pictures.append((f"{camera}: pseudo-label", overlay(image, own)))
@@ -148,11 +148,12 @@ def _rendered_rows(
             if name in predicted:
                 title = f"{camera}: rendered, {name} path"
                 pictures.append((title, overlay(image, predicted[name][view])))
-    columns = 4 if len(pictures) == 2 * len(CAMERAS) else 3
+    columns = 4 if len(pictures) == 2 * len(images) else 3
     for first in range(0, len(pictures), columns):
         yield pictures[first : first + columns]
 
 
-def _raw_image(frame: dict[str, Any], camera: str, root: Path) -> NDArray[np.uint8]:
-    view = frame["images"][camera]
-    return np.asarray(read_image(root / view["img_path"], view))
+def _raw_images(frame: dict[str, Any], root: Path) -> dict[str, NDArray[np.uint8]]:
+    """By camera, all of the size of the largest."""
+    images = LoadImages().transform({**frame, "data_root": root})["imgs"]
+    return {camera: np.asarray(image) for camera, image in zip(frame["images"], images)}

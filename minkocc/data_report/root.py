@@ -34,7 +34,6 @@ from minkocc.datasets.infos import sample_frame
 from minkocc.datasets.lidarseg import point_classes
 from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.datasets.transforms.loading import (
-    EGO_BOX,
     InputError,
     LoadImages,
     read_lidar,
@@ -43,9 +42,10 @@ from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoL
 from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path, model_names
 from minkocc.files.reading import read_json
+from minkocc.files.rig import NUSCENES_BOX
 from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import CAMERAS, PALETTE, UNLABELLED_2D
+from minkocc.structures.taxonomy import PALETTE, UNLABELLED_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.contact_sheet import SheetBand, contact_sheet
 from minkocc.visualization.points import birds_eye_points, height_colours
@@ -150,7 +150,7 @@ class Root:
             pictures.append(("occupancy label, from behind", oblique(label, OCC3D_GRID)))
         moment = datetime.fromtimestamp(frame["timestamp"], timezone.utc)
         time = f"{moment:%Y-%m-%d} {moment.time().isoformat('milliseconds')} UTC"
-        views = {name: np.asarray(image) for name, image in zip(CAMERAS, images)}
+        views = {name: np.asarray(image) for name, image in zip(frame["images"], images)}
         return SheetBand(f"{frame['scene_name']}   {time}", views, pictures)
 
     def _sweep_picture(self, index: int, frame: dict[str, Any]) -> Picture:
@@ -161,7 +161,7 @@ class Root:
         colours = height_colours(ego[:, 2]) if classes is None else PALETTE[classes]
         by = "height" if classes is None else "class"
         return f"LiDAR sweep by {by}, forward up, frame 40 m", birds_eye_points(
-            ego, colours, EGO_BOX
+            ego, colours, NUSCENES_BOX
         )
 
 

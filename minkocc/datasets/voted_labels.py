@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.datasets.transforms.loading import camera_matrices, read_sweep
-from minkocc.datasets.transforms.pseudo_labels import lift_labels, read_view
-from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, UNVOTED
+from minkocc.datasets.transforms.loading import read_sweep
+from minkocc.datasets.transforms.pseudo_labels import lift_labels, read_views
+from minkocc.files.rig import camera_matrices, mount_of
+from minkocc.structures.taxonomy import NUM_CLASSES, UNVOTED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 MIN_SHARE = 0.5
@@ -51,12 +52,9 @@ def lift_keyframe(frame: dict[str, Any], data_root: Path, folder: Path) -> Lifte
         InputError: the sweep or a pseudo-label is missing or cannot be used.
     """
     lidar = frame["lidar_points"]
-    mount = lidar["lidar2ego"]
-    points = read_sweep(data_root / lidar["lidar_path"], mount, mount)[:, :3]
-    maps = [
-        np.stack([read_view(folder, kind, camera, frame["images"][camera]) for camera in CAMERAS])
-        for kind in ("labels", "confidence")
-    ]
+    path = data_root / lidar["lidar_path"]
+    points = read_sweep(path, lidar["lidar2ego"], mount_of(frame))[:, :3]
+    maps = [read_views(folder, kind, frame) for kind in ("labels", "confidence")]
     cam2img, ego2cam = camera_matrices(frame)
     row, label, confidence = lift_labels(points, cam2img @ ego2cam, *maps)
     return LiftedReturns(points[row], label, confidence)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.datasets.transforms.loading import read_sweep
+from minkocc.files.rig import Mount
 from minkocc.ops.ray_cast import mark_rays
 from minkocc.ops.see_through import SweepCounts, sweep_counts
 from minkocc.structures.taxonomy import SKY_2D, WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN
@@ -147,7 +148,7 @@ class Accumulated:
 def accumulate(
     sources: Sequence[dict[str, Any]],
     data_root: Path,
-    mount: NDArray[np.floating],
+    mount: Mount,
     grid: VoxelGrid,
     count: bool,
 ) -> Accumulated:
@@ -157,7 +158,7 @@ def accumulate(
         sources: ``lidar_path`` and ``lidar2ego`` (4x4, into the current ego frame) of each sweep,
             the present one first.
         data_root: what the paths are relative to.
-        mount: the sensor's ``lidar2ego`` on its own vehicle.
+        mount: of the sensor on its own vehicle.
         grid: the grid to fill.
         count: count too, which takes longer than all the rest.
 
@@ -181,7 +182,7 @@ def accumulate(
 def accumulate_sweeps(
     sources: Sequence[dict[str, Any]],
     data_root: Path,
-    mount: NDArray[np.floating],
+    mount: Mount,
     grid: VoxelGrid,
     rules: WeakRules = EVERY_HIT,
 ) -> NDArray[np.uint8]:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from minkocc.files.reading import is_plain_name
 from minkocc.structures.errors import short
-from minkocc.structures.taxonomy import CAMERAS
 
 # Each key of a frame with the shape of its matrix; None where the value is no matrix.
 _FRAME = {
@@ -53,6 +52,8 @@ _FARTHEST_OF_FRAME = 1e3
 _LARGEST_IMAGE = 1 << 16
 _MOST_ZOOM = 1e3
 """Focal lengths and principal point, in image sizes."""
+_LARGEST_VEHICLE = 30.0
+"""Metres from the ego frame's origin: longer than any lorry."""
 _LONGEST_FRAME = 60.0
 """Seconds between a frame and whatever belongs to it."""
 _FARTHEST_TIME = 1e12
@@ -89,9 +90,24 @@ def _structure_problems(frame: Any) -> Iterator[str]:
         yield "lidar_sweeps is no list"
     for number, sweep in enumerate(frame["lidar_sweeps"]):
         yield from _problems(sweep, _SWEEP, f"lidar_sweeps.{number}.")
-    yield from _problems(frame["images"], dict.fromkeys(CAMERAS), "images.")
-    for camera in CAMERAS:
-        yield from _problems(frame["images"][camera], _IMAGE, f"images.{camera}.")
+    yield from _problems(frame["images"], {}, "images.")
+    if not frame["images"]:
+        yield "images is empty, expected at least one camera"
+    for camera, image in frame["images"].items():
+        if not is_plain_name(camera):
+            yield f"images holds {short(camera)}, which is no plain file name"
+        yield from _problems(image, _IMAGE, f"images.{camera}.")
+    if "ego_box" in frame:
+        yield from _box_problems(frame["ego_box"])
+
+
+def _box_problems(box: Any) -> Iterator[str]:
+    yield from _matrix_problem(box, (2, 3), "ego_box")
+    if not (box[0] < box[1]).all() or np.abs(box).max() > _LARGEST_VEHICLE:
+        yield (
+            f"ego_box {short(box.tolist())} is no vehicle, expected its lower and upper corner, "
+            f"metres, within {_LARGEST_VEHICLE:g}"
+        )
 
 
 def _problems(
@@ -146,8 +162,8 @@ def paths_of(frame: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "lidar_points.lidar_path", frame["lidar_points"]["lidar_path"]
     for number, sweep in enumerate(frame["lidar_sweeps"]):
         yield f"lidar_sweeps.{number}.lidar_path", sweep["lidar_path"]
-    for camera in CAMERAS:
-        yield f"images.{camera}.img_path", frame["images"][camera]["img_path"]
+    for camera, image in frame["images"].items():
+        yield f"images.{camera}.img_path", image["img_path"]
     if frame["occ_path"] is not None:
         yield "occ_path", frame["occ_path"]
 
@@ -171,9 +187,9 @@ def _label_problems(frame: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _size_problems(frame: Mapping[str, Any]) -> Iterator[str]:
-    for camera in CAMERAS:
+    for camera, image in frame["images"].items():
         for key in ("height", "width"):
-            size = frame["images"][camera][key]
+            size = image[key]
             number = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
             if not number or not 1 <= size <= _LARGEST_IMAGE:
                 yield f"images.{camera}.{key} {short(size)} is no number of pixels"
@@ -184,8 +200,8 @@ def _pose_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     rigid.append(("lidar_points.lidar2ego", frame["lidar_points"]["lidar2ego"]))
     for number, sweep in enumerate(frame["lidar_sweeps"]):
         rigid.append((f"lidar_sweeps.{number}.sweep2ego", sweep["sweep2ego"]))
-    for camera in CAMERAS:
-        rigid.append((f"images.{camera}.ego2cam", frame["images"][camera]["ego2cam"]))
+    for camera, image in frame["images"].items():
+        rigid.append((f"images.{camera}.ego2cam", image["ego2cam"]))
     matrices = np.array([matrix for _, matrix in rigid], np.float64)
     away = np.abs(matrices[:, :3, 3]).max(1)
     for (place, _), is_fine, metres in zip(rigid, _are_rigid(matrices), away):
@@ -208,10 +224,10 @@ def _are_rigid(matrices: NDArray[Any]) -> NDArray[Any]:
 
 
 def _intrinsic_problems(frame: Mapping[str, Any]) -> Iterator[str]:
-    matrices = np.array([frame["images"][c]["cam2img"] for c in CAMERAS], np.float64)
+    matrices = np.array([image["cam2img"] for image in frame["images"].values()], np.float64)
     focal = (matrices[:, 0, 0] > 0) & (matrices[:, 1, 1] > 0)
     zeros = (matrices[:, 1, 0] == 0) & (matrices[:, 2] == (0, 0, 1)).all(1)
-    for camera, is_fine in zip(CAMERAS, focal & zeros & _are_bounded(frame, matrices)):
+    for camera, is_fine in zip(frame["images"], focal & zeros & _are_bounded(frame, matrices)):
         if not is_fine:
             yield (
                 f"images.{camera}.cam2img is no camera's: expected [[fx, skew, cx], [0, fy, cy], "
@@ -220,16 +236,16 @@ def _intrinsic_problems(frame: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _are_bounded(frame: Mapping[str, Any], cam2img: NDArray[Any]) -> NDArray[Any]:
-    images = [frame["images"][camera] for camera in CAMERAS]
+    images = frame["images"].values()
     size = np.array([max(image["height"], image["width"]) for image in images], np.float64)
     return np.asarray(np.abs(cam2img[:, :2]).max((1, 2)) <= _MOST_ZOOM * size)
 
 
 def _camera_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     """In nuScenes' layout a folder has a camera's name; the image of another would be believed."""
-    for camera in CAMERAS:
-        path = frame["images"][camera]["img_path"]
-        others = set(PurePosixPath(path).parts) & set(CAMERAS) - {camera}
+    for camera, image in frame["images"].items():
+        path = image["img_path"]
+        others = set(PurePosixPath(path).parts) & frame["images"].keys() - {camera}
         if others:
             yield f"images.{camera}.img_path {short(path)} is of {', '.join(sorted(others))}"
 
@@ -237,7 +253,7 @@ def _camera_problems(frame: Mapping[str, Any]) -> Iterator[str]:
 def _time_problems(frame: Mapping[str, Any]) -> Iterator[str]:
     """Sweeps go back in time, each before the one in front of it; the time is an input."""
     places = [("timestamp", frame), ("lidar_points.timestamp", frame["lidar_points"])]
-    places += [(f"images.{c}.timestamp", frame["images"][c]) for c in CAMERAS]
+    places += [(f"images.{camera}.timestamp", image) for camera, image in frame["images"].items()]
     sweeps = frame["lidar_sweeps"]
     places += [(f"lidar_sweeps.{n}.timestamp", sweep) for n, sweep in enumerate(sweeps)]
     for place, node in places:
@@ -293,8 +309,21 @@ def list_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, st
             other = known.get(frame[link])
             if other is not None and (problem := _link_problem(frame, other, sign)):
                 yield frame["token"], f"{link} {other['token']} {problem}"
+    yield from _rig_problems(frames)
     yield from _file_problems(frames)
     yield from _scene_problems(frames)
+
+
+def _rig_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Views are stacked, so that all frames need the same ones, in one order."""
+    for frame in frames:
+        own, first = list(frame["images"]), list(frames[0]["images"])
+        if own != first:
+            yield (
+                frame["token"],
+                f"its cameras are {', '.join(own)}, those of frame {frames[0]['token']} "
+                f"{', '.join(first)}: expected the same, in one order",
+            )
 
 
 def _file_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -310,7 +339,7 @@ def _file_problems(frames: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, s
                     f"LiDAR file {short(path)} is of {time:.6f} here, and elsewhere of "
                     f"{times[path]:.6f}",
                 )
-        for path in (frame["images"][camera]["img_path"] for camera in CAMERAS):
+        for path in (image["img_path"] for image in frame["images"].values()):
             if path in images:
                 yield frame["token"], f"image {short(path)} is listed twice"
             images.add(path)

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minkocc.datasets.lidarseg import Categories, classes_of, on_a_surface, read_categories
-from minkocc.datasets.transforms.loading import (
-    camera_matrices,
-    image_size,
-    on_vehicle,
-    read_lidar,
-)
+from minkocc.datasets.transforms.loading import read_lidar
 from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels, pixels_of
 from minkocc.evaluation.charts import ClassFigures, draw_confusion
 from minkocc.evaluation.label_charts import draw_label_bars, draw_reliability
@@ -29,6 +24,7 @@ from minkocc.evaluation.pseudo_label_accuracy import (
     no_pairs,
 )
 from minkocc.evaluation.visible_returns import visible_returns
+from minkocc.files.rig import camera_matrices, image_size, mount_of, on_vehicle
 from minkocc.label_report.pseudo_label_tables import pseudo_label_tables
 from minkocc.label_report.sections import Keyframe, Keyframes, NothingToMeasureError, Section
 from minkocc.runtime.worker_pool import WorkerPool
@@ -137,7 +133,7 @@ def _returns(
     points = read_lidar(root / lidar["lidar_path"])[:, :3].astype(np.float64)
     ego = points @ lidar["lidar2ego"][:3, :3].T + lidar["lidar2ego"][:3, 3]
     number = read_categories(lidarseg, categories, len(points))
-    kept = on_a_surface(number, categories) & ~on_vehicle(ego)
+    kept = on_a_surface(number, categories) & ~on_vehicle(ego, mount_of(frame).ego_box)
     return ego[kept], classes_of(number[kept], categories)
 
 

@@ -28,7 +28,6 @@ from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.label_report.sections import Keyframes, NothingToMeasureError, Section
 from minkocc.runtime.worker_pool import WorkerPool
-from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 NAME = "voted_labels"
@@ -122,9 +121,9 @@ def _job(frame: dict[str, Any], keyframes: Keyframes, spans: Sequence[tuple[int,
 
 def _has_pseudo_labels(folder: Path, job: _Job) -> bool:
     return all(
-        label_path(folder, "labels", camera, frame["images"][camera]["img_path"]).is_file()
+        label_path(folder, "labels", camera, view["img_path"]).is_file()
         for frame in job.voters().values()
-        for camera in CAMERAS
+        for camera, view in frame["images"].items()
     )
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from minkocc.datasets.transforms.loading import camera_matrices, image_size
 from minkocc.datasets.transforms.pseudo_labels import label_path
 from minkocc.datasets.transforms.weak_targets import add_sky
 from minkocc.datasets.weak_occupancy import (
@@ -28,12 +27,12 @@ from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.weak_quality import RING_NAMES, Counts, by_ring, count_voxels, weak_figures
 from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path
+from minkocc.files.rig import camera_matrices, image_size, mount_of
 from minkocc.label_report.sections import Keyframes, NothingToMeasureError, Section
 from minkocc.models.pulsar_head import lattice_intrinsics
 from minkocc.ops.sphere_hits import ego_rays
 from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.render_lattice import RenderLattice
-from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 NAME = "weak_occupancy"
@@ -136,9 +135,9 @@ def _without_labels(
     """The variants that need the sky of pseudo-labels which are not there."""
     names = [name for name, way in variants.items() if way.sky]
     wanted = (
-        label_path(folder, "labels", camera, frame["images"][camera]["img_path"])
+        label_path(folder, "labels", camera, view["img_path"])
         for frame in frames
-        for camera in CAMERAS
+        for camera, view in frame["images"].items()
     )
     if not names or (meta_path(folder).is_file() and all(path.is_file() for path in wanted)):
         return []
@@ -155,7 +154,7 @@ def _count(
 ) -> dict[str, _Counted]:
     """One keyframe's voxels and depths under every variant."""
     label = read_label(root / job.frame["occ_path"], ("semantics", "mask_camera"))
-    mount = job.frame["lidar_points"]["lidar2ego"]
+    mount = mount_of(job.frame)
     counted = {way.keyframes for way in variants.values() if way.rules != EVERY_HIT}
     seen = {
         span: accumulate(sources, root, mount, OCC3D_GRID, span in counted)

@@ -9,10 +9,10 @@ class OccDataSample(BaseDataElement):
     """Targets and predictions of one frame.
 
     Meta information (plain values): ``token``, ``scene_name``, ``phase`` (a ``Phase``, or None at
-    test time), ``iteration``, ``raw_size`` (height and width of the images on disk),
-    ``lattice`` (the ``RenderLattice`` that 2D labels were read at, or None), ``ray_origins``
-    ``(T, 3)``, ``classes``, the ``ClassGroups`` of the network that predicted it, and, where the
-    model records it, ``decoder_levels``, a list of ``LevelRecord``.
+    test time), ``iteration``, ``cameras`` (names of the N views), ``raw_size`` (height and width
+    of the largest image on disk), ``lattice`` (the ``RenderLattice`` that 2D labels were read at,
+    or None), ``ray_origins`` ``(T, 3)``, ``classes``, the ``ClassGroups`` of the network that
+    predicted it, and, where the model records it, ``decoder_levels``, a list of ``LevelRecord``.
 
     Data fields, each optional:
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import matplotlib
 import numpy as np
@@ -14,15 +14,19 @@ from minkocc.visualization.contact_sheet import ORDER
 from minkocc.visualization.sheet import Picture
 
 
-def around(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
-    """Six cameras' pictures as one looks around: left, front, right; then the same behind.
+def around(pictures: Mapping[str, Picture]) -> Iterator[list[Picture]]:
+    """Cameras' pictures in rows of three.
+
+    nuScenes' six as one looks around: left, front, right; then the same behind. Others as they
+    come.
 
     Args:
-        pictures: in the order of ``CAMERAS``.
+        pictures: by the names of the cameras.
     """
-    by_camera = dict(zip(CAMERAS, pictures))
-    for row in ORDER:
-        yield [by_camera[camera] for camera in row]
+    names = list(pictures)
+    by_three = [names[first : first + 3] for first in range(0, len(names), 3)]
+    for row in ORDER if set(names) == set(CAMERAS) else by_three:
+        yield [pictures[camera] for camera in row]
 
 
 def draw_points(

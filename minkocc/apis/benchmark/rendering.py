@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from minkocc.datasets.transforms.loading import camera_matrices, image_size, refine
+from minkocc.datasets.transforms.loading import refine
 from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import RINGS, percent_of, ring_of_voxels
 from minkocc.files.occupancy import read_label
+from minkocc.files.rig import camera_matrices, image_size
 from minkocc.models.pulsar_head import lattice_intrinsics
 from minkocc.models.renderers import Renderer, build_renderer
 from minkocc.ops import first_hit, pulsar_render

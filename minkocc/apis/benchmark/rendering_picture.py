@@ -19,7 +19,7 @@ from minkocc.apis.benchmark.rendering import (
 )
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import CAMERAS, CLASSES, FREE, PALETTE, PALETTE_2D
+from minkocc.structures.taxonomy import CLASSES, FREE, PALETTE, PALETTE_2D
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.sheet import Picture
 
@@ -109,7 +109,7 @@ def _cropped(images: NDArray[Any], sighting: Sighting) -> NDArray[Any]:
 
 
 def _photo(sighting: Sighting, root: Path, scene: Scene) -> NDArray[np.uint8]:
-    record = sighting.frame["images"][CAMERAS[sighting.view]]
+    record = list(sighting.frame["images"].values())[sighting.view]
     image = np.asarray(read_image(root / record["img_path"], record).convert("RGB"))
     step = image.shape[1] // scene.size[1]
     (top, left), (rows, columns) = sighting.corner, _CROP

@@ -14,15 +14,12 @@ from minkocc.datasets.label_budget import LabelReader
 from minkocc.files.images import UNREADABLE_IMAGE, open_image
 from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.files.reading import require_regular
+from minkocc.files.rig import Mount, camera_matrices, image_size, mount_of, on_vehicle
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase
 from minkocc.structures.settings import check_number
-from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
-
-EGO_BOX = np.array([[-1.2, -1.1, -0.2], [3.7, 1.1, 2.1]])
-"""Corners of the recording vehicle in the ego frame, metres (its rear axle is the origin)."""
 
 _LIDAR_COLUMNS = 5  # x, y, z, intensity, ring
 _FARTHEST_RETURN = 10_000.0
@@ -90,13 +87,13 @@ def check_points(points: np.ndarray, path: str | Path) -> None:
         )
 
 
-def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: np.ndarray) -> np.ndarray:
+def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: Mount) -> np.ndarray:
     """A sweep moved to an ego frame, without its returns on the recording vehicle.
 
     Args:
         path: the LiDAR file.
         lidar2ego: from the sweep's sensor to the ego frame that is asked for.
-        mount: ``lidar2ego`` at the sweep's own time: the vehicle surrounds the sensor there.
+        mount: of the sensor at the sweep's own time: the vehicle surrounds it there.
 
     Returns:
         ``(P, 4)`` float32: x, y, z in metres, intensity in 0..1.
@@ -107,39 +104,12 @@ def read_sweep(path: str | Path, lidar2ego: np.ndarray, mount: np.ndarray) -> np
     return to_ego(read_lidar(path), lidar2ego, mount)
 
 
-def to_ego(points: np.ndarray, lidar2ego: np.ndarray, mount: np.ndarray) -> np.ndarray:
+def to_ego(points: np.ndarray, lidar2ego: np.ndarray, mount: Mount) -> np.ndarray:
     """What ``read_sweep`` makes of a file's points ``(P, 4 or more)``."""
-    points = points[~on_vehicle(points[:, :3] @ mount[:3, :3].T + mount[:3, 3])]
+    own = points[:, :3] @ mount.lidar2ego[:3, :3].T + mount.lidar2ego[:3, 3]
+    points = points[~on_vehicle(own, mount.ego_box)]
     xyz = points[:, :3] @ lidar2ego[:3, :3].T + lidar2ego[:3, 3]
     return np.concatenate([xyz, points[:, 3:4] / 255.0], axis=1).astype(np.float32)
-
-
-def on_vehicle(points: np.ndarray) -> np.ndarray:
-    """Which ``(P, 3)`` points, in ego at their own time, lie on the recording vehicle, ``(P,)``."""
-    return ((points > EGO_BOX[0]) & (points < EGO_BOX[1])).all(1)
-
-
-def image_size(frame: dict[str, Any]) -> tuple[int, int]:
-    """``(height, width)`` of a frame's images.
-
-    Raises:
-        InputError: they differ.
-    """
-    views = [frame["images"][camera] for camera in CAMERAS]
-    sizes = {(view["height"], view["width"]) for view in views}
-    if len(sizes) != 1:
-        raise InputError(f"frame {frame['token']}: cameras of different sizes {sorted(sizes)}")
-    height, width = sizes.pop()
-    return height, width
-
-
-def camera_matrices(frame: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """``cam2img`` and ``ego2cam`` of a frame's views, each ``(N, 4, 4)``."""
-    views = [frame["images"][camera] for camera in CAMERAS]
-    return (
-        np.stack([_homogeneous(view["cam2img"]) for view in views]),
-        np.stack([view["ego2cam"] for view in views]),
-    )
 
 
 def read_image(path: Path, record: Mapping[str, Any]) -> Image.Image:
@@ -219,7 +189,7 @@ class LoadPoints(BaseTransform):
             sources.append((sweep["lidar_path"], sweep["sweep2ego"], lag))
         clouds = []
         for path, lidar2ego, lag in sources:
-            cloud = read_sweep(root / path, lidar2ego, lidar["lidar2ego"])
+            cloud = read_sweep(root / path, lidar2ego, mount_of(results))
             clouds.append(np.pad(cloud, ((0, 0), (0, 1)), constant_values=lag))
         results["points"] = np.concatenate(clouds)
         check_any_points(results)
@@ -243,10 +213,11 @@ def check_any_points(results: dict[str, Any]) -> None:
 
 @TRANSFORMS.register_module()
 class LoadImages(BaseTransform):
-    """The six camera images and their matrices.
+    """The camera images and their matrices.
 
-    Writes ``imgs`` (PIL images), ``cam2img`` and ``ego2cam`` ``(N, 4, 4)``, ``img_aug``
-    ``(N, 4, 4)`` identities, and ``raw_size`` ``(height, width)``.
+    Writes ``imgs`` (PIL images, smaller ones enlarged to the size of the largest), ``cam2img`` and
+    ``ego2cam`` ``(N, 4, 4)``, ``img_aug`` ``(N, 4, 4)`` identities, and ``raw_size`` ``(height,
+    width)``.
 
     Args:
         read_images: whether to read the files; False leaves black images in their place, for a
@@ -261,16 +232,20 @@ class LoadImages(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the images and matrices."""
-        views = [results["images"][camera] for camera in CAMERAS]
-        root = Path(results["data_root"])
-        results["raw_size"] = image_size(results)
+        root, views = Path(results["data_root"]), results["images"].values()
+        height, width = results["raw_size"] = image_size(results)
         if self.read_images:
-            results["imgs"] = [read_image(root / view["img_path"], view) for view in views]
+            images = (read_image(root / view["img_path"], view) for view in views)
+            results["imgs"] = [_enlarged(image, (width, height)) for image in images]
         else:
-            results["imgs"] = [Image.new("RGB", results["raw_size"][::-1]) for _ in views]
+            results["imgs"] = [Image.new("RGB", (width, height)) for _ in views]
         results["cam2img"], results["ego2cam"] = camera_matrices(results)
         results["img_aug"] = np.tile(np.eye(4), (len(views), 1, 1))
         return results
+
+
+def _enlarged(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 @TRANSFORMS.register_module()
@@ -309,9 +284,3 @@ def refine(array: np.ndarray, ratio: int) -> np.ndarray:
     for axis in range(3):
         array = np.repeat(array, ratio, axis=axis)
     return array
-
-
-def _homogeneous(matrix: np.ndarray) -> np.ndarray:
-    out = np.eye(4)
-    out[:3, :3] = matrix
-    return out

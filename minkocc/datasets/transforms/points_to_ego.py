@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from minkocc.datasets.transforms.loading import InputError, check_any_points, check_points, to_ego
+from minkocc.files.rig import mount_of
 from minkocc.registry import TRANSFORMS
 
 
@@ -38,7 +39,7 @@ class PointsToEgo(BaseTransform):
             )
         if len(points):
             check_points(points[:, :4], lidar["lidar_path"])
-        moved = to_ego(points, lidar["lidar2ego"], lidar["lidar2ego"])
+        moved = to_ego(points, lidar["lidar2ego"], mount_of(results))
         results["points"] = np.pad(moved, ((0, 0), (0, 1)))
         check_any_points(results)
         return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,12 @@ from PIL import Image
 from minkocc.datasets.transforms.loading import InputError, check_upright
 from minkocc.files.images import UNREADABLE_IMAGE, open_image
 from minkocc.files.pseudo_label_meta import read_meta
+from minkocc.files.rig import image_size
 from minkocc.ops.point_sampling import project_points
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import (
-    CAMERAS,
     NUM_IDS_2D,
     has_class_2d,
 )
@@ -69,16 +70,15 @@ class LoadPseudoLabels(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the pseudo-labels."""
         root, phase = Path(results["data_root"]) / self.folder, results["phase"]
-        views = [results["images"][camera] for camera in CAMERAS]
-        there = label_path(root, "labels", CAMERAS[0], views[0]["img_path"]).is_file
+        camera, view = next(iter(results["images"].items()))
+        there = label_path(root, "labels", camera, view["img_path"]).is_file
         if not (there() if phase is None else self._used[phase]):
             return results
         if root != self._known:
             read_meta(root)
             self._known = root
         for key, kind in (("img_semantics", "labels"), ("img_confidence", "confidence")):
-            maps = [read_view(root, kind, *each) for each in zip(CAMERAS, views)]
-            results[key] = np.stack(maps)
+            results[key] = read_views(root, kind, results)
         return results
 
 
@@ -91,6 +91,23 @@ def read_view(root: Path, kind: str, camera: str, view: dict[str, Any]) -> NDArr
     """What ``read_label_image`` reads, of an image as the info file has it."""
     path = label_path(root, kind, camera, view["img_path"])
     return read_label_image(path, kind, (view["height"], view["width"]))
+
+
+def read_views(root: Path, kind: str, frame: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """What ``read_view`` reads of all images of a frame, ``(N, H, W)``, at the largest one's size.
+
+    Raises:
+        InputError: a file is missing, cannot be read, or is of a wrong size or id.
+    """
+    height, width = image_size(frame)
+    maps = [read_view(root, kind, *each) for each in frame["images"].items()]
+    return np.stack([_enlarged(labels, (width, height)) for labels in maps])
+
+
+def _enlarged(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    if labels.shape[::-1] == size:
+        return labels
+    return np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
 
 
 def read_label_image(path: Path, kind: str, size: tuple[int, int]) -> NDArray[np.uint8]:

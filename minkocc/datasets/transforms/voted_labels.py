@@ -18,9 +18,10 @@ from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path
 from minkocc.datasets.voted_labels import MIN_SHARE, LiftedReturns, lift_keyframe, vote
 from minkocc.files.fingerprint import fingerprint
 from minkocc.files.pseudo_label_meta import read_meta
+from minkocc.files.rig import mount_of
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.settings import check_share
-from minkocc.structures.taxonomy import CAMERAS, NUM_CLASSES, UNVOTED, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import NUM_CLASSES, UNVOTED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "1"
@@ -114,9 +115,9 @@ class LoadVotedLabels(BaseTransform):
         sweeps, labels = [], []
         for frame, to_ego in keyframes:
             sweeps.append(frame["lidar_points"]["lidar_path"])
-            matrices = [to_ego, frame["lidar_points"]["lidar2ego"]]
-            for camera in CAMERAS:
-                view = frame["images"][camera]
+            digest.update(np.round(to_ego, 6).tobytes() + mount_of(frame).identity())
+            matrices = []
+            for camera, view in frame["images"].items():
                 matrices += [view["cam2img"], view["ego2cam"]]
                 for kind in ("labels", "confidence"):
                     labels.append(str(label_path(Path(), kind, camera, view["img_path"])))

@@ -17,8 +17,9 @@ from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, label_path,
 from minkocc.datasets.weak_occupancy import EVERY_HIT, WeakRules, accumulate_sweeps, mark_sky
 from minkocc.files.fingerprint import fingerprint
 from minkocc.files.pseudo_label_meta import read_meta
+from minkocc.files.rig import mount_of
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.taxonomy import CAMERAS, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "2"
@@ -95,7 +96,7 @@ class LoadWeakOccupancy(BaseTransform):
         digest.update(fingerprint(root, files, by_content).encode())
         for source in sources:
             digest.update(np.round(source["lidar2ego"], 6).tobytes())
-        digest.update(np.round(results["lidar_points"]["lidar2ego"], 6).tobytes())
+        digest.update(mount_of(results).identity())
         if self.rules != EVERY_HIT:
             digest.update(repr(self.rules).encode())
         if self.sky:
@@ -109,7 +110,7 @@ class LoadWeakOccupancy(BaseTransform):
         return self._kept(results, sources).load(compute) if self.cache else compute()
 
     def _compute(self, results: dict[str, Any], sources: Sequence[dict[str, Any]]) -> np.ndarray:
-        root, mount = Path(results["data_root"]), results["lidar_points"]["lidar2ego"]
+        root, mount = Path(results["data_root"]), mount_of(results)
         weak = accumulate_sweeps(sources, root, mount, self.grid, self.rules)
         if self.sky:
             add_sky(weak, self.grid, root / self.pseudo_labels, results)
@@ -119,10 +120,10 @@ class LoadWeakOccupancy(BaseTransform):
         """What the pseudo-labels say of themselves, their files, and the cameras."""
         folder = Path(results["data_root"]) / self.pseudo_labels
         meta = json.dumps(read_meta(folder), sort_keys=True)
-        views = [results["images"][camera] for camera in CAMERAS]
+        views = results["images"].values()
         files = [
             str(label_path(Path(), "labels", camera, view["img_path"]))
-            for camera, view in zip(CAMERAS, views)
+            for camera, view in results["images"].items()
         ]
         matrices = [np.round(view[key], 6) for view in views for key in ("cam2img", "ego2cam")]
         identity = meta + fingerprint(folder, files, by_content)
@@ -143,7 +144,6 @@ def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, An
         InputError: a pseudo-label is missing or cannot be used.
     """
     read_meta(folder)
-    for camera in CAMERAS:
-        view = frame["images"][camera]
+    for camera, view in frame["images"].items():
         labels = read_view(folder, "labels", camera, view)
         mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])

@@ -28,6 +28,7 @@ from minkocc.datasets.transforms.points_to_ego import PointsToEgo
 from minkocc.datasets.transforms.weak_targets import LoadWeakOccupancy
 from minkocc.files.fingerprint import _digest
 from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, make_meta, write_meta
+from minkocc.files.rig import NUSCENES_BOX, Mount
 from minkocc.ops.point_sampling import in_picture
 from minkocc.ops.ray_cast import mark_rays, ray_hits_and_passes
 from minkocc.registry import TRANSFORMS
@@ -669,7 +670,7 @@ def test_sweeps_add_up_to_what_their_counts_say(tmp_path):
     counts = []
     for source in results["weak_sources"]():
         path, lidar2ego = tmp_path / source["lidar_path"], source["lidar2ego"]
-        ends = read_sweep(path, lidar2ego, pose(1000.0))[:, :3]
+        ends = read_sweep(path, lidar2ego, Mount(pose(1000.0), NUSCENES_BOX))[:, :3]
         counts.append(ray_hits_and_passes(GRID, lidar2ego[None, :3, 3].astype(np.float32), ends))
     hits, passes = np.sum(counts, axis=0)
     assert np.array_equal(weak, np.where(hits > 0, 1, np.where(passes > 0, 0, 255)))
