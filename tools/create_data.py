@@ -1,4 +1,4 @@
-"""Write the info files of a nuScenes root (official, mini, own, or synthetic), and more.
+"""Write the info files of a nuScenes root (official, mini, or synthetic) or of own logs, and more.
 
 With --weak-occupancy also the weak occupancy of its training frames, which training would
 otherwise compute in its first epoch.
@@ -13,6 +13,7 @@ from minkocc.apis.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.config import load_config
 from minkocc.config.options import add_cfg_options
 from minkocc.datasets.infos import create_infos
+from minkocc.datasets.sensor_log import create_log_infos
 from minkocc.files.infos import read_infos
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
 
@@ -37,8 +38,12 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
-    parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
+    parser.add_argument("--root", type=Path, required=True, help="nuScenes root, or a log's folder")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--version", help="e.g. v1.0-trainval")
+    source.add_argument(
+        "--log", nargs="+", type=Path, metavar="MANIFEST", help="sensor logs of any vehicle instead"
+    )
     parser.add_argument(
         "--val-scenes", nargs="+", metavar="NAME", help="scenes that validate; all others train"
     )
@@ -71,9 +76,12 @@ def _parse() -> argparse.Namespace:
 
 
 def _create_infos(options: argparse.Namespace) -> None:
-    written, missing = create_infos(
-        options.root, options.version, options.val_scenes, options.paths_leave_root
-    )
+    how = (options.val_scenes, options.paths_leave_root)
+    missing: list[str] = []
+    if options.log:
+        written = create_log_infos(options.log, options.root, *how)
+    else:
+        written, missing = create_infos(options.root, options.version, *how)
     for split, path in written.items():
         frames = read_infos(path, options.paths_leave_root)["data_list"]
         scenes = len({frame["scene_name"] for frame in frames})

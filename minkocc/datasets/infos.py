@@ -8,18 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from nuscenes.nuscenes import NuScenes
-from pyquaternion import Quaternion
 from tqdm import tqdm
 
 from minkocc.datasets.nuscenes_tables import MEND, broken_tables, open_root, scene_samples
 from minkocc.datasets.splits import split_scenes
 from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.files.infos import InfoError, write_infos
+from minkocc.files.poses import pose_matrix
 from minkocc.files.reading import is_plain_name
 from minkocc.structures.errors import short
 from minkocc.structures.taxonomy import CAMERAS
-
-_UNIT_TOLERANCE = 1e-3
 
 
 class CreatedInfos(NamedTuple):
@@ -77,7 +75,7 @@ def _scene_frames(
     samples = scene_samples(nusc, scene)
     frames = [sample_frame(nusc, sample, scene["name"], root, missing) for sample in samples]
     for frame in frames:
-        frame["ray_origins"] = _ray_origins(frame, frames)
+        frame["ray_origins"] = ray_origins(frame, frames)
     return frames
 
 
@@ -191,27 +189,18 @@ def _pose(record: dict[str, Any]) -> np.ndarray:
     """4x4 matrix of a record's rotation and translation.
 
     Raises:
-        InfoError: the rotation is no unit quaternion, whose matrix has no inverse, or the
-            translation is not of three numbers.
+        InfoError: they are none.
     """
-    if np.shape(record["translation"]) != (3,):  # numpy would take a single one for all three
+    try:
+        return pose_matrix(record["rotation"], record["translation"])
+    except ValueError as error:
         raise InfoError(
-            f"the nuScenes tables hold a pose, {short(record['token'])}, of translation "
-            f"{short(record['translation'])}, expected x, y, z: {MEND}"
-        )
-    rotation = np.asarray(record["rotation"], np.float64)
-    if rotation.shape != (4,) or not abs(np.linalg.norm(rotation) - 1) < _UNIT_TOLERANCE:
-        raise InfoError(
-            f"the nuScenes tables hold a pose, {short(record['token'])}, of rotation "
-            f"{short(record['rotation'])}, which is no unit quaternion (w, x, y, z): {MEND}"
-        )
-    matrix = Quaternion(record["rotation"]).transformation_matrix
-    matrix[:3, 3] = record["translation"]
-    return np.asarray(matrix, dtype=np.float64)
+            f"the nuScenes tables hold a pose, {short(record['token'])}, of {error}: {MEND}"
+        ) from error
 
 
-def _ray_origins(frame: dict[str, Any], scene: list[dict[str, Any]]) -> np.ndarray:
-    """LiDAR positions of all the scene's keyframes in this frame's ego frame, ``(T, 3)``."""
+def ray_origins(frame: dict[str, Any], scene: Sequence[dict[str, Any]]) -> np.ndarray:
+    """LiDAR positions of all of a scene's keyframes in one frame's ego frame, ``(T, 3)``."""
     global2ego = np.linalg.inv(frame["ego2global"])
     origins = [
         (global2ego @ other["ego2global"] @ other["lidar_points"]["lidar2ego"])[:3, 3]

@@ -274,7 +274,7 @@ def test_missing_keys_are_named(tmp_path, synthetic_root):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda frame: frame["images"].pop("CAM_BACK"), "its cameras are CAM_FRONT.*in one order"),
+        (
             lambda frame: frame["images"].pop("CAM_BACK"),
             "its cameras are CAM_FRONT, .*in one order",
         ),
