@@ -223,7 +223,7 @@ def test_what_a_manifest_says_is_checked_where_it_is_read(log, read, change, wor
 
 def test_intensities_of_another_scale_are_refused(log, read):
     log["lidar"]["intensity_max"] = 0.5
-    with pytest.raises(PointCloudError, match="intensities from 0.5 to 1 .*expected 0 to 0.5"):
+    with pytest.raises(PointCloudError, match=r"intensities from 0\.5 to 1 .*expected 0 to 0\.5"):
         read()
 
 
@@ -231,7 +231,7 @@ def test_files_outside_of_the_root_need_leave(tmp_path, log):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (tmp_path / "log.json").write_text(json.dumps(log))
-    with pytest.raises(LogError, match="outside of the data root .*--paths-leave-root"):
+    with pytest.raises(LogError, match=r"outside of the data root .*--paths-leave-root"):
         log_frames(tmp_path / "log.json", folder)
     frames = log_frames(tmp_path / "log.json", folder, paths_leave_root=True)
     assert frames[0]["images"]["left"]["img_path"] == str(tmp_path / "left0.png")
@@ -241,7 +241,9 @@ def test_files_outside_of_the_root_need_leave(tmp_path, log):
 def test_poses_that_cannot_be_are_refused_by_the_infos_checks(tmp_path, log):
     log["cameras"]["left"]["cam2img"] = [[-50.0, 0, 20], [0, 48, 15], [0, 0, 1]]
     (tmp_path / "log.json").write_text(json.dumps(log))
-    with pytest.raises(InfoError, match="images.left.cam2img is no camera's.*correct the manifest"):
+    with pytest.raises(
+        InfoError, match=r"images\.left\.cam2img is no camera's.*correct the manifest"
+    ):
         create_log_infos([tmp_path / "log.json"], tmp_path)
     assert not (tmp_path / "minkocc_infos_train.pkl").exists()
 
@@ -264,7 +266,7 @@ def test_logs_are_split_by_their_names(tmp_path, log):
 
 
 def test_a_manifest_that_is_none_is_told(tmp_path):
-    with pytest.raises(LogError, match="does not exist: docs/own_data.md"):
+    with pytest.raises(LogError, match=r"does not exist: docs/own_data\.md"):
         log_frames(tmp_path / "no.json", tmp_path)
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(LogError, match=r"bad\.json cannot be read"):

@@ -112,7 +112,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
     with pytest.raises(PointCloudError, match="cannot be read: No such file"):
         read_cloud(tmp_path / "a.bin")
     (tmp_path / "b.bin").mkdir()
-    with pytest.raises(PointCloudError, match="b.bin cannot be read"):
+    with pytest.raises(PointCloudError, match=r"b\.bin cannot be read"):
         read_cloud(tmp_path / "b.bin")
 
 
