@@ -27,8 +27,9 @@ def main() -> None:
         options.version,
         options.folder,
         # In one order, whatever that of the option: the batches depend on it.
-        [camera for camera in CAMERAS if camera in options.cameras],
+        options.cameras and sorted(options.cameras, key=_place),
         options.scenes,
+        options.infos or (),
         options.batch_size,
         options.workers,
         _device(options.device),
@@ -72,8 +73,12 @@ def _device(name: str | None) -> torch.device:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
-    parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
+    parser.add_argument("--root", type=Path, required=True, help="nuScenes root, or a log's folder")
+    images = parser.add_mutually_exclusive_group(required=True)
+    images.add_argument("--version", help="e.g. v1.0-trainval")
+    images.add_argument(
+        "--infos", nargs="+", type=Path, metavar="PKL", help="of own logs: the images of these"
+    )
     models = parser.add_argument_group("models: folders or names on the hub")
     models.add_argument("--detector", metavar="MODEL", help="Grounding-DINO")
     models.add_argument("--segmenter", metavar="MODEL", help="SAM or SAM 2")
@@ -96,8 +101,8 @@ def _parse() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--scenes", nargs="+", metavar="NAME", help="these alone")
     parser.add_argument(
-        "--cameras", nargs="+", choices=CAMERAS, default=CAMERAS, metavar="CAM",
-        help=f"of {', '.join(CAMERAS)}",
+        "--cameras", nargs="+", metavar="CAM",
+        help=f"these alone, of {', '.join(CAMERAS)}, or of the infos",
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=1, help="images at a time")
     parser.add_argument("--workers", type=int, default=2, help="processes that read images")
@@ -112,7 +117,15 @@ def _parse() -> argparse.Namespace:
     return options
 
 
+def _place(camera: str) -> tuple[int, str]:
+    return (CAMERAS.index(camera) if camera in CAMERAS else len(CAMERAS)), camera
+
+
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.version and (odd := sorted(set(options.cameras or ()) - set(CAMERAS))):
+        parser.error(
+            f"argument --cameras: invalid choice: {odd[0]!r} (choose from {', '.join(CAMERAS)})"
+        )
     if options.semantic:
         if options.detector or options.segmenter or options.prompts:
             parser.error("--semantic stands alone, without --detector, --segmenter and --prompts")

@@ -85,9 +85,7 @@ def _image(folder: Path, stem: str) -> Path:
     for suffix in _IMAGES:
         if (folder / f"{stem}{suffix}").is_file():
             return folder / f"{stem}{suffix}"
-    raise LogError(
-        f"{folder} has no image {stem} ({', '.join(_IMAGES)}) for the sweep of that name"
-    tried = ', '.join(_IMAGES)
+    tried = ", ".join(_IMAGES)
     raise LogError(f"{folder} has no image {stem} ({tried}) for the sweep of that name")
 
 

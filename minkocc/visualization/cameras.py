@@ -17,15 +17,17 @@ from minkocc.visualization.sheet import Picture
 def around(pictures: Mapping[str, Picture]) -> Iterator[list[Picture]]:
     """Cameras' pictures in rows of three.
 
-    nuScenes' six as one looks around: left, front, right; then the same behind. Others as they
-    come.
+    nuScenes' as one looks around: left, front, right; then the same behind. Others as they come.
 
     Args:
         pictures: by the names of the cameras.
     """
     names = list(pictures)
-    by_three = [names[first : first + 3] for first in range(0, len(names), 3)]
-    for row in ORDER if set(names) == set(CAMERAS) else by_three:
+    if set(names) <= set(CAMERAS):
+        rows = [[camera for camera in row if camera in pictures] for row in ORDER]
+    else:
+        rows = [names[first : first + 3] for first in range(0, len(names), 3)]
+    for row in filter(None, rows):
         yield [pictures[camera] for camera in row]
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from minkocc.apis.pseudo_labels.folder import PseudoLabelFolder
-from minkocc.apis.pseudo_labels.images import Batch, Selection, select_images
+from minkocc.apis.pseudo_labels.images import Batch, Selection, select_images, select_info_images
 from minkocc.apis.pseudo_labels.report import write_label_report
 from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.pseudo_label_meta import make_meta
@@ -72,11 +72,12 @@ class Job:
     """Where images come from, where labels go, and how the work is done.
 
     Args:
-        root: nuScenes root.
-        version: the folder of its tables.
+        root: nuScenes root, or that of other info files.
+        version: the folder of its tables; None with ``infos``.
         folder: of the pseudo-labels; relative to the root, or absolute.
-        cameras: whose images.
+        cameras: whose images; None: nuScenes' six, or all of the infos.
         scenes: names of scenes; None takes all.
+        infos: the info files whose images are labelled, instead of those of tables.
         batch_size: images that a model sees at a time.
         workers: processes that read images; 0 reads in this one.
         device: where the models work.
@@ -86,10 +87,11 @@ class Job:
     """
 
     root: Path
-    version: str
+    version: str | None
     folder: Path
-    cameras: Sequence[str] = CAMERAS
+    cameras: Sequence[str] | None = None
     scenes: Sequence[str] | None = None
+    infos: Sequence[Path] = ()
     batch_size: int = 1
     workers: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -112,26 +114,33 @@ def generate_pseudo_labels(job: Job, source: Source) -> str:
         UserError: a file cannot be read, the folder was made with other settings, or CUDA's memory
             is too small.
     """
-    selection = select_images(job.root, job.version, job.cameras, job.scenes)
+    selection = _selection(job)
     folder = PseudoLabelFolder(job.root / job.folder)
     meta = make_meta(
-        source.kind, source.models, source.class_map, selection.image_size, job.cameras,
+        source.kind, source.models, source.class_map, selection.image_size,
+        selection.cameras,
         **source.settings, computed=_computed(job),
     )  # fmt: skip
     own = selection.batches(job.batch_size)[job.shard.index :: job.shard.count]
     labeller = None
     if not job.overwrite:
         folder.check(meta)
-    if folder.changes(meta) or _pending(own, folder.finished(job.cameras)):
+    if folder.changes(meta) or _pending(own, folder.finished(selection.cameras)):
         with _memory_told(job):
             labeller = source.load(job.device)
     # Now, not before: models that cannot be loaded leave no word of theirs.
     folder.claim(meta, job.overwrite)
     folder.remove_leftovers(image for batch in own for image in batch)
-    done = folder.finished(job.cameras)
+    done = folder.finished(selection.cameras)
     if labeller is not None:
         _label(job, labeller, folder, _pending(own, done), done)
     return _told(job, selection, folder, own, done)
+
+
+def _selection(job: Job) -> Selection:
+    if job.infos:
+        return select_info_images(job.infos, job.cameras, job.scenes)
+    return select_images(job.root, str(job.version), job.cameras or CAMERAS, job.scenes)
 
 
 def _computed(job: Job) -> dict[str, Any]:
@@ -180,7 +189,7 @@ def _told(
     lines = [f"{len(images) - there} images labelled, {there} already there: {folder.path}"]
     if job.shard.count > 1:
         lines[0] = f"shard {job.shard.index}/{job.shard.count}: {lines[0]}"
-    done = folder.finished(job.cameras)
+    done = folder.finished(selection.cameras)
     missing = sum(image.key not in done for image in selection.images())
     if missing:
         lines.append(f"{missing} images of other shards are missing: the last one to end reports")

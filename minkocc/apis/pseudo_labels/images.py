@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minkocc.datasets.nuscenes_tables import open_keyframes
-from minkocc.files.infos import InfoError
+from minkocc.files.infos import InfoError, read_infos
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Selection:
     keyframes: list[KeyframeImages]
     image_size: tuple[int, int] | None
 
+    @property
+    def cameras(self) -> list[str]:
+        """The cameras whose images they are, those of every keyframe."""
+        return [image.camera for image in self.keyframes[0].images]
+
     def images(self) -> list[KeyframeImage]:
         """All images, keyframe by keyframe."""
         return [image for keyframe in self.keyframes for image in keyframe.images]
@@ -95,14 +100,50 @@ def select_images(
     """
     nusc, samples = open_keyframes(root, version)
     names = [scene["name"] for scene in nusc.scene]
+    _check_scenes(scenes, names, str(root / version))
+    return _selected([_keyframe(nusc, scene, sample, cameras) for scene, sample in samples], scenes)
+
+
+def select_info_images(
+    infos: Sequence[Path], cameras: Sequence[str] | None, scenes: Sequence[str] | None
+) -> Selection:
+    """The images of info files, of whatever vehicle.
+
+    Args:
+        infos: the files.
+        cameras: whose images; None takes all.
+        scenes: names of scenes; None takes all.
+
+    Raises:
+        InfoError: a file cannot be used, holds no frame, or not the scene or the camera.
+    """
+    frames = [frame for path in infos for frame in read_infos(path, True)["data_list"]]
+    where = ", ".join(map(str, infos))
+    if not frames:
+        raise InfoError(f"{where} holds no frame: nothing to label")
+    _check_scenes(scenes, list(dict.fromkeys(frame["scene_name"] for frame in frames)), where)
+    keyframes = []
+    for frame in frames:
+        views, names = frame["images"], cameras or list(frame["images"])
+        if missing := [name for name in names if name not in views]:
+            raise InfoError(
+                f"frame {frame['token']} of {where} has no camera {', '.join(missing)}: it has "
+                f"{', '.join(views)}"
+            )
+        images = [KeyframeImage(n, {**views[n], "filename": views[n]["img_path"]}) for n in names]
+        keyframes.append(KeyframeImages(frame["scene_name"], frame["token"], images))
+    return _selected(keyframes, scenes)
+
+
+def _check_scenes(scenes: Sequence[str] | None, names: Sequence[str], where: str) -> None:
     for name in scenes or ():
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f": did you mean {near[0]}?" if near else ""
-            raise InfoError(
-                f"--scenes {name}: not among the {len(names)} of {root / version}{hint}"
-            )
-    keyframes = [_keyframe(nusc, scene, sample, cameras) for scene, sample in samples]
+            raise InfoError(f"--scenes {name}: not among the {len(names)} of {where}{hint}")
+
+
+def _selected(keyframes: list[KeyframeImages], scenes: Sequence[str] | None) -> Selection:
     sizes = {
         (image.record["width"], image.record["height"]) for k in keyframes for image in k.images
     }

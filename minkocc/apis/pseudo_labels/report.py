@@ -18,8 +18,7 @@ from minkocc.files.writing import write_json
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.runtime.provenance import provenance
 from minkocc.structures.spread import spread_indices
-from minkocc.visualization.cameras import overlay
-from minkocc.visualization.contact_sheet import ORDER
+from minkocc.visualization.cameras import around, overlay
 from minkocc.visualization.sheet import Picture, write_sheet
 
 MAX_IMAGES = 2000
@@ -81,8 +80,7 @@ def _draw(root: Path, keyframe: KeyframeImages, folder: PseudoLabelFolder) -> Pa
     for image in keyframe.images:
         view = np.asarray(read_image(root / image.record["filename"], image.record))
         pictures[image.camera] = (image.camera, overlay(view, folder.read(image)[0]))
-    rows = [[pictures[camera] for camera in row if camera in pictures] for row in ORDER]
     title = f"{keyframe.scene}  {keyframe.token}   (light blue: sky)"
     path = folder.path / "overlays" / f"{keyframe.token}.png"
-    write_sheet(path, [row for row in rows if row], title)
+    write_sheet(path, list(around(pictures)), title)
     return path

@@ -1,6 +1,7 @@
 """Whose batches are whose, and when a folder of pseudo-labels may be written into."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from minkocc.apis.pseudo_labels.images import (
     KeyframeImages,
     Selection,
     select_images,
+    select_info_images,
 )
+from minkocc.datasets.infos import create_infos
 from minkocc.datasets.transforms.loading import InputError
 from minkocc.files.infos import InfoError
 from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, make_meta
 from minkocc.pseudo_labels.sources import Source
 from minkocc.structures.errors import UserError
+from minkocc.structures.taxonomy import CAMERAS
 
 
 def image(stem, camera="CAM_FRONT"):
@@ -161,6 +165,26 @@ def test_a_damaged_label_is_named(folder):
     path.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"cannot be read.*delete it"):
         folder.read(image("x"))
+
+
+def test_images_of_info_files_are_those_of_their_tables(tiny_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(tiny_root, root, symlinks=True)
+    infos = list(create_infos(root, "v1.0-synthetic").paths.values())
+    by_tables = select_images(root, "v1.0-synthetic", CAMERAS, None)
+    by_infos = select_info_images(infos, None, None)
+    assert by_infos.image_size == by_tables.image_size
+    assert by_infos.cameras == by_tables.cameras == list(CAMERAS)
+    assert sorted(i.key for i in by_infos.images()) == sorted(i.key for i in by_tables.images())
+    for image in by_infos.images():
+        assert (root / image.record["filename"]).is_file()
+    one = select_info_images(infos, ["CAM_BACK"], ["scene-0002"])
+    assert {image.camera for image in one.images()} == {"CAM_BACK"}
+    assert {keyframe.scene for keyframe in one.keyframes} == {"scene-0002"}
+    with pytest.raises(InfoError, match=r"--scenes scene-002: .*did you mean scene-0002"):
+        select_info_images(infos, None, ["scene-002"])
+    with pytest.raises(InfoError, match="has no camera front: it has CAM_FRONT"):
+        select_info_images(infos, ["front"], None)
 
 
 # The job
