@@ -199,7 +199,6 @@ def test_what_the_lidar_of_another_vehicle_sees_is_where_its_cameras_see_it(mark
                 if instance in by_lidar:
                     # DGP's points, and so its boxes, are in the vehicle's frame.
                     found = (view["ego2cam"] @ [*by_lidar[instance], 1.0])[:3]
-                    errors.append(np.linalg.norm(found - centre) / np.linalg.norm(centre))
+                    errors.append(np.linalg.norm(found - centre))
     assert len(errors) > 30
-    assert np.median(errors) < 0.01
-    assert np.quantile(errors, 0.9) < 0.05  # others drive on for a tenth of a second
+    assert max(errors) < 1e-6  # DGP moves its own boxes from sensor to sensor by these poses
