@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from minkocc.files.occupancy import LabelError
 from minkocc.files.reading import require_regular
-from minkocc.structures.taxonomy import FREE, IGNORED, NUM_CLASSES
+from minkocc.structures.taxonomy import FREE, IGNORED
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 
@@ -54,7 +54,7 @@ def read_rows(path: Path, form: LabelFormat) -> NDArray[np.uint8]:
     classes = rows[:, form.columns[3]].astype(np.int64)
     if not np.array_equal(rows[:, form.columns], np.column_stack([index, classes])):
         raise LabelError(f"label {path} holds numbers that are no whole ones")
-    if not form.grid.contains(index).all() or ((classes < 0) | (classes >= NUM_CLASSES - 1)).any():
+    if not form.grid.contains(index).all() or ((classes < 0) | (classes >= FREE)).any():
         raise LabelError(
             f"label {path} holds voxels to {index.max(0).tolist() if len(index) else []} and "
             f"classes to {classes.max(initial=0)}, expected {form.grid.shape} and 0 to 16: another "
