@@ -11,6 +11,7 @@ from minkocc.occupancy_labels.accumulate import Accumulated, accumulate
 from minkocc.occupancy_labels.scene import Keyframe, Matrix, SceneError, moved
 from minkocc.occupancy_labels.settings import LabelSettings
 from minkocc.occupancy_labels.visibility import observed_by_lidar, seen_by_cameras
+from minkocc.ops.line_of_sight import Surfaces
 from minkocc.ops.voxel_votes import flat_index, majority_class
 from minkocc.structures.occupancy_label import OccupancyLabel
 from minkocc.structures.taxonomy import FREE
@@ -55,7 +56,8 @@ def label_keyframe(
     semantics = majority_class(OCC3D_GRID, flat, classes[inside]).reshape(OCC3D_GRID.shape)
     occupied = semantics != FREE
     mask_lidar = occupied | observed_by_lidar(scene.rays, scene2ego, settings)
-    views = seen_by_cameras(occupied, keyframe.cameras, world2ego, settings)
+    surfaces = Surfaces(OCC3D_GRID, points[inside], flat)
+    views = seen_by_cameras(occupied, surfaces, keyframe.cameras, world2ego, settings)
     return OccupancyLabel(
         semantics, mask_lidar.astype(np.uint8), (mask_lidar & views).astype(np.uint8)
     )

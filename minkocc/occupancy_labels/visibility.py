@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from minkocc.occupancy_labels.accumulate import Rays
 from minkocc.occupancy_labels.scene import Camera, Matrix, moved
 from minkocc.occupancy_labels.settings import LabelSettings
+from minkocc.ops.line_of_sight import Surfaces
 from minkocc.ops.ray_cast import ray_hits_and_passes, visible_voxels
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
+_NEAREST = 0.3
 _SIGHT = 60.0
 """Metres; beyond the grid's farthest corner from its middle."""
 
@@ -32,14 +34,19 @@ def observed_by_lidar(rays: Rays, scene2ego: Matrix, settings: LabelSettings) ->
 
 def seen_by_cameras(
     occupied: NDArray[np.bool_],
+    surfaces: Surfaces,
     cameras: Sequence[Camera],
     world2ego: Matrix,
     settings: LabelSettings,
 ) -> NDArray[np.bool_]:
-    """Voxels that camera rays reach before or at the first occupied one, ``(200, 200, 16)``.
+    """Voxels that cameras see, ``(200, 200, 16)``.
+
+    They are those that rays reach before or at the first occupied one, as in Occ3D, and those
+    whose surface is in sight: rays through voxels end at the nearest bump of a road.
 
     Args:
         occupied: ``(200, 200, 16)``.
+        surfaces: what occupies them.
         cameras: of the keyframe.
         world2ego: 4x4.
         settings: ``camera_stride`` says how dense the rays are.
@@ -49,7 +56,20 @@ def seen_by_cameras(
         cam2ego = world2ego @ camera.cam2world
         rays = _directions(camera, settings.camera_stride) @ cam2ego[:3, :3].T
         seen |= visible_voxels(OCC3D_GRID, occupied, cam2ego[None, :3, 3], rays, _SIGHT)
+        index = _in_image(surfaces.middles, camera, cam2ego)
+        index = index[surfaces.in_sight(cam2ego[:3, 3], index)]
+        seen.reshape(-1)[surfaces.voxels[index]] = True
     return seen
+
+
+def _in_image(points: NDArray[np.float64], camera: Camera, cam2ego: Matrix) -> NDArray[np.intp]:
+    """Which of the ``(N, 3)`` ego-frame points a camera's image holds."""
+    local = moved(points, np.linalg.inv(cam2ego))
+    depth = np.maximum(local[:, 2], 1e-3)
+    u, v, _ = (local @ camera.cam2img.T).T / depth
+    width, height = camera.size
+    inside = (local[:, 2] > _NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return np.flatnonzero(inside)
 
 
 def _directions(camera: Camera, stride: int) -> NDArray[np.float64]:
