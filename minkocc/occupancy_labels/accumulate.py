@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from minkocc.occupancy_labels.completion import COMPLETED, complete_vehicle
 from minkocc.occupancy_labels.point_map import PointMap, thinned
 from minkocc.occupancy_labels.scene import UNLABELLED, Keyframe, Sweep, moved
 from minkocc.occupancy_labels.settings import LabelSettings
@@ -91,7 +92,7 @@ def accumulate(keyframes: Sequence[Keyframe], settings: LabelSettings) -> Accumu
     return Accumulated(
         origin,
         static,
-        tuple(PointMap.joined(points) for points in carried),
+        tuple(_object(points, track, settings) for points, track in zip(carried, tracks)),
         tuple(tracks),
         Rays(*(np.concatenate(part) for part in zip(*rays)))
         if rays
@@ -151,6 +152,15 @@ def _split(
             kind = np.full(end - begin, tracks[number[k]].class_id, np.uint8)
             carried[number[k]].append(PointMap(local[part].astype(np.float32), kind))
     return cloud.where(~on_object & ~(inside & unknown))
+
+
+def _object(parts: list[PointMap], track: Track, settings: LabelSettings) -> PointMap:
+    """All that is known of an object."""
+    cloud = PointMap.joined(parts)
+    if not settings.complete_vehicles or track.class_id not in COMPLETED:
+        return cloud
+    points = complete_vehicle(cloud.points, settings.cell)
+    return PointMap(points, np.full(len(points), track.class_id, np.uint8))
 
 
 def _classified(cloud: PointMap) -> PointMap:

@@ -11,6 +11,7 @@ from minkocc.occupancy_labels.accumulate import Accumulated, accumulate
 from minkocc.occupancy_labels.scene import Keyframe, Matrix, SceneError, moved
 from minkocc.occupancy_labels.settings import LabelSettings
 from minkocc.occupancy_labels.visibility import observed_by_lidar, seen_by_cameras
+from minkocc.ops.fill_gaps import fill_gaps
 from minkocc.ops.line_of_sight import Surfaces
 from minkocc.ops.voxel_votes import flat_index, majority_class
 from minkocc.structures.occupancy_label import OccupancyLabel
@@ -53,10 +54,13 @@ def label_keyframe(
     scene2ego = world2ego @ scene2world
     points, classes = _surfaces(scene, keyframe.time, world2ego, scene2ego, settings)
     flat, inside = flat_index(OCC3D_GRID, points)
-    semantics = majority_class(OCC3D_GRID, flat, classes[inside]).reshape(OCC3D_GRID.shape)
+    hit = majority_class(OCC3D_GRID, flat, classes[inside]).reshape(OCC3D_GRID.shape)
+    observed = observed_by_lidar(scene.rays, scene2ego, settings)
+    semantics = fill_gaps(hit, observed, settings.gap)
+    filled = np.argwhere(semantics != hit)
+    surfaces = Surfaces(OCC3D_GRID, np.concatenate([points[inside], OCC3D_GRID.to_centre(filled)]))
     occupied = semantics != FREE
-    mask_lidar = occupied | observed_by_lidar(scene.rays, scene2ego, settings)
-    surfaces = Surfaces(OCC3D_GRID, points[inside], flat)
+    mask_lidar = occupied | observed
     views = seen_by_cameras(occupied, surfaces, keyframe.cameras, world2ego, settings)
     return OccupancyLabel(
         semantics, mask_lidar.astype(np.uint8), (mask_lidar & views).astype(np.uint8)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkocc.ops.ray_cast import segments, trace
+from minkocc.ops.voxel_votes import flat_index
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -60,13 +61,11 @@ class Surfaces:
     Args:
         grid: of the voxels.
         points: ``(N, 3)`` metres, ego frame, inside the grid.
-        flat: ``(N,)`` flat index of the voxel of each.
     """
 
-    def __init__(
-        self, grid: VoxelGrid, points: npt.NDArray[np.float64], flat: npt.NDArray[np.int64]
-    ) -> None:
+    def __init__(self, grid: VoxelGrid, points: npt.NDArray[np.float64]) -> None:
         self._grid = grid
+        flat, _ = flat_index(grid, points)
         inside, _ = segments(grid, points, points)
         self._low = np.full((grid.num_voxels, 3), np.inf)
         self._high = np.full((grid.num_voxels, 3), -np.inf)
