@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 
 
 def label_scene(
-    keyframes: Sequence[Keyframe], settings: LabelSettings
+    keyframes: Sequence[Keyframe], settings: LabelSettings, wanted: Collection[str] | None = None
 ) -> Iterator[tuple[Keyframe, OccupancyLabel]]:
     """Label the keyframes of one scene, one after another.
 
     Args:
         keyframes: in order of time.
         settings: how.
+        wanted: tokens of those that get a label; None gives all of them one.
 
     Raises:
         SceneError: there is no keyframe or no LiDAR return, or boxes contradict each other.
@@ -35,7 +36,8 @@ def label_scene(
         raise SceneError("the scene has no LiDAR return: a label is made of them")
     scene = accumulate(keyframes, settings)
     for keyframe in keyframes:
-        yield keyframe, label_keyframe(scene, keyframe, settings)
+        if wanted is None or keyframe.token in wanted:
+            yield keyframe, label_keyframe(scene, keyframe, settings)
 
 
 def label_keyframe(

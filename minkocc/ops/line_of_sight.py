@@ -17,6 +17,12 @@ from minkocc.ops.ray_cast import segments, trace
 from minkocc.ops.voxel_votes import flat_index
 from minkocc.structures.voxel_grid import VoxelGrid
 
+_SLACK = 0.05
+_NEAR = 0.2
+"""What lies so close behind what hides it still counts as in sight: a share of the distance, and
+metres. So much lies between neighbouring rows of pixels on a road far away, and so much do the
+points of one surface scatter. The synthetic world's exact labels allow the same."""
+
 
 @numba.njit(cache=True)
 def _extents(points: Any, flat: Any, low: Any, high: Any) -> None:
@@ -28,9 +34,9 @@ def _extents(points: Any, flat: Any, low: Any, high: Any) -> None:
 
 
 @numba.njit(cache=True)
-def _meets(p: Any, q: Any, low: Any, high: Any) -> bool:
-    """Whether the segment from ``p`` to ``q`` meets the box."""
-    first, last = 0.0, 1.0
+def _meets(p: Any, q: Any, low: Any, high: Any, last: float) -> bool:
+    """Whether the segment from ``p`` to ``p + last (q - p)`` meets the box."""
+    first = 0.0
     for axis in range(3):
         d = q[axis] - p[axis]
         if d == 0.0:
@@ -43,14 +49,20 @@ def _meets(p: Any, q: Any, low: Any, high: Any) -> bool:
 
 
 @numba.njit(cache=True)
-def _look(eye: Any, targets: Any, shape: Any, low: Any, high: Any, seen: Any) -> None:
+def _look(eye: Any, targets: Any, shape: Any, low: Any, high: Any, slack: float, seen: Any) -> None:
     path = np.empty(shape.sum() + 3, np.int64)
     for i in range(len(targets)):
+        square = 0.0
+        for axis in range(3):
+            square += (targets[i, axis] - eye[axis]) ** 2
+        last = max(0.0, (1.0 - slack / np.sqrt(max(square, 1e-12))) / (1.0 + _SLACK))
         length, _ = trace(eye, targets[i], shape, path)
         seen[i] = True
         for step in range(length - 1):
             voxel = path[step]
-            if low[voxel, 0] <= high[voxel, 0] and _meets(eye, targets[i], low[voxel], high[voxel]):
+            if low[voxel, 0] <= high[voxel, 0] and _meets(
+                eye, targets[i], low[voxel], high[voxel], last
+            ):
                 seen[i] = False
                 break
 
@@ -90,5 +102,13 @@ class Surfaces:
         seen = np.zeros(len(ends), np.bool_)
         if len(ends):
             shape = np.asarray(self._grid.shape, np.int64)
-            _look(starts[0].copy(), ends, shape, self._low, self._high, seen)
+            _look(
+                starts[0].copy(),
+                ends,
+                shape,
+                self._low,
+                self._high,
+                _NEAR / self._grid.voxel_size,
+                seen,
+            )
         return seen
