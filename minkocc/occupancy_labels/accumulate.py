@@ -17,6 +17,7 @@ from minkocc.occupancy_labels.scene import UNLABELLED, Keyframe, Sweep, moved
 from minkocc.occupancy_labels.settings import LabelSettings
 from minkocc.occupancy_labels.tracks import Track, tracks_of
 from minkocc.ops.points_in_boxes import points_in_boxes
+from minkocc.structures.spread import spread_indices
 from minkocc.structures.taxonomy import DYNAMIC_IDS, class_id
 
 _STUFF = tuple(
@@ -31,6 +32,10 @@ _STUFF = tuple(
     )
 )
 """Classes that have no boxes: a return of one is never an annotated object's."""
+
+
+_EYES = 16
+"""Places from which is looked whether the LiDAR could see something: metres apart in a drive."""
 
 
 class Rays(NamedTuple):
@@ -50,6 +55,7 @@ class Accumulated:
         objects: points of each track in its box's frame.
         tracks: of ``objects``.
         rays: some of the scene's.
+        eyes: ``(E, 3)`` some of the LiDAR's positions, scene frame.
     """
 
     origin: NDArray[np.float64]
@@ -57,6 +63,7 @@ class Accumulated:
     objects: tuple[PointMap, ...]
     tracks: tuple[Track, ...]
     rays: Rays
+    eyes: NDArray[np.float64]
 
 
 def accumulate(keyframes: Sequence[Keyframe], settings: LabelSettings) -> Accumulated:
@@ -94,10 +101,20 @@ def accumulate(keyframes: Sequence[Keyframe], settings: LabelSettings) -> Accumu
         static,
         tuple(_object(points, track, settings) for points, track in zip(carried, tracks)),
         tuple(tracks),
-        Rays(*(np.concatenate(part) for part in zip(*rays)))
-        if rays
-        else Rays(*np.zeros((2, 0, 3), np.float32)),
+        _joined(rays),
+        _eyes(keyframes, origin),
     )
+
+
+def _joined(parts: list[Rays]) -> Rays:
+    return Rays(*(np.concatenate(part) for part in zip(*parts)))
+
+
+def _eyes(keyframes: Sequence[Keyframe], origin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places of the LiDARs, spread evenly over the sweeps."""
+    poses = [s.ego2world @ s.sensor2ego for keyframe in keyframes for s in keyframe.sweeps]
+    chosen = spread_indices(len(poses), _EYES)
+    return np.stack([poses[i][:3, 3] - origin for i in chosen])
 
 
 def _returns(sweep: Sweep, origin: NDArray[np.float64], settings: LabelSettings) -> PointMap:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.occupancy_labels.accumulate import Accumulated, accumulate
+from minkocc.occupancy_labels.gaps import hidden_gaps
 from minkocc.occupancy_labels.scene import Keyframe, Matrix, SceneError, moved
 from minkocc.occupancy_labels.settings import LabelSettings
 from minkocc.occupancy_labels.visibility import observed_by_lidar, seen_by_cameras
@@ -59,8 +60,11 @@ def label_keyframe(
     hit = majority_class(OCC3D_GRID, flat, classes[inside]).reshape(OCC3D_GRID.shape)
     observed = observed_by_lidar(scene.rays, scene2ego, settings)
     semantics = fill_gaps(hit, observed, settings.gap)
-    filled = np.argwhere(semantics != hit)
-    surfaces = Surfaces(OCC3D_GRID, np.concatenate([points[inside], OCC3D_GRID.to_centre(filled)]))
+    gaps = np.flatnonzero(semantics != hit)
+    middles = OCC3D_GRID.to_centre(np.argwhere(semantics != hit))
+    surfaces = Surfaces(OCC3D_GRID, np.concatenate([points[inside], middles]))
+    hidden = hidden_gaps(surfaces, gaps, moved(scene.eyes, scene2ego))
+    semantics.reshape(-1)[gaps[hidden]] = FREE
     occupied = semantics != FREE
     mask_lidar = occupied | observed
     views = seen_by_cameras(occupied, surfaces, keyframe.cameras, world2ego, settings)

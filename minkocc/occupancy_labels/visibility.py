@@ -14,7 +14,12 @@ from minkocc.ops.line_of_sight import Surfaces
 from minkocc.ops.ray_cast import ray_hits_and_passes, visible_voxels
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
-_NEAREST = 0.3
+_IN_FRONT = 0.3
+_SHARE, _NEAR = 0.05, 0.2
+"""What lies so close behind what hides it still counts as in sight, a share of the distance and
+metres: so far apart are neighbouring rows of pixels on a road far away, and so much do the points
+of one surface scatter. The synthetic world's exact labels allow the same."""
+
 _SIGHT = 60.0
 """Metres; beyond the grid's farthest corner from its middle."""
 
@@ -57,7 +62,8 @@ def seen_by_cameras(
         rays = _directions(camera, settings.camera_stride) @ cam2ego[:3, :3].T
         seen |= visible_voxels(OCC3D_GRID, occupied, cam2ego[None, :3, 3], rays, _SIGHT)
         index = _in_image(surfaces.middles, camera, cam2ego)
-        index = index[surfaces.in_sight(cam2ego[:3, 3], index)]
+        index = index[occupied.reshape(-1)[surfaces.voxels[index]]]
+        index = index[surfaces.in_sight(cam2ego[:3, 3], index, _SHARE, _NEAR)]
         seen.reshape(-1)[surfaces.voxels[index]] = True
     return seen
 
@@ -68,7 +74,7 @@ def _in_image(points: NDArray[np.float64], camera: Camera, cam2ego: Matrix) -> N
     depth = np.maximum(local[:, 2], 1e-3)
     u, v, _ = (local @ camera.cam2img.T).T / depth
     width, height = camera.size
-    inside = (local[:, 2] > _NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    inside = (local[:, 2] > _IN_FRONT) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
     return np.flatnonzero(inside)
 
 

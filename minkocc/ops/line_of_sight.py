@@ -17,12 +17,6 @@ from minkocc.ops.ray_cast import segments, trace
 from minkocc.ops.voxel_votes import flat_index
 from minkocc.structures.voxel_grid import VoxelGrid
 
-_SLACK = 0.05
-_NEAR = 0.2
-"""What lies so close behind what hides it still counts as in sight: a share of the distance, and
-metres. So much lies between neighbouring rows of pixels on a road far away, and so much do the
-points of one surface scatter. The synthetic world's exact labels allow the same."""
-
 
 @numba.njit(cache=True)
 def _extents(points: Any, flat: Any, low: Any, high: Any) -> None:
@@ -49,13 +43,15 @@ def _meets(p: Any, q: Any, low: Any, high: Any, last: float) -> bool:
 
 
 @numba.njit(cache=True)
-def _look(eye: Any, targets: Any, shape: Any, low: Any, high: Any, slack: float, seen: Any) -> None:
+def _look(
+    eye: Any, targets: Any, shape: Any, low: Any, high: Any, share: float, near: float, seen: Any
+) -> None:
     path = np.empty(shape.sum() + 3, np.int64)
     for i in range(len(targets)):
         square = 0.0
         for axis in range(3):
             square += (targets[i, axis] - eye[axis]) ** 2
-        last = max(0.0, (1.0 - slack / np.sqrt(max(square, 1e-12))) / (1.0 + _SLACK))
+        last = max(0.0, (1.0 - near / np.sqrt(max(square, 1e-12))) / (1.0 + share))
         length, _ = trace(eye, targets[i], shape, path)
         seen[i] = True
         for step in range(length - 1):
@@ -90,13 +86,20 @@ class Surfaces:
         """The mean of the points of each, ``(M, 3)`` metres, ego frame."""
 
     def in_sight(
-        self, eye: npt.NDArray[np.float64], index: npt.NDArray[np.integer[Any]]
+        self,
+        eye: npt.NDArray[np.float64],
+        index: npt.NDArray[np.integer[Any]],
+        share: float,
+        near: float,
     ) -> npt.NDArray[np.bool_]:
         """Which of the voxels' middles nothing hides, ``(K,)``.
 
         Args:
             eye: ``(3,)`` metres, ego frame.
             index: ``(K,)`` which of ``voxels``.
+            share: what lies behind something else by no more than this share of the distance to
+                that,
+            near: and so many metres, is in sight nevertheless.
         """
         starts, ends = segments(self._grid, eye[None], self.middles[index])
         seen = np.zeros(len(ends), np.bool_)
@@ -108,7 +111,8 @@ class Surfaces:
                 shape,
                 self._low,
                 self._high,
-                _NEAR / self._grid.voxel_size,
+                share,
+                near / self._grid.voxel_size,
                 seen,
             )
         return seen
