@@ -62,7 +62,7 @@ def label_keyframe(
     semantics = fill_gaps(hit, observed, settings.gap)
     gaps = np.flatnonzero(semantics != hit)
     middles = OCC3D_GRID.to_centre(np.argwhere(semantics != hit))
-    surfaces = Surfaces(OCC3D_GRID, np.concatenate([points[inside], middles]))
+    surfaces = Surfaces(OCC3D_GRID, np.concatenate([points[inside], middles]), settings.cell)
     hidden = hidden_gaps(surfaces, gaps, moved(scene.eyes, scene2ego))
     semantics.reshape(-1)[gaps[hidden]] = FREE
     occupied = semantics != FREE

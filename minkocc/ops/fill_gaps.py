@@ -17,34 +17,35 @@ _AXES = np.array(
 
 
 @numba.njit(cache=True)
-def _first(semantics: Any, x: int, y: int, z: int, step: Any, most: int) -> tuple[int, int]:
-    """The class of the first occupied voxel within ``most`` steps, and how many they are."""
+def _fill(
+    semantics: Any, known: Any, start: Any, step: Any, gap: int, filled: Any, of: Any
+) -> None:
+    """Close the gap, if there is one, that begins behind an occupied voxel."""
     shape = semantics.shape
-    for i in range(1, most + 1):
+    x, y, z = start
+    for width in range(gap + 1):
         x, y, z = x + step[0], y + step[1], z + step[2]
         if not (0 <= x < shape[0] and 0 <= y < shape[1] and 0 <= z < shape[2]):
-            break
-        if semantics[x, y, z] != FREE:
-            return semantics[x, y, z], i
-    return FREE, most + 1
+            return
+        if semantics[x, y, z] == FREE:
+            continue
+        if semantics[x, y, z] != semantics[start[0], start[1], start[2]]:
+            return
+        for _ in range(width):
+            x, y, z = x - step[0], y - step[1], z - step[2]
+            if not known[x, y, z] and width < of[x, y, z]:
+                of[x, y, z] = width
+                filled[x, y, z] = semantics[start[0], start[1], start[2]]
+        return
 
 
 @numba.njit(cache=True)
-def _fill(semantics: Any, known: Any, axes: Any, gap: int, filled: Any) -> None:
-    for x in range(semantics.shape[0]):
-        for y in range(semantics.shape[1]):
-            for z in range(semantics.shape[2]):
-                if semantics[x, y, z] != FREE or known[x, y, z]:
-                    continue
-                narrowest = gap + 1  # voxels of the gap, this one included
-                for axis in axes:
-                    kind, there = _first(semantics, x, y, z, axis, narrowest - 1)
-                    if kind == FREE:
-                        continue
-                    other, back = _first(semantics, x, y, z, -axis, narrowest - there)
-                    if other == kind and there + back - 1 < narrowest:
-                        narrowest = there + back - 1
-                        filled[x, y, z] = kind
+def _fill_all(
+    semantics: Any, known: Any, occupied: Any, axes: Any, gap: int, filled: Any, of: Any
+) -> None:
+    for i in range(len(occupied)):
+        for axis in axes:
+            _fill(semantics, known, occupied[i], axis, gap, filled, of)
 
 
 def fill_gaps(
@@ -64,5 +65,7 @@ def fill_gaps(
         Semantics, a new array.
     """
     filled = semantics.copy()
-    _fill(semantics, np.asarray(known_free, np.bool_), _AXES, gap, filled)
+    width = np.full(semantics.shape, gap + 1, np.int32)  # of the gap that filled a voxel
+    known, occupied = np.asarray(known_free, np.bool_), np.argwhere(semantics != FREE)
+    _fill_all(semantics, known, occupied, _AXES, gap, filled, width)
     return filled

@@ -17,6 +17,9 @@ from minkocc.ops.ray_cast import segments, trace
 from minkocc.ops.voxel_votes import flat_index
 from minkocc.structures.voxel_grid import VoxelGrid
 
+_THROUGH = 0.5
+"""A surface that extends further than this along an axis goes on in the next voxel, voxels."""
+
 
 @numba.njit(cache=True)
 def _extents(points: Any, flat: Any, low: Any, high: Any) -> None:
@@ -69,15 +72,20 @@ class Surfaces:
     Args:
         grid: of the voxels.
         points: ``(N, 3)`` metres, ego frame, inside the grid.
+        spacing: metres between neighbouring points of a surface: where it goes on beyond a voxel
+            the box is half of it larger, so that nothing is seen between neighbouring boxes.
     """
 
-    def __init__(self, grid: VoxelGrid, points: npt.NDArray[np.float64]) -> None:
+    def __init__(self, grid: VoxelGrid, points: npt.NDArray[np.float64], spacing: float) -> None:
         self._grid = grid
         flat, _ = flat_index(grid, points)
         inside, _ = segments(grid, points, points)
         self._low = np.full((grid.num_voxels, 3), np.inf)
         self._high = np.full((grid.num_voxels, 3), -np.inf)
         _extents(inside, flat, self._low, self._high)
+        through = self._high - self._low > _THROUGH
+        self._low[through] -= spacing / 2 / grid.voxel_size
+        self._high[through] += spacing / 2 / grid.voxel_size
         self.voxels = np.unique(flat)
         """Flat indices of the voxels that hold a surface, ``(M,)``."""
         count = np.bincount(flat, minlength=grid.num_voxels)[self.voxels, None]
