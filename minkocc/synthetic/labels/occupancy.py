@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minkocc.ops.ray_cast import ray_hits_and_passes, visible_voxels
-from minkocc.structures.taxonomy import CAMERAS, FREE, NUM_CLASSES, class_id
+from minkocc.ops.voxel_votes import flat_index, majority_class
+from minkocc.structures.occupancy_label import OccupancyLabel
+from minkocc.structures.taxonomy import CAMERAS, FREE, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.synthetic.categories import CATEGORY_CLASS, category_index
 from minkocc.synthetic.meshes.mesh import FloatArray, Mesh, sample_surface
@@ -26,28 +28,12 @@ _APART = 4.0  # metres; samples are kept within ``_SIGHT`` and so much of a plac
 _ACTOR_STRIDE = 7  # one of so many samples stands for an actor
 _SKIN = 0.05  # metres before a sample within which its own surface hides nothing
 _MAX_RETURNS = 220_000
-_GROUND = tuple(class_id(n) for n in ("driveable_surface", "other_flat", "sidewalk", "terrain"))
 _NO_SURFACE = (category_index("noise"), category_index("vehicle.ego"))
 # How often a free voxel must be crossed to count as observed: once per so many rays of the scene.
 # A single ray may only touch a corner. A genuine Occ3D label has 20,491 free voxels in mask_camera,
 # as one crossing per 3,300 rays gives here; others are known to hold 75,000. This lies between.
 _RAYS_PER_CROSSING = 5_000
 _CAMERA_GRID = (200, 112)  # rays across and down a view
-
-
-@dataclass(frozen=True)
-class OccupancyLabel:
-    """An Occ3D label, all ``(200, 200, 16)`` uint8 in the keyframe's ego frame.
-
-    Args:
-        semantics: Occ3D ids, 17 = free.
-        mask_lidar: 1 where the scene's LiDAR observed the voxel.
-        mask_camera: 1 where this keyframe's cameras see it too.
-    """
-
-    semantics: npt.NDArray[np.uint8]
-    mask_lidar: npt.NDArray[np.uint8]
-    mask_camera: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -197,23 +183,8 @@ def _flat(
     """Flat voxel index and ego position of the moved points inside the grid, and which they are."""
     kind = points.dtype
     moved = points @ matrix[:3, :3].T.astype(kind) + matrix[:3, 3].astype(kind)
-    index = OCC3D_GRID.to_index(moved)
-    inside = OCC3D_GRID.contains(index)
-    _, width, height = OCC3D_GRID.shape
-    flat = (index[..., 0] * width + index[..., 1]) * height + index[..., 2]
-    return flat[inside], moved[inside], inside
-
-
-def _majority(flat: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Most frequent class per voxel, 17 where there is none; ground loses ties."""
-    key = flat * NUM_CLASSES + classes
-    counts = np.bincount(key, minlength=OCC3D_GRID.num_voxels * NUM_CLASSES)
-    hit = np.flatnonzero(np.bincount(flat, minlength=OCC3D_GRID.num_voxels))
-    votes = 2 * counts.reshape(-1, NUM_CLASSES)[hit]
-    votes += (votes > 0) & ~np.isin(np.arange(NUM_CLASSES), _GROUND)
-    semantics = np.full(OCC3D_GRID.num_voxels, FREE, np.uint8)
-    semantics[hit] = votes.argmax(1)
-    return semantics
+    flat, inside = flat_index(OCC3D_GRID, moved)
+    return flat, moved[inside], inside
 
 
 def label_keyframe(
@@ -251,7 +222,7 @@ def label_keyframe(
     all_flat = np.concatenate([flat, *actor_voxels])
     all_points = np.concatenate([points, *(moved for _, moved, _ in posed)])
     actor_class = [np.full(len(v), c) for v, c in zip(actor_voxels, samples.actor_classes)]
-    semantics = _majority(all_flat, np.concatenate([classes, *actor_class]))
+    semantics = majority_class(OCC3D_GRID, all_flat, np.concatenate([classes, *actor_class]))
     solid = (semantics != FREE).reshape(OCC3D_GRID.shape)
 
     seen = np.zeros(OCC3D_GRID.num_voxels, np.bool_)

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from minkocc.structures.occupancy_label import OccupancyLabel
 from minkocc.structures.taxonomy import CAMERAS, FREE, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.synthetic.labels.occupancy import (
-    OccupancyLabel,
     _apart,
     label_keyframe,
     look_around,

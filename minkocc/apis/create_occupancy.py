@@ -1,0 +1,211 @@
+"""Occ3D-style labels of a nuScenes root, made of its own recordings."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nuscenes.nuscenes import NuScenes
+from tqdm import tqdm
+
+from minkocc.datasets.nuscenes_scene import read_scene
+from minkocc.datasets.nuscenes_tables import broken_tables, open_keyframes, open_root
+from minkocc.datasets.transforms.loading import EGO_BOX
+from minkocc.files.npz import npz_bytes
+from minkocc.files.reading import read_json
+from minkocc.files.writing import atomic_write, write_json
+from minkocc.occupancy_labels.label import label_scene
+from minkocc.occupancy_labels.settings import LabelSettings
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import raise_if_interrupted
+from minkocc.runtime.worker_pool import WorkerPool
+from minkocc.structures.errors import UserError, short
+
+NOTE = "occupancy_labels.json"
+"""In the folder of labels: how they were made."""
+
+_LOW, _HIGH = ((float(x), float(y), float(z)) for x, y, z in EGO_BOX)
+NUSCENES = LabelSettings(ego_box=(_LOW, _HIGH))
+"""Settings with nuScenes' recording vehicle."""
+
+
+class OccupancyLabelError(UserError, ValueError):
+    """Labels that cannot be made or added to; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """What labels are made of.
+
+    Args:
+        root: the nuScenes root.
+        version: name of its tables' folder.
+        lidarseg: read the classes of returns where the root holds them; else all that has no box
+            becomes ``others``.
+        settings: how.
+    """
+
+    root: Path
+    version: str
+    lidarseg: bool = True
+    settings: LabelSettings = NUSCENES
+
+    def recipe(self) -> dict[str, Any]:
+        """All that changes a label, JSON-ready."""
+        settings = asdict(self.settings)
+        if self.settings.ego_box is not None:
+            settings["ego_box"] = [list(corner) for corner in self.settings.ego_box]
+        return {"lidarseg": self.lidarseg, "settings": settings}
+
+
+class CreatedLabels(NamedTuple):
+    """How many labels there are now."""
+
+    keyframes: int
+    created: int
+    """Of these, the ones that were not there yet, or were overwritten."""
+    seconds: list[float]
+    """What each scene took that was worked on."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    scene: str
+    tokens: tuple[str, ...]
+    """The keyframes that get a label."""
+
+
+def create_occupancy(
+    source: LabelSource,
+    out: Path,
+    scenes: Sequence[str] | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+) -> CreatedLabels:
+    """Write ``<scene>/<token>/labels.npz`` of every keyframe.
+
+    What is there stays, so that a run that was stopped goes on where it was.
+
+    Args:
+        source: what they are made of.
+        out: the folder; ``gts`` of the root is where training looks for them.
+        scenes: names; None takes all.
+        workers: processes, a scene each; changes no byte.
+        overwrite: replace labels that are there.
+
+    Raises:
+        InfoError: the root has no such version, or its tables are broken.
+        OccupancyLabelError: a scene is not in the root, or ``out`` holds labels that were made
+            otherwise.
+        InputError: a LiDAR or lidarseg file is missing or damaged.
+        SceneError: a scene has no return, or boxes that contradict each other.
+    """
+    _, keyframes = open_keyframes(source.root, source.version)
+    chosen = _chosen(scenes, [name for name, _ in keyframes])
+    jobs = _jobs(keyframes, out, chosen, overwrite)
+    _check_out(source, out, chosen, overwrite)
+    seconds: list[float] = []
+    if jobs:
+        _note(source, out, overwrite)
+    with (
+        WorkerPool(workers) as pool,
+        tqdm(total=sum(len(job.tokens) for job in jobs), desc="labels", unit="keyframe") as bar,
+    ):
+        for job, took in zip(jobs, pool.run(partial(_label, source, out), jobs)):
+            seconds.append(took)
+            bar.update(len(job.tokens))
+    if jobs and overwrite:
+        _note(source, out, False)
+    total = sum(name in chosen for name, _ in keyframes)
+    return CreatedLabels(total, sum(len(job.tokens) for job in jobs), seconds)
+
+
+def _chosen(scenes: Sequence[str] | None, known: Iterable[str]) -> set[str]:
+    names = set(known)
+    for name in scenes or ():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1) or sorted(names)[:1]
+            raise OccupancyLabelError(
+                f"--scenes {short(name)} is none of the root's {len(names)} scenes: did you mean "
+                f"{near[0]}?"
+            )
+    return set(scenes) if scenes is not None else names
+
+
+def _path(out: Path, scene: str, token: str) -> Path:
+    return out / scene / token / "labels.npz"
+
+
+def _jobs(
+    keyframes: Iterable[tuple[str, dict[str, Any]]], out: Path, scenes: set[str], overwrite: bool
+) -> list[_Job]:
+    """Scenes with keyframes that lack a label."""
+    wanted: dict[str, list[str]] = {}
+    for scene, sample in keyframes:
+        if scene in scenes and (overwrite or not _path(out, scene, sample["token"]).exists()):
+            wanted.setdefault(scene, []).append(sample["token"])
+    return [_Job(scene, tuple(tokens)) for scene, tokens in wanted.items()]
+
+
+def _check_out(source: LabelSource, out: Path, chosen: set[str], overwrite: bool) -> None:
+    """Refuse to mix labels with those that were made otherwise."""
+    there = {path.parent.parent.name for path in out.glob("*/*/labels.npz")}
+    if not there:
+        return
+    path = out / NOTE
+    note = read_json(path) if path.exists() else {}
+    if note.get("made") == source.recipe() and (overwrite or not note.get("overwriting")):
+        return
+    if not overwrite:
+        raise OccupancyLabelError(
+            f"{out} holds labels that were {_made_otherwise(note)}: name another folder, or use "
+            "--overwrite to replace them"
+        )
+    if kept := sorted(there - chosen):
+        raise OccupancyLabelError(
+            f"{out} holds labels of {len(kept)} other scenes ({kept[0]}, ...) that were "
+            f"{_made_otherwise(note)}: name another folder, or --overwrite those too"
+        )
+
+
+def _made_otherwise(note: dict[str, Any]) -> str:
+    if note.get("overwriting"):
+        return "being overwritten when that was stopped"
+    return f"made with other settings ({NOTE})" if "made" in note else "not made by this tool"
+
+
+def _note(source: LabelSource, out: Path, overwriting: bool) -> None:
+    """Say beside the labels how they are made."""
+    content = {"made": source.recipe(), **provenance()}
+    write_json(out / NOTE, {**content, "overwriting": True} if overwriting else content)
+
+
+@cache
+def _tables(root: Path, version: str) -> NuScenes:
+    """The tables, read once a process."""
+    return open_root(root, version)
+
+
+def _label(source: LabelSource, out: Path, job: _Job) -> float:
+    """Write the labels of a scene; the seconds that it took."""
+    start = time.perf_counter()
+    nusc = _tables(source.root, source.version)
+    (scene,) = (scene for scene in nusc.scene if scene["name"] == job.scene)
+    with broken_tables(source.root, source.version):
+        keyframes = read_scene(nusc, scene, source.root, source.lidarseg)
+    for keyframe, label in label_scene(keyframes, source.settings, set(job.tokens)):
+        raise_if_interrupted()
+        with atomic_write(_path(out, job.scene, keyframe.token)) as sink:
+            sink.write(
+                npz_bytes(
+                    semantics=label.semantics,
+                    mask_lidar=label.mask_lidar,
+                    mask_camera=label.mask_camera,
+                )
+            )
+    return time.perf_counter() - start

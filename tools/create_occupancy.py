@@ -1,0 +1,94 @@
+"""Make Occ3D-style labels of a nuScenes root from its own LiDAR, lidarseg and boxes."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from minkocc.apis.compare_labels import compare_labels
+from minkocc.apis.create_occupancy import NUSCENES, LabelSource, create_occupancy
+from minkocc.evaluation.label_agreement import agreement_table
+from minkocc.files.writing import write_json
+from minkocc.runtime.provenance import provenance
+from minkocc.runtime.tool import add_debug, refuse_less, run_tool
+
+
+def main() -> None:
+    """Write the labels that are missing; hold them against the root's own where asked to."""
+    options = _parse()
+    settings = replace(
+        NUSCENES,
+        gap=options.gap,
+        complete_vehicles=not options.vehicles_as_seen,
+        rays_per_crossing=options.rays_per_crossing,
+    )
+    if options.ego_box:
+        low, high = options.ego_box[:3], options.ego_box[3:]
+        settings = replace(settings, ego_box=(tuple(low), tuple(high)))
+    source = LabelSource(options.root, options.version, not options.boxes_only, settings)
+    done = create_occupancy(source, options.out, options.scenes, options.workers, options.overwrite)
+    print(f"labels: {done.keyframes} keyframes, {done.created} made now -> {options.out}")
+    if options.compare:
+        figures = compare_labels(options.out, options.root / "gts", options.workers)
+        report = {
+            **provenance(),
+            "root": str(options.root),
+            "version": options.version,
+            "labels": str(options.out),
+            "made": source.recipe(),
+            "seconds_a_scene": [round(taken, 1) for taken in done.seconds],
+            **figures,
+        }
+        write_json(options.compare, report)
+        print(f"\n{agreement_table(figures)}\n\nwritten: {options.compare}")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
+    parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="ROOT/gts is where training looks"
+    )
+    parser.add_argument("--scenes", nargs="+", metavar="NAME", help="only these; default: all")
+    parser.add_argument("--workers", type=int, default=1, help="processes, a scene each")
+    parser.add_argument("--overwrite", action="store_true", help="replace labels that are there")
+    parser.add_argument(
+        "--compare", type=Path, metavar="JSON", help="measure them against ROOT/gts, write figures"
+    )
+    parser.add_argument(
+        "--boxes-only", action="store_true", help="read no lidarseg: what has no box is 'others'"
+    )
+    parser.add_argument(
+        "--gap",
+        type=int,
+        default=NUSCENES.gap,
+        metavar="VOXELS",
+        help="widest gap in a surface that is closed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--vehicles-as-seen", action="store_true", help="do not complete cars, buses and trucks"
+    )
+    parser.add_argument(
+        "--rays-per-crossing",
+        type=int,
+        default=NUSCENES.rays_per_crossing,
+        metavar="N",
+        help="one crossing by N rays of the scene shows a voxel to be free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ego-box",
+        type=float,
+        nargs=6,
+        metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1"),
+        help="corners of the recording vehicle, ego frame, metres (default: nuScenes')",
+    )
+    add_debug(parser)
+    options = parser.parse_args()
+    refuse_less(parser, options, workers=1, gap=0, rays_per_crossing=1)
+    return options
+
+
+if __name__ == "__main__":
+    run_tool(main)
