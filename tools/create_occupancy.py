@@ -1,4 +1,4 @@
-"""Make Occ3D-style labels of a nuScenes root from its own LiDAR, lidarseg and boxes."""
+"""Make Occ3D-style labels of a nuScenes root or of own logs from LiDAR, lidarseg and boxes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 from minkocc.apis.compare_labels import compare_labels
 from minkocc.apis.create_occupancy import NUSCENES, LabelSource, create_occupancy
+from minkocc.datasets.sensor_log import log_box
 from minkocc.evaluation.label_agreement import agreement_table
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
+from minkocc.structures.errors import UserError
 
 
 def main() -> None:
@@ -23,10 +25,16 @@ def main() -> None:
         complete_vehicles=not options.vehicles_as_seen,
         rays_per_crossing=options.rays_per_crossing,
     )
+    if options.log and not options.ego_box:
+        boxes = {str(box): box for log in options.log for box in [log_box(log)]}
+        if len(boxes) > 1:
+            raise UserError("the logs are of vehicles of different boxes: label them one by one")
+        settings = replace(settings, ego_box=next(iter(boxes.values())))
     if options.ego_box:
         low, high = options.ego_box[:3], options.ego_box[3:]
         settings = replace(settings, ego_box=(tuple(low), tuple(high)))
-    source = LabelSource(options.root, options.version, not options.boxes_only, settings)
+    logs = tuple(options.log or ())
+    source = LabelSource(options.root, options.version, not options.boxes_only, settings, logs)
     done = create_occupancy(source, options.out, options.scenes, options.workers, options.overwrite)
     print(f"labels: {done.keyframes} keyframes, {done.created} made now -> {options.out}")
     if options.compare:
@@ -46,8 +54,12 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="nuScenes root")
-    parser.add_argument("--version", required=True, help="e.g. v1.0-trainval")
+    parser.add_argument("--root", type=Path, required=True, help="nuScenes root, or a log's folder")
+    made_of = parser.add_mutually_exclusive_group(required=True)
+    made_of.add_argument("--version", help="e.g. v1.0-trainval")
+    made_of.add_argument(
+        "--log", nargs="+", type=Path, metavar="MANIFEST", help="sensor logs of any vehicle instead"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="ROOT/gts is where training looks"
     )

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 from nuscenes.nuscenes import NuScenes
 from tqdm import tqdm
 
+from minkocc.datasets.log_scene import read_log_scene
+from minkocc.datasets.manifest import read_manifest
 from minkocc.datasets.nuscenes_scene import read_scene
 from minkocc.datasets.nuscenes_tables import broken_tables, open_keyframes, open_root
-from minkocc.datasets.transforms.loading import EGO_BOX
+from minkocc.datasets.sensor_log import log_frames
 from minkocc.files.npz import npz_bytes
 from minkocc.files.reading import read_json
+from minkocc.files.rig import NUSCENES_BOX
 from minkocc.files.writing import atomic_write, write_json
 from minkocc.occupancy_labels.label import label_scene
+from minkocc.occupancy_labels.scene import Keyframe
 from minkocc.occupancy_labels.settings import LabelSettings
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import raise_if_interrupted
@@ -29,7 +33,7 @@ from minkocc.structures.errors import UserError, short
 NOTE = "occupancy_labels.json"
 """In the folder of labels: how they were made."""
 
-_LOW, _HIGH = ((float(x), float(y), float(z)) for x, y, z in EGO_BOX)
+_LOW, _HIGH = ((float(x), float(y), float(z)) for x, y, z in NUSCENES_BOX)
 NUSCENES = LabelSettings(ego_box=(_LOW, _HIGH))
 """Settings with nuScenes' recording vehicle."""
 
@@ -43,17 +47,40 @@ class LabelSource:
     """What labels are made of.
 
     Args:
-        root: the nuScenes root.
-        version: name of its tables' folder.
+        root: the nuScenes root, or that of logs.
+        version: name of its tables' folder; None with ``logs``.
+        logs: manifests of sensor logs, each a scene.
         lidarseg: read the classes of returns where the root holds them; else all that has no box
             becomes ``others``.
         settings: how.
     """
 
     root: Path
-    version: str
+    version: str | None
     lidarseg: bool = True
     settings: LabelSettings = NUSCENES
+    logs: tuple[Path, ...] = ()
+
+    def keyframes(self) -> list[tuple[str, str]]:
+        """Scene and token of every keyframe, in order."""
+        if not self.logs:
+            _, found = open_keyframes(self.root, str(self.version))
+            return [(scene, sample["token"]) for scene, sample in found]
+        return [
+            (frame["scene_name"], frame["token"])
+            for log in self.logs
+            for frame in log_frames(log, self.root, paths_leave_root=True)
+        ]
+
+    def scene(self, name: str) -> list[Keyframe]:
+        """The keyframes of a scene with all that labels are made of."""
+        for log in self.logs:
+            if read_manifest(log).name("name") == name:
+                return read_log_scene(log, self.root, self.lidarseg)
+        nusc = _tables(self.root, str(self.version))
+        (record,) = (scene for scene in nusc.scene if scene["name"] == name)
+        with broken_tables(self.root, str(self.version)):
+            return read_scene(nusc, record, self.root, self.lidarseg)
 
     def recipe(self) -> dict[str, Any]:
         """All that changes a label, JSON-ready."""
@@ -105,7 +132,7 @@ def create_occupancy(
         InputError: a LiDAR or lidarseg file is missing or damaged.
         SceneError: a scene has no return, or boxes that contradict each other.
     """
-    _, keyframes = open_keyframes(source.root, source.version)
+    keyframes = source.keyframes()
     chosen = _chosen(scenes, [name for name, _ in keyframes])
     jobs = _jobs(keyframes, out, chosen, overwrite)
     _check_out(source, out, chosen, overwrite)
@@ -142,13 +169,13 @@ def _path(out: Path, scene: str, token: str) -> Path:
 
 
 def _jobs(
-    keyframes: Iterable[tuple[str, dict[str, Any]]], out: Path, scenes: set[str], overwrite: bool
+    keyframes: Iterable[tuple[str, str]], out: Path, scenes: set[str], overwrite: bool
 ) -> list[_Job]:
     """Scenes with keyframes that lack a label."""
     wanted: dict[str, list[str]] = {}
-    for scene, sample in keyframes:
-        if scene in scenes and (overwrite or not _path(out, scene, sample["token"]).exists()):
-            wanted.setdefault(scene, []).append(sample["token"])
+    for scene, token in keyframes:
+        if scene in scenes and (overwrite or not _path(out, scene, token).exists()):
+            wanted.setdefault(scene, []).append(token)
     return [_Job(scene, tuple(tokens)) for scene, tokens in wanted.items()]
 
 
@@ -194,10 +221,7 @@ def _tables(root: Path, version: str) -> NuScenes:
 def _label(source: LabelSource, out: Path, job: _Job) -> float:
     """Write the labels of a scene; the seconds that it took."""
     start = time.perf_counter()
-    nusc = _tables(source.root, source.version)
-    (scene,) = (scene for scene in nusc.scene if scene["name"] == job.scene)
-    with broken_tables(source.root, source.version):
-        keyframes = read_scene(nusc, scene, source.root, source.lidarseg)
+    keyframes = source.scene(job.scene)
     for keyframe, label in label_scene(keyframes, source.settings, set(job.tokens)):
         raise_if_interrupted()
         with atomic_write(_path(out, job.scene, keyframe.token)) as sink:

@@ -16,6 +16,20 @@ from minkocc.files.poses import pose_matrix
 from minkocc.files.reading import read_json
 from minkocc.structures.errors import short
 
+CLASS_NAMES = {
+    "Person": "pedestrian",
+    "Truck": "truck",
+    "Car": "car",
+    "Bus/RV/Caravan": "bus",
+    "Motorcycle": "motorcycle",
+    "Wheeled Slow": "bicycle",
+    "Bicycle": "bicycle",
+    "Towed Object": "trailer",
+    "Trailer": "trailer",
+}
+"""Occ3D's classes of DGP's boxes; what is not listed is ``others``."""
+
+_BOXES_3D = "1"  # DGP's number for this kind of annotation
 _MEND = "fetch the scene again"
 
 
@@ -47,13 +61,14 @@ def _manifest(
 ) -> dict[str, Any]:
     content = read_json(scene)
     data = {entry["key"]: entry for entry in content["data"]}
+    names = _names(scene.parent, content.get("ontologies", {}))
     frames: list[dict[str, Any]] = []
     rigs: dict[str, _Rig] = {}
     for sample in content["samples"]:
         key = sample["calibration_key"]
         rig = rigs.setdefault(key, _Rig(read_json(scene.parent / "calibration" / f"{key}.json")))
         entries = [data[each] for each in sample["datum_keys"]]
-        frames.append(_frame(scene.parent, folder, rig, entries))
+        frames.append(_frame(scene.parent, folder, rig, entries, names))
     if not frames:
         raise LogError(f"DGP scene {scene} has no sample: {_MEND}")
     name = content.get("name") or scene.stem
@@ -68,8 +83,15 @@ class _Rig:
         self.intrinsics = dict(zip(content["names"], map(_camera_matrix, content["intrinsics"])))
 
 
-def _frame(root: Path, folder: Path, rig: _Rig, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    lidars, cameras = [], {}
+def _frame(
+    root: Path,
+    folder: Path,
+    rig: _Rig,
+    entries: list[dict[str, Any]],
+    names: Mapping[int, str],
+) -> dict[str, Any]:
+    lidars: list[dict[str, Any]] = []
+    cameras, boxes = {}, []
     for entry in entries:
         name = entry["id"]["name"]
         kind, datum = next(iter(entry["datum"].items()))
@@ -82,6 +104,7 @@ def _frame(root: Path, folder: Path, rig: _Rig, entries: list[dict[str, Any]]) -
         }
         if kind == "point_cloud":
             lidars.append({**record, "lidar2ego": to_vehicle.tolist()})
+            boxes += _boxes(root, datum["annotations"], names, to_vehicle)
         elif kind == "image":
             cameras[name] = {
                 **record,
@@ -97,7 +120,37 @@ def _frame(root: Path, folder: Path, rig: _Rig, entries: list[dict[str, Any]]) -
         )
     (lidar,) = lidars
     pose, time = lidar.pop("ego2global"), lidar["timestamp"]
-    return {"timestamp": time, "ego2global": pose, "lidar": lidar, "cameras": cameras}
+    frame = {"timestamp": time, "ego2global": pose, "lidar": lidar, "cameras": cameras}
+    return {**frame, "boxes": boxes} if boxes else frame
+
+
+def _names(root: Path, ontologies: Mapping[str, str]) -> dict[int, str]:
+    """What the classes of 3D boxes are called, by id."""
+    key = ontologies.get(_BOXES_3D)
+    if key is None:
+        return {}
+    items = read_json(root / "ontology" / f"{key}.json")["items"]
+    return {item["id"]: item["name"] for item in items}
+
+
+def _boxes(
+    root: Path,
+    annotations: Mapping[str, str],
+    names: Mapping[int, str],
+    to_vehicle: NDArray[np.float64],
+) -> list[dict[str, Any]]:
+    if _BOXES_3D not in annotations:
+        return []
+    found = read_json(root / annotations[_BOXES_3D])["annotations"]
+    return [
+        {
+            "track": str(each["instance_id"]),
+            "class": CLASS_NAMES.get(names.get(each["class_id"], ""), "others"),
+            "box2ego": (to_vehicle @ _pose(each["box"]["pose"])).tolist(),
+            "size": [each["box"][edge] for edge in ("length", "width", "height")],
+        }
+        for each in found
+    ]
 
 
 def _pose(record: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,8 +89,12 @@ class LogClouds:
         return as_it_is and not self.origin.any() and suffix_of(path) == ".pcd.bin"
 
     def _converted(self, path: Path, inside: str) -> str:
+        how = f"{self.columns}{self.intensity_max}{self.origin.tolist()}".encode()
         name = inside.replace("/", "_").replace("..", "")
-        target = Path(LIDAR_FOLDER) / self.log / f"{name}.pcd.bin"
+        folder = f"{self.log}-{hashlib.sha256(how).hexdigest()[:8]}"
+        target = Path(LIDAR_FOLDER) / folder / f"{name}.pcd.bin"
+        if _is_newer(self.root / target, path):
+            return target.as_posix()
         points = read_cloud(path, self.columns)
         points[:, 3] *= _BRIGHTEST / self.intensity_max
         high = points[:, 3].max()
@@ -107,3 +112,7 @@ class LogClouds:
         with atomic_write(self.root / target) as sink:
             sink.write(rows.tobytes())
         return target.as_posix()
+
+
+def _is_newer(target: Path, source: Path) -> bool:
+    return target.is_file() and target.stat().st_mtime_ns > source.stat().st_mtime_ns

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nuscenes.nuscenes import NuScenes
 from pyquaternion import Quaternion
 
+from minkocc.datasets.frame_scene import frame_keyframe, own_sweep
 from minkocc.datasets.infos import sample_frame
 from minkocc.datasets.lidarseg import (
     Categories,
@@ -21,9 +22,9 @@ from minkocc.datasets.lidarseg import (
 from minkocc.datasets.nuscenes_tables import MEND, scene_samples
 from minkocc.datasets.transforms.loading import read_lidar
 from minkocc.files.infos import InfoError
-from minkocc.occupancy_labels.scene import Box, Camera, Keyframe, Sweep
+from minkocc.occupancy_labels.scene import Box, Keyframe, Sweep
 from minkocc.structures.errors import short
-from minkocc.structures.taxonomy import CAMERAS, CATEGORY_TO_ID
+from minkocc.structures.taxonomy import CATEGORY_TO_ID
 
 
 def read_scene(
@@ -48,16 +49,8 @@ def read_scene(
         frame = sample_frame(nusc, sample, scene["name"], root)
         since = keyframes[-1].time if keyframes else -np.inf
         own = _own_sweep(frame, root, files.get(sample["data"]["LIDAR_TOP"]), categories)
-        keyframes.append(
-            Keyframe(
-                sample["token"],
-                own.time,
-                frame["ego2global"],
-                [own, *_earlier_sweeps(frame, root, since)],
-                [_box(nusc, token) for token in sample["anns"]],
-                [_camera(frame, name) for name in CAMERAS],
-            )
-        )
+        boxes = [_box(nusc, token) for token in sample["anns"]]
+        keyframes.append(frame_keyframe(frame, root, own, boxes, since))
     return keyframes
 
 
@@ -71,21 +64,7 @@ def _own_sweep(
         number = read_categories(lidarseg, categories, len(points))
         real = on_a_surface(number, categories)
         points, classes = points[real], classes_of(number[real], categories)
-    return Sweep(points, lidar["lidar2ego"], frame["ego2global"], lidar["timestamp"], classes)
-
-
-def _earlier_sweeps(frame: dict[str, Any], root: Path, since: float) -> list[Sweep]:
-    """The sweeps between the keyframe before and this one, which have no classes."""
-    lidar2ego = frame["lidar_points"]["lidar2ego"]
-    out = []
-    for sweep in frame["lidar_sweeps"]:
-        if sweep["timestamp"] <= since:
-            break
-        points = read_lidar(root / sweep["lidar_path"])[:, :3]
-        # The mount is the same for the whole of a scene.
-        own2global = frame["ego2global"] @ sweep["sweep2ego"] @ np.linalg.inv(lidar2ego)
-        out.append(Sweep(points, lidar2ego, own2global, sweep["timestamp"]))
-    return out
+    return own_sweep(frame, points, classes)
 
 
 def _box(nusc: NuScenes, token: str) -> Box:
@@ -100,9 +79,3 @@ def _box(nusc: NuScenes, token: str) -> Box:
     pose[:3, 3] = record["translation"]
     width, length, height = record["size"]
     return Box(record["instance_token"], CATEGORY_TO_ID[name], pose, (length, width, height))
-
-
-def _camera(frame: dict[str, Any], name: str) -> Camera:
-    view = frame["images"][name]
-    cam2world = frame["ego2global"] @ np.linalg.inv(view["ego2cam"])
-    return Camera(view["cam2img"][:3, :3], cam2world, (view["width"], view["height"]))

@@ -43,6 +43,24 @@ def log_frames(manifest: Path, root: Path, paths_leave_root: bool = False) -> li
     return _Log(log, root, paths_leave_root).frames()
 
 
+_FRAME = "token timestamp ego2global lidar sweeps cameras lidarseg boxes".split()
+"""What a frame may say; the last two are for ``log_scene``."""
+
+
+Corners = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def log_box(manifest: Path) -> Corners:
+    """Corners of the recording vehicle in the frame of the infos, metres.
+
+    Raises:
+        LogError: the manifest cannot be used.
+    """
+    vehicle = read_manifest(manifest).child("vehicle", {})
+    low, high = (_box(vehicle) - (0.0, 0.0, vehicle.number("ground_z", 0.0))).tolist()
+    return tuple(low), tuple(high)
+
+
 class _Log:
     """One manifest's frames in the making."""
 
@@ -78,7 +96,7 @@ class _Log:
         return frames
 
     def _frame(self, node: Node, number: int) -> dict[str, Any]:
-        node.only("token", "timestamp", "ego2global", "lidar", "sweeps", "cameras")
+        node.only(*_FRAME)
         token = node.name("token", f"{self.name}-{number:06d}")
         time, pose = node.number("timestamp"), self._on_ground(node.pose("ego2global"))
         lidar = node.file_node("lidar")

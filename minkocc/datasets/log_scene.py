@@ -1,0 +1,78 @@
+"""The scene of a sensor log as ``minkocc.occupancy_labels`` takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minkocc.datasets.frame_scene import frame_keyframe, own_sweep
+from minkocc.datasets.manifest import Node, read_manifest
+from minkocc.datasets.sensor_log import log_frames
+from minkocc.datasets.transforms.loading import read_lidar
+from minkocc.occupancy_labels.scene import UNLABELLED, Box, Keyframe
+from minkocc.structures.taxonomy import CLASSES, FREE, class_id
+
+
+def read_log_scene(manifest: Path, root: Path, use_lidarseg: bool = True) -> list[Keyframe]:
+    """The keyframes of a log with all sweeps, boxes and cameras.
+
+    Args:
+        manifest: its JSON file.
+        root: the data root.
+        use_lidarseg: read the classes of the keyframes' returns where the manifest names them.
+
+    Raises:
+        LogError: the manifest cannot be used.
+        InputError: a LiDAR file is missing, truncated or not finite.
+        SceneError: a box makes no sense.
+    """
+    nodes = read_manifest(manifest).children("frames")
+    keyframes: list[Keyframe] = []
+    for node, frame in zip(nodes, log_frames(manifest, root, paths_leave_root=True)):
+        points = read_lidar(root / frame["lidar_points"]["lidar_path"])[:, :3]
+        named = use_lidarseg and "lidarseg" in node
+        classes = _classes(node, manifest.parent, len(points)) if named else None
+        pose = node.pose("ego2global")
+        boxes = [_box(box, pose) for box in node.children("boxes", [])]
+        since = keyframes[-1].time if keyframes else -np.inf
+        own = own_sweep(frame, points, classes)
+        keyframes.append(frame_keyframe(frame, root, own, boxes, since))
+    return keyframes
+
+
+def _classes(node: Node, folder: Path, points: int) -> NDArray[np.uint8]:
+    path = folder / node.text("lidarseg")
+    try:
+        if path.suffix == ".npy":
+            classes: NDArray[Any] = np.load(path, allow_pickle=False)
+        else:
+            classes = np.fromfile(path, np.uint8)
+    except (OSError, ValueError) as error:
+        raise node.error(f"is {path}, which cannot be read ({error})", "lidarseg") from error
+    if classes.shape != (points,) or classes.dtype.kind not in "iu":
+        raise node.error(
+            f"is {path}, {classes.dtype} {classes.shape}, expected a class for each of the "
+            f"{points} points of the LiDAR file",
+            "lidarseg",
+        )
+    odd = (classes < 0) | ((classes >= FREE) & (classes != UNLABELLED))
+    if odd.any():
+        raise node.error(
+            f"is {path}, which holds class {classes[odd][0]}, expected 0 to {FREE - 1}, or "
+            f"{UNLABELLED} for unknown",
+            "lidarseg",
+        )
+    return classes.astype(np.uint8)
+
+
+def _box(node: Node, ego2global: NDArray[np.float64]) -> Box:
+    node.only("track", "class", "box2ego", "size")
+    name = node.text("class")
+    if name not in CLASSES[:FREE]:
+        raise node.error(f"is {name!r}, expected one of {', '.join(CLASSES[:FREE])}", "class")
+    length, width, height = node.matrix("size", (3,))
+    size = (float(length), float(width), float(height))
+    return Box(node.text("track"), class_id(name), ego2global @ node.pose("box2ego"), size)
