@@ -31,6 +31,8 @@ def main() -> None:
         help="folder of <token>.npz (tools/test.py --dump); a second one is compared",
     )
     parser.add_argument("--frame", type=int, default=0, help="shown first, counted from 0 [0]")
+    parser.add_argument("--layer", metavar="NAME", help="voxels, e.g. label or errors")
+    parser.add_argument("--beside", default="nothing", metavar="NAME", help="shown beside them")
     parser.add_argument("--port", type=int, default=8080, help="of the page [8080]")
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 lets other machines in [127.0.0.1]"
@@ -46,7 +48,14 @@ def main() -> None:
     options = parser.parse_intermixed_args()  # the checkpoint may follow options
     refuse_less(parser, options, frame=0, port=1, max_frames=1)
     cfg = load_config(options.config, options.cfg_options)
-    chosen = ViewOptions(options.checkpoint, options.infos, options.pred, options.frame)
+    chosen = ViewOptions(
+        options.checkpoint,
+        options.infos,
+        options.pred,
+        options.frame,
+        options.layer,
+        options.beside,
+    )
     if options.export:
         count = export(cfg, chosen, options.export, options.max_frames)
         print(f"{count} frames in {options.export}")

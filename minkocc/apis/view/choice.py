@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from minkocc.apis.view.frames import ViewedFrames
 from minkocc.apis.view.legend import Entry, class_entries
+from minkocc.structures.errors import UserError
 
 NOTHING = "nothing"
 
@@ -41,17 +42,31 @@ class Offered:
     start: Choice = field(default_factory=Choice)
 
     @classmethod
-    def of(cls, frames: ViewedFrames, title: str, first: int = 0) -> Offered:
-        """What an info file's frames offer; shown first is the first layer.
+    def of(
+        cls,
+        frames: ViewedFrames,
+        title: str,
+        first: int = 0,
+        layer: str | None = None,
+        beside: str = NOTHING,
+    ) -> Offered:
+        """What an info file's frames offer.
 
         Args:
             frames: what is viewed.
             title: of the page.
             first: number of the frame that is shown first.
+            layer: shown first; None: the prediction, or else the label, or what there is.
+            beside: shown beside it.
+
+        Raises:
+            UserError: there is no such layer.
         """
         layers, pictures = list(frames.layers), frames.pictures
-        layer = layers[0] if layers else NOTHING
-        picture = pictures[0] if pictures else NOTHING
-        start = Choice(first, layer, picture=picture)
+        for option, name in (("layer", layer), ("beside", beside)):
+            if name not in (None, NOTHING, *layers):
+                raise UserError(f"--{option} {name}: there is {', '.join([*layers, NOTHING])}")
+        shown = layer or next(iter(layers), NOTHING)
+        start = Choice(first, shown, beside, pictures[0])
         classes = class_entries(frames.groups)
         return cls(title, len(frames), layers, pictures, frames.has_boxes, classes, start)

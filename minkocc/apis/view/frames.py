@@ -21,7 +21,11 @@ from minkocc.apis.view.boxes import Box, has_boxes, read_boxes
 from minkocc.apis.view.predictions import Predicted, Predictor, shared_groups
 from minkocc.datasets.nuscenes_occ import located
 from minkocc.datasets.transforms.loading import image_size, read_image, read_sweep
-from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
+from minkocc.datasets.transforms.pseudo_labels import (
+    PSEUDO_LABELS,
+    LoadPseudoLabels,
+    label_path,
+)
 from minkocc.datasets.weak_occupancy import sweeps_around
 from minkocc.files.infos import InfoError, read_infos
 from minkocc.files.occupancy import read_label
@@ -33,7 +37,7 @@ from minkocc.visualization.errors import PALETTE as ERROR_PALETTE
 from minkocc.visualization.errors import compare
 from minkocc.visualization.wireframes import ImagePlane, image_plane
 
-LABEL, VISIBLE, WEAK = "label", "label, visible", "weak target (no class)"
+LABEL, VISIBLE, WEAK = "label", "visible label", "weak target"
 IMAGE, PSEUDO_LABEL = "image", "pseudo-label"
 
 _KEPT = 24  # frames whose predictions and targets stay in memory: 2.5 MB each
@@ -117,13 +121,12 @@ class ViewedFrames:
     def pictures(self) -> list[str]:
         """What the cameras can show: names for ``images``."""
         found = [IMAGE]
-        if self._read_pseudo_labels(0) is not None:
+        view = self.frames[0]["images"][CAMERAS[0]]
+        folder = self.root / self._pseudo_labels.folder
+        if label_path(folder, "labels", CAMERAS[0], view["img_path"]).is_file():
             found.append(PSEUDO_LABEL)
-        for name in self._predictors:
-            predicted = self._predicted(name, 0)
-            found += [
-                f"rendered{name}, {path}" for path in (predicted.rendered if predicted else ())
-            ]
+        for name, predictor in self._predictors.items():
+            found += [f"rendered{name}, {path}" for path in predictor.paths]
         return found
 
     @property

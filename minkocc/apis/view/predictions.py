@@ -47,6 +47,8 @@ class Predictor(Protocol):
 
     name: str
     groups: ClassGroups
+    paths: tuple[str, ...]
+    """What renders 2D semantics, see ``Predicted.rendered``."""
 
     def predict(self, frame: Mapping[str, Any]) -> Predicted | None:
         """What is predicted of a frame of an info file; None: nothing."""
@@ -67,6 +69,7 @@ class NetworkPredictor:
         self._model.record_probabilities = True
         self._root = root
         self.groups = classes_of(self._model)
+        self.paths: tuple[str, ...] = () if self._model.pulsar_head is None else ("shader", "tied")
 
     def predict(self, frame: Mapping[str, Any]) -> Predicted:
         """Prediction, rendered semantics and probabilities of a frame."""
@@ -103,6 +106,7 @@ class SavedPredictor:
         self.name = folder.resolve().name
         self.tokens = frozenset(path.stem for path in files)
         self.groups = read_class_groups(files[0])
+        self.paths: tuple[str, ...] = ()
         self.folder = folder
 
     def predict(self, frame: Mapping[str, Any]) -> Predicted | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from minkocc.apis.inference import prediction_data
-from minkocc.apis.view.choice import Offered
+from minkocc.apis.view.choice import NOTHING, Offered
 from minkocc.apis.view.frames import ViewedFrames
 from minkocc.apis.view.page import Page
 from minkocc.apis.view.predictions import NetworkPredictor, Predictor, SavedPredictor
@@ -30,6 +30,9 @@ class ViewOptions:
     """None: the info file of the recipe's test set."""
     preds: Sequence[Path] = field(default_factory=tuple)
     frame: int = 0
+    layer: str | None = None
+    """Shown first; None: the prediction, or what there is."""
+    beside: str = NOTHING
 
 
 def serve(cfg: Config, options: ViewOptions, host: str, port: int) -> None:
@@ -45,7 +48,7 @@ def serve(cfg: Config, options: ViewOptions, host: str, port: int) -> None:
         UserError: nothing can listen there, or what is named cannot be used.
     """
     frames = open_frames(cfg, options)
-    page = Page(Offered.of(frames, _title(options), options.frame), host, port)
+    page = Page(_offered(frames, options), host, port)
     try:
         print(
             f"http://{host}:{port}  {len(frames)} frames, Ctrl-C ends; from another machine: "
@@ -73,7 +76,7 @@ def export(cfg: Config, options: ViewOptions, out: Path, count: int) -> int:
         UserError: what is named cannot be used.
     """
     frames = open_frames(cfg, options)
-    offered = Offered.of(frames, _title(options), options.frame)
+    offered = _offered(frames, options)
     page = Page(offered, port=0)
     try:
         return export_page(Session(frames, page), offered.start, count, _EXPORT_RATE, out)
@@ -122,7 +125,8 @@ def _check_some(saved: Sequence[SavedPredictor], frames: ViewedFrames, infos: Pa
             )
 
 
-def _title(options: ViewOptions) -> str:
+def _offered(frames: ViewedFrames, options: ViewOptions) -> Offered:
     names = [Path(options.checkpoint).stem] if options.checkpoint else []
     names += [folder.resolve().name for folder in options.preds]
-    return " | ".join(["minkocc", *names])
+    title = " | ".join(["minkocc", *names])
+    return Offered.of(frames, title, options.frame, options.layer, options.beside)
