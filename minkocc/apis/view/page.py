@@ -241,7 +241,7 @@ class Page:
     def draw_points(self, points: NDArray[np.floating[Any]], colours: NDArray[np.uint8]) -> None:
         """Replace the LiDAR returns, ``(P, 3)`` metres in ego and RGB."""
         add = self._server.scene.add_point_cloud
-        how: dict[str, Any] = {"point_size": 0.06, "point_shape": "circle"}
+        how: dict[str, Any] = {"point_size": 0.1, "point_shape": "circle"}
         self._replace("lidar", *([add("/lidar", points, colours, **how)] if len(points) else []))
 
     def draw_boxes(self, lines: NDArray[np.floating[Any]], colours: NDArray[np.uint8]) -> None:
