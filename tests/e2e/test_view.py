@@ -32,7 +32,7 @@ def chromium(made_once):
 
 @pytest.fixture(scope="module")
 def saved(synthetic_root, made_once):
-    """Predictions of both validation frames: of the first the label, of the second all vegetation."""
+    """Predictions of both validation frames: the first one's label; the second is all vegetation."""
 
     def make(folder):
         frames = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]
@@ -106,7 +106,7 @@ def test_the_page_draws_and_its_controls_change_the_picture(chromium, served):
     box = page.locator("canvas").first.bounding_box()
     rows, columns = np.nonzero(np.abs(above - GREEN).max(-1) <= 30)
     middle = len(rows) // 2
-    page.mouse.click(box["x"] + columns[middle], box["y"] + rows[middle])
+    page.mouse.click(box["x"] + float(columns[middle]), box["y"] + float(rows[middle]))
     page.get_by_text(re.compile(r"at x -?\d+\.\d, y -?\d+\.\d, z")).wait_for(timeout=60_000)
     assert (
         page.get_by_text("vegetation", exact=True).count() >= 2
