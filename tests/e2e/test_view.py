@@ -32,7 +32,7 @@ def chromium(made_once):
 
 @pytest.fixture(scope="module")
 def saved(synthetic_root, made_once):
-    """Predictions of both validation frames: the first one's label; the second is all vegetation."""
+    """Predictions of both frames: the first one's label, and nothing but vegetation."""
 
     def make(folder):
         frames = read_infos(synthetic_root / "minkocc_infos_val.pkl")["data_list"]

@@ -32,8 +32,9 @@ _EYES: dict[str, tuple[Vector, Vector]] = {
     BIRDS_EYE: ((-1.0, 0.0, 105.0), (0.0, 0.0, 0.0)),
 }
 """Where each view looks from and at, metres in ego."""
-_BOTH = {CHASE: 3.2, BIRDS_EYE: 1.5}
+_BOTH = {CHASE: 2.6, BIRDS_EYE: 1.2}
 """How much further away the eye is where two volumes stand side by side."""
+_NOT_PICKED = "click on one"
 _HIDDEN_COLOUR = (232, 232, 232)
 _LIGHTS: tuple[tuple[str, float, Vector], ...] = (
     ("sun", 1.5, (0.0, 0.0, 1.0)),
@@ -114,7 +115,7 @@ class Page:
         views.on_click(lambda event: self.look(event.target.value))
         self._errors = gui.add_html("", visible=False)
         with gui.add_folder("Voxel under the click"):
-            self._picked = gui.add_markdown("click on one")
+            self._picked = gui.add_markdown(_NOT_PICKED)
         with gui.add_folder("Classes: a click hides or shows"):
             every = gui.add_button_group("All", ("show", "hide"))
             every.on_click(lambda event: self._toggle_all(event.target.value == "hide"))
@@ -193,6 +194,10 @@ class Page:
     def on_pick(self, pick: Pick) -> None:
         """Say of a click what ``pick`` says of its ray: origin and direction, metres in ego."""
         self._pick = pick
+
+    def forget_pick(self) -> None:
+        """Say nothing of the last click: other voxels are drawn now."""
+        self._picked.content = _NOT_PICKED
 
     def _clicked(self, event: viser.SceneClickEvent) -> None:
         if self._pick is not None:

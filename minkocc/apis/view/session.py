@@ -33,7 +33,7 @@ from minkocc.visualization.points import height_colours
 from minkocc.visualization.voxel_mesh import class_meshes
 
 _PLACES: dict[str, Vector] = {"voxels": (0.0, 0.0, 0.0), "beside": BESIDE}
-_NAME_HEIGHT = 9.0  # metres, of the volumes' names
+_NAME_AT = (44.0, 0.0, 5.0)  # metres from a volume's middle: behind its far edge
 _POLL = 0.5  # seconds, so that Ctrl-C is answered
 _LIKELIEST = 3  # classes that a click tells of
 
@@ -144,6 +144,7 @@ class Session:
 
     def _draw_volume(self, place: str, volume: Volume | None) -> None:
         self._volumes[place] = volume
+        self.page.forget_pick()
         meshes = {}
         if volume is not None:
             found = class_meshes(volume.semantics, OCC3D_GRID)
@@ -169,9 +170,9 @@ class Session:
         names = {}
         for place, layer in (("voxels", choice.layer), ("beside", choice.beside)):
             if choice.beside != NOTHING and layer != NOTHING:
-                x, y, _ = _PLACES[place]
+                x, y, z = (a + b for a, b in zip(_PLACES[place], _NAME_AT))
                 absent = self._volumes.get(place) is None
-                names[f"{layer}: none of this frame" if absent else layer] = (x, y, _NAME_HEIGHT)
+                names[f"{layer}: none of this frame" if absent else layer] = (x, y, z)
         self.page.draw_names(names)
 
     def _draw_points(self, sweep: NDArray[np.float32] | None) -> None:
