@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
 from minkocc.ops.point_sampling import project_points
+from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.taxonomy import FREE, WEAK_OCCUPIED, class_id
+from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.cameras import around, draw_points
 from minkocc.visualization.sheet import Picture
 
@@ -39,3 +42,25 @@ def swept_cameras(
 def without_class(weak: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     """Weak occupancy as ids to draw: one grey class where it is occupied, free elsewhere."""
     return np.where(weak == WEAK_OCCUPIED, class_id("manmade"), FREE).astype(np.uint8)
+
+
+def weak_occupancy_step(cfg: Config) -> dict[str, Any]:
+    """The step that makes the weak target a recipe trains on, on Occ3D's grid, kept nowhere."""
+    trained = cfg.get("train_dataloader") or {"dataset": {"pipeline": []}}
+    steps = [s for s in trained["dataset"]["pipeline"] if s["type"] == "LoadWeakOccupancy"]
+    return {
+        **(steps[0] if steps else {"type": "LoadWeakOccupancy"}),
+        "point_cloud_range": OCC3D_GRID.point_cloud_range,
+        "voxel_size": OCC3D_GRID.voxel_size,
+        "cache": False,
+        "always": True,
+    }
+
+
+def rendered_semantics(sample: OccDataSample) -> dict[str, NDArray[np.uint8]]:
+    """2D ids ``(N, h, w)`` of a prediction by the path that rendered them; none without any."""
+    if "rendered_tied" not in sample:
+        return {}
+    tied, shader = sample.rendered_tied.cpu().numpy(), sample.rendered_shader.cpu().numpy()
+    # Where no sphere covers a pixel (sky) nothing was ever supervised.
+    return {"shader": np.where(tied > 0, shader, 0), "tied": tied}

@@ -14,7 +14,12 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minkocc.apis.frame_pictures import swept_cameras, without_class
+from minkocc.apis.frame_pictures import (
+    rendered_semantics,
+    swept_cameras,
+    weak_occupancy_step,
+    without_class,
+)
 from minkocc.apis.inference import init_model
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.loading import LoadImages
@@ -73,16 +78,7 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
     """The test set of the recipe over another info file, with every target that exists."""
     settings = deepcopy(cfg.test_dataloader.dataset)
     place = 1 + [step.type for step in settings.pipeline].index("LoadImages")
-    trained = cfg.get("train_dataloader") or {"dataset": {"pipeline": []}}
-    steps = [s for s in trained["dataset"]["pipeline"] if s["type"] == "LoadWeakOccupancy"]
-    weak = {
-        **(steps[0] if steps else {"type": "LoadWeakOccupancy"}),  # the target that is trained on
-        "point_cloud_range": OCC3D_GRID.point_cloud_range,
-        "voxel_size": OCC3D_GRID.voxel_size,
-        "cache": False,
-        "always": True,
-    }
-    settings.pipeline.insert(place, weak)
+    settings.pipeline.insert(place, weak_occupancy_step(cfg))
     settings.update(data_root=str(infos.parent), ann_file=infos.name)
     return DATASETS.build(settings)
 
@@ -90,11 +86,7 @@ def _dataset(cfg: Config, infos: Path) -> Occ3DNuScenesDataset:
 def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
     sample = model.predict(**model.data_preprocessor(pseudo_collate([item])))[0]
     voxels = sample.pred_semantics.cpu().numpy()
-    if model.pulsar_head is None:
-        return {"voxels": voxels}
-    tied, shader = sample.rendered_tied.cpu().numpy(), sample.rendered_shader.cpu().numpy()
-    # Where no sphere covers a pixel (sky) nothing was ever supervised.
-    return {"voxels": voxels, "shader": np.where(tied > 0, shader, 0), "tied": tied}
+    return {"voxels": voxels, **rendered_semantics(sample)}
 
 
 def _camera_rows(

@@ -13,7 +13,7 @@ from minkocc.models.group_index import GroupIndex
 from minkocc.models.lift import lifted_cross_entropy
 from minkocc.models.losses import occupancy_bce
 from minkocc.models.mink_genunet import DecoderLevel
-from minkocc.models.occupancy_grid import to_occ3d
+from minkocc.models.occupancy_grid import occ3d_cells, to_occ3d
 from minkocc.models.part_fit import check_parts
 from minkocc.models.pruning_log import level_records, pruning_log
 from minkocc.models.sync_batch_norm import convert_sync_batch_norm
@@ -101,6 +101,8 @@ class MinkOcc(BaseModel):
         self.render_predictions = render_predictions
         self.record_levels = False
         """Whether ``predict`` adds ``decoder_levels``, for the figures of pruning."""
+        self.record_probabilities = False
+        """Whether ``predict`` adds ``pred_cells`` and ``pred_probabilities``, for the viewer."""
         if sync_bn:
             convert_sync_batch_norm(self)
 
@@ -196,8 +198,9 @@ class MinkOcc(BaseModel):
         """Add ``pred_semantics`` uint8 ``(200, 200, 16)`` on the Occ3D grid to every sample.
 
         With ``render_predictions`` also what ``PulsarHead.predict`` adds, and with
-        ``record_levels`` ``decoder_levels``, a ``LevelRecord`` for each decoder level. A sample
-        without a point in range is free everywhere and has ``no_points``.
+        ``record_levels`` ``decoder_levels``, a ``LevelRecord`` for each decoder level; with
+        ``record_probabilities`` ``pred_cells`` and ``pred_probabilities``. A sample without a
+        point in range is free everywhere and has ``no_points``.
         """
         try:
             voxels, levels = self.extract_feat(inputs, data_samples)
@@ -234,6 +237,9 @@ class MinkOcc(BaseModel):
     ) -> None:
         """What is predicted of a sample's surviving voxels, ``(V, 3)``, ``(V, C)``, ``(V, K)``."""
         sample.pred_semantics = to_occ3d(coords, chances, self.grid, self.classes)
+        if self.record_probabilities:
+            sample.pred_cells, summed = occ3d_cells(coords, chances, self.grid)
+            sample.pred_probabilities = summed / summed.sum(1, keepdim=True)
         sample.set_metainfo({"classes": self.classes.groups})
         if self.render_predictions and self.pulsar_head is not None:
             self.pulsar_head.predict(feats, chances, self.grid.to_centre(coords), sample)

@@ -28,15 +28,33 @@ def to_occ3d(index: Tensor, probs: Tensor, grid: VoxelGrid, classes: GroupIndex)
     Raises:
         ValueError: the grid does not fit into Occ3D's.
     """
+    cell, summed = occ3d_cells(index, probs, grid)
+    out = torch.full((OCC3D_GRID.num_voxels + 1,), FREE, dtype=torch.uint8, device=index.device)
+    out[cell] = classes.id_of(summed.argmax(1))
+    return out[:-1].view(OCC3D_GRID.shape)
+
+
+def occ3d_cells(index: Tensor, probs: Tensor, grid: VoxelGrid) -> tuple[Tensor, Tensor]:
+    """The occupied voxels of Occ3D's grid and the summed probabilities of their children.
+
+    Args:
+        index: ``(V, 3)`` indices of occupied voxels.
+        probs: ``(V, K)``.
+        grid: what ``index`` refers to; same range as Occ3D's, size a divisor of 0.4 m.
+
+    Returns:
+        ``(M,)`` int64 places in the flat ``(200, 200, 16)``, one beyond it for what lies outside,
+        and ``(M, K)``, not normalised.
+
+    Raises:
+        ValueError: the grid does not fit into Occ3D's.
+    """
     ratio = grid.ratio_to(OCC3D_GRID)
     x, y, z = index.long().div(ratio, rounding_mode="floor").unbind(1)
     _, size_y, size_z = OCC3D_GRID.shape
     # One more cell takes what is outside.
     cell = torch.where(grid.contains(index), (x * size_y + y) * size_z + z, OCC3D_GRID.num_voxels)
-    summed = probs
-    if ratio > 1:
-        cell, child = torch.unique(cell, return_inverse=True)
-        summed = probs.new_zeros(len(cell), probs.shape[1]).index_add(0, child, probs)
-    out = torch.full((OCC3D_GRID.num_voxels + 1,), FREE, dtype=torch.uint8, device=index.device)
-    out[cell] = classes.id_of(summed.argmax(1))
-    return out[:-1].view(OCC3D_GRID.shape)
+    if ratio == 1:
+        return cell, probs
+    cell, child = torch.unique(cell, return_inverse=True)
+    return cell, probs.new_zeros(len(cell), probs.shape[1]).index_add(0, child, probs)

@@ -30,6 +30,8 @@ class OccDataSample(BaseDataElement):
     * ``lift_point`` int64, ``lift_label`` uint8 of Occ3D ids, ``lift_confidence`` uint8, ``(M,)``:
       the pseudo-labels of returns, by row of the points;
     * ``pred_semantics`` uint8 ``(200, 200, 16)``: the prediction on the Occ3D grid;
+    * ``pred_cells`` int64 ``(M,)``, ``pred_probabilities`` ``(M, K)``: of its occupied voxels, by
+      place in the flat grid, the probability of each class of the network;
     * ``rendered_tied``, ``rendered_shader``, ``rendered_target`` uint8 ``(N, h, w)``: rendered 2D
       ids of both paths and the pseudo-labels at the same pixels.
     """
