@@ -161,6 +161,9 @@ def test_a_scene_of_another_vehicle_is_drawn_and_learned_from(marked, dgp, tmp_p
     assert [len(frame["images"]) for frame in frames] == [6, 6, 6]
     tool("visualize.py", RECIPE, WEIGHTS, "--infos", infos, "--out", tmp_path, "--max-frames", 1)
     assert len(list(tmp_path.glob("*.png"))) == 1
+    page = tmp_path / "page.html"
+    tool("view.py", RECIPE, WEIGHTS, "--infos", infos, "--export", page, "--max-frames", 1)
+    assert page.stat().st_size > 1e6
     small = ["model.genunet.max_voxels=20000", "image_size=[96,176]", "num_workers=0"]
     without = ["val_cfg=None", "val_dataloader=None", "val_evaluator=None", "weight_2d=0"]
     tool(
