@@ -60,8 +60,9 @@ def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) ->
 def _camera_rows(item: dict[str, Any]) -> Iterator[list[Picture]]:
     """The network's images with the present sweep, each where augmentation has moved it."""
     imgs = item["inputs"]["imgs"].permute(0, 2, 3, 1).numpy()
-    ego2img = item["data_samples"].ego2img.double()
-    return swept_cameras(imgs, item["inputs"]["points"], ego2img, "augmented, present sweep")
+    sample, points = item["data_samples"], item["inputs"]["points"]
+    by_camera = dict(zip(sample.cameras, imgs))
+    return swept_cameras(by_camera, points, sample.ego2img.double(), "augmented, present sweep")
 
 
 def _target_row(sample: OccDataSample, grid: VoxelGrid) -> list[Picture]:
