@@ -205,6 +205,16 @@ def _layer(start: float, step: float, at: float, size: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
+def _onward(layer: int, start: float, step: float, at: float, size: int) -> int:
+    """The layer at ``at`` metres of a ray that was in ``layer``: rounding may not lead back.
+
+    In a corner, where a ray leaves two layers at once, it would go from one to the other for ever.
+    """
+    there = _layer(start, step, at, size)
+    return max(layer, there) if step > 0.0 else min(layer, there)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def _face(layer: int, width: int, start: float, step: float) -> float:
     """Where a ray leaves a layer of ``width`` cells.
 
@@ -225,9 +235,9 @@ def _leave_block(
     tx, ty = _face(i, BLOCK, start[0], step[0]), _face(j, BLOCK, start[1], step[1])
     tz = _face(k, BLOCK, start[2], step[2])
     begin = max(begin, min(tx, ty, tz))
-    x = _layer(start[0], step[0], begin, shape[0])
-    y = _layer(start[1], step[1], begin, shape[1])
-    z = _layer(start[2], step[2], begin, shape[2])
+    x = _onward(x, start[0], step[0], begin, shape[0])
+    y = _onward(y, start[1], step[1], begin, shape[1])
+    z = _onward(z, start[2], step[2], begin, shape[2])
     # Of the face that it leaves through no rounding decides on which side it is.
     if tx <= ty and tx <= tz:
         x = (i + (step[0] > 0.0)) * BLOCK - (step[0] < 0.0)

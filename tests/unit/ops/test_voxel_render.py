@@ -150,6 +150,21 @@ def test_a_ray_along_an_axis_finds_what_is_behind_empty_blocks(axis, ahead, sign
     assert hits.far[0, 0, 0] == pytest.approx(ahead + 0.5)
 
 
+@pytest.mark.parametrize("focal", [1.0, 2.0, 3.0, 0.7])
+@pytest.mark.parametrize("start", [0.0, 0.3, 0.5, 1 / 3])
+@pytest.mark.parametrize("size", [0.4, 1.0])
+def test_rays_through_corners_of_empty_blocks_come_to_an_end(focal, start, size):
+    """Where a ray leaves two layers at once, rounding led it back and forth between two blocks."""
+    corners = size * torch.tensor([[-20.0, -17.0, -4.0], [23.0, 19.0, 40.0]]).double()
+    pose = torch.eye(4).double()[None].repeat(2, 1, 1)
+    pose[1, :3, :3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0]).double())
+    pose[:, :3, 3] = start * size
+    k = torch.tensor([[focal, 0, 20.0], [0, focal, 20.0], [0, 0, 1]]).double().repeat(2, 1, 1)
+    arguments = (corners, size, pose, k, (40, 40), (0.0, 100.0), 3)
+    walked, searched = (find_voxel_hits(*arguments, finder) for finder in FINDERS)
+    assert torch.equal(walked.voxel >= 0, searched.voxel >= 0)
+
+
 def test_gradcheck():
     centres, densities, features, pose, k = random_voxels(3, voxels=120, views=1)
     inputs = densities.requires_grad_(), features.requires_grad_()
