@@ -35,7 +35,11 @@ RECIPES = {
         "model.image_encoder": None,
         "model.voxel_encoder.fusion": None,
     },
-    "minkocc_semi_a10_no_render": {"weight_2d": 0.0, "model.pulsar_head": None},
+    "minkocc_semi_a10_no_render": {
+        "weight_2d": 0.0,
+        "depth_weight": 0.0,
+        "model.pulsar_head": None,
+    },
 }
 OWN = {
     "minkocc_plus_a10_mini": {"weight_2d": 1.0},
