@@ -51,7 +51,7 @@ class PackOccInputs(BaseTransform):
                 "lattice": results.get("lattice"),
                 "raw_size": tuple(results["raw_size"]),
                 "ray_origins": results["ray_origins"],
-                "cameras": tuple(results["images"]),
+                "cameras": tuple(results.get("images", ())),
             }
         )
         for key, value in fields.items():

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from minkocc.datasets.weak_occupancy import WeakRules, accumulate_sweeps, mark_sky
+from minkocc.files.rig import NUSCENES_BOX, Mount
 from minkocc.structures.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((0.0, -0.2, 0.0, 8.0, 0.2, 1.2), 0.4)  # a row of 20 voxels, three high
 SENSOR = np.array([0.2, 0.0, 0.6])
-FAR = np.eye(4) + np.pad([[1000.0]], ((0, 3), (3, 0)))  # a vehicle that is nowhere near
+# A vehicle that is nowhere near.
+FAR = Mount(np.eye(4) + np.pad([[1000.0]], ((0, 3), (3, 0))), NUSCENES_BOX)
 
 
 def write(folder, sweeps):
