@@ -150,8 +150,8 @@ def test_a_ray_along_an_axis_finds_what_is_behind_empty_blocks(axis, ahead, sign
     assert hits.far[0, 0, 0] == pytest.approx(ahead + 0.5)
 
 
-@pytest.mark.parametrize("focal", [1.0, 2.0, 3.0, 0.7])
-@pytest.mark.parametrize("start", [0.0, 0.3, 0.5, 1 / 3])
+@pytest.mark.parametrize("focal", [1.0, 3.0])
+@pytest.mark.parametrize("start", [0.0, 1 / 3])
 @pytest.mark.parametrize("size", [0.4, 1.0])
 def test_rays_through_corners_of_empty_blocks_come_to_an_end(focal, start, size):
     """Where a ray leaves two layers at once, rounding led it back and forth between two blocks."""
