@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minkocc.evaluation.voxel_iou import percent_of
-from minkocc.ops.first_hit import first_voxels
-from minkocc.structures.taxonomy import FREE, WEAK_FREE, WEAK_OCCUPIED
+from minkocc.ops.first_hit import first_known, first_voxels, voxel_depths
+from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 DepthCounts = NDArray[np.int64]
@@ -33,11 +33,12 @@ def count_depths(
         rays: ``(N, P, 3)`` float64 unit vectors of the pixels.
         depth_range: metres along the ray.
     """
-    solid = (torch.from_numpy(weak != WEAK_FREE), torch.from_numpy(semantics < FREE))
-    met, true = (first_voxels(each, OCC3D_GRID, eyes, rays, depth_range) for each in solid)
-    known = (met >= 0) & (torch.from_numpy(weak).reshape(-1)[met] == WEAK_OCCUPIED)
+    seen = (OCC3D_GRID, eyes, rays)
+    met, known = first_known(torch.from_numpy(weak), *seen, depth_range)
+    true = first_voxels(torch.from_numpy(semantics < FREE), *seen, depth_range)
     same = known & (met == true)
-    nearer = known & ~same & ((true < 0) | (_depth(met, eyes, rays) < _depth(true, eyes, rays)))
+    before = voxel_depths(met, *seen) < voxel_depths(true, *seen)
+    nearer = known & ~same & ((true < 0) | before)
     return np.array([known.numel(), *(int(each.sum()) for each in (known, same, nearer))])
 
 
@@ -49,9 +50,3 @@ def depth_figures(counts: DepthCounts) -> dict[str, float | None]:
         "depth_right": percent_of(same, known),
         "depth_too_near": percent_of(nearer, known),
     }
-
-
-def _depth(voxels: Tensor, eyes: Tensor, rays: Tensor) -> Tensor:
-    """How far along its ray each voxel's centre lies, metres."""
-    place = torch.stack(torch.unravel_index(voxels.clamp_min(0), OCC3D_GRID.shape), -1)
-    return ((OCC3D_GRID.to_centre(place) - eyes[:, None]) * rays).sum(-1)

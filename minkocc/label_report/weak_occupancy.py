@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from minkocc.datasets.transforms.pseudo_labels import label_path
@@ -27,10 +25,9 @@ from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.weak_quality import RING_NAMES, Counts, by_ring, count_voxels, weak_figures
 from minkocc.files.occupancy import read_label
 from minkocc.files.pseudo_label_meta import meta_path
-from minkocc.files.rig import camera_matrices, image_size, mount_of
+from minkocc.files.rig import mount_of
 from minkocc.label_report.sections import Keyframes, NothingToMeasureError, Section
-from minkocc.models.pulsar_head import lattice_intrinsics
-from minkocc.ops.sphere_hits import ego_rays
+from minkocc.models.render_cameras import RenderCameras
 from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.voxel_grid import OCC3D_GRID
@@ -160,7 +157,8 @@ def _count(
         span: accumulate(sources, root, mount, OCC3D_GRID, span in counted)
         for span, sources in job.sources.items()
     }
-    rays = _rays(job.frame)
+    # Of the pixels that training renders, less its random shift.
+    rays = RenderCameras.of_frame(job.frame, RenderLattice.central(_STRIDE)).rays()
     counts = {}
     for name, variant in variants.items():
         weak = seen[variant.keyframes].under(variant.rules)
@@ -171,13 +169,6 @@ def _count(
             count_depths(weak, label["voxel_semantics"], *rays, DEPTH_RANGE),
         )
     return counts
-
-
-def _rays(frame: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Of the pixels that training renders, less its random shift: eyes and directions."""
-    lattice = RenderLattice.central(_STRIDE)
-    cam2img, ego2cam = (torch.from_numpy(matrix) for matrix in camera_matrices(frame))
-    return ego_rays(ego2cam, lattice_intrinsics(cam2img, lattice), lattice.size(image_size(frame)))
 
 
 def _figures(

@@ -13,10 +13,10 @@ from minkocc.models.by_sample import by_sample
 from minkocc.models.group_index import group_index
 from minkocc.models.losses import check_beta, soft_cross_entropy_2d
 from minkocc.models.neural_shader import NeuralShader
-from minkocc.models.rendered_depth import RenderCameras, depth_loss, known_depths
+from minkocc.models.render_cameras import RenderCameras, lattice_intrinsics
+from minkocc.models.rendered_depth import depth_loss, known_depths
 from minkocc.models.renderers import build_renderer
 from minkocc.ops.exact_products import exact_products
-from minkocc.ops.sphere_render import scale_intrinsics
 from minkocc.registry import MODELS
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, has_2d_term
@@ -333,16 +333,3 @@ class PulsarHead(BaseModule):
 def _normalised(tied: Tensor, coverage: Tensor) -> Tensor:
     """Rendered probabilities as shares of what covers a pixel."""
     return tied / coverage[:, None].clamp(min=1e-6)
-
-
-def lattice_intrinsics(cam2img: Tensor, lattice: RenderLattice) -> Tensor:
-    """``(N, 3, 3)`` intrinsics under which rendered pixels look through the lattice's raw pixels.
-
-    Args:
-        cam2img: ``(N, 4, 4)`` of the raw images.
-        lattice: of the rendered ones.
-    """
-    # Unshifted, pixel j looks at the middle of its block, (j + 0.5) stride; what is wanted is the
-    # centre of a raw pixel, stride j + shift + 0.5.
-    x, y = (shift + 0.5 - lattice.stride / 2 for shift in lattice.shift)
-    return scale_intrinsics(cam2img[:, :3, :3], 1.0 / lattice.stride, (x, y))

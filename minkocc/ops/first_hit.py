@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from minkocc.structures.taxonomy import WEAK_FREE, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 MAX_STEPS = 1000
@@ -215,6 +216,43 @@ def first_voxels(
     ahead = (leaves > 0) & (leaves * grid.voxel_size < furthest - nearest)
     met = solid.reshape(-1)[index] & ahead
     return torch.where(met, index, -1).view(rays.shape[:2])
+
+
+def first_known(
+    target: Tensor, grid: VoxelGrid, eyes: Tensor, rays: Tensor, depth_range: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """The first voxel of each ray that an occupancy target does not know to be free.
+
+    Args:
+        target: uint8 ``(X, Y, Z)``: 0 free, 1 occupied, else unknown.
+        grid: of ``target``.
+        eyes: as of ``first_voxels``, like the others.
+        rays: as there.
+        depth_range: as there.
+
+    Returns:
+        int64 ``(N, P)`` as of ``first_voxels``, and bool ``(N, P)``: it is known to be occupied.
+    """
+    met = first_voxels(target != WEAK_FREE, grid, eyes, rays, depth_range)
+    return met, (met >= 0) & (target.reshape(-1)[met] == WEAK_OCCUPIED)
+
+
+def voxel_depths(voxels: Tensor, grid: VoxelGrid, eyes: Tensor, rays: Tensor) -> Tensor:
+    """How far along its ray the centre of each voxel lies, metres, ``(N, P)`` float64.
+
+    Args:
+        voxels: int64 ``(N, P)`` numbers; what stands for -1 means nothing.
+        grid: of the voxels.
+        eyes: ``(N, 3)`` metres.
+        rays: ``(N, P, 3)`` unit vectors from each.
+    """
+    place = torch.stack(torch.unravel_index(voxels.clamp_min(0), grid.shape), -1)
+    return along_rays(grid.to_centre(place), eyes, rays)
+
+
+def along_rays(points: Tensor, eyes: Tensor, rays: Tensor) -> Tensor:
+    """How far along each ray the points ``(N, P, 3)`` lie, metres, ``(N, P)`` float64."""
+    return ((points.double() - eyes[:, None]) * rays).sum(-1)
 
 
 def _nearest_axis(face: Tensor) -> Tensor:

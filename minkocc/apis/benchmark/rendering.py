@@ -19,8 +19,8 @@ from minkocc.datasets.transforms.pseudo_labels import LoadPseudoLabels
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import RINGS, percent_of, ring_of_voxels
 from minkocc.files.occupancy import read_label
-from minkocc.files.rig import camera_matrices, image_size
-from minkocc.models.pulsar_head import lattice_intrinsics
+from minkocc.files.rig import image_size
+from minkocc.models.render_cameras import RenderCameras
 from minkocc.models.renderers import Renderer, build_renderer
 from minkocc.ops import first_hit, pulsar_render
 from minkocc.ops.sphere_hits import ego_rays
@@ -84,7 +84,6 @@ def read_scene(frame: dict[str, Any], root: Path, labels: str | None, width: int
     raw = image_size(frame)
     lattice = RenderLattice.central(max(1, raw[1] // width))
     dense = read_label(root / frame["occ_path"], ("semantics", "mask_camera"))
-    cam2img, ego2cam = (torch.from_numpy(matrix) for matrix in camera_matrices(frame))
     images = None
     if labels:
         step = {**frame, "data_root": str(root), "phase": None, "raw_size": raw}
@@ -93,9 +92,7 @@ def read_scene(frame: dict[str, Any], root: Path, labels: str | None, width: int
     return Scene(
         dense["voxel_semantics"],
         dense["mask_camera"],
-        ego2cam,
-        lattice_intrinsics(cam2img, lattice),
-        lattice.size(raw),
+        *RenderCameras.of_frame(frame, lattice),
         images,
     )
 

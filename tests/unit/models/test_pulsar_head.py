@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from minkocc.models.pulsar_head import PulsarHead, RenderedViews, lattice_intrinsics
+from minkocc.models.pulsar_head import PulsarHead, RenderedViews
+from minkocc.models.render_cameras import lattice_intrinsics
 from minkocc.models.renderers import SphereRenderer
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.render_lattice import RenderLattice

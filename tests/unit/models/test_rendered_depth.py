@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from minkocc.models.pulsar_head import PulsarHead
-from minkocc.models.rendered_depth import RenderCameras, depth_loss, known_depths
+from minkocc.models.render_cameras import RenderCameras
+from minkocc.models.rendered_depth import depth_loss, known_depths
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase
 from minkocc.structures.taxonomy import (
