@@ -62,11 +62,14 @@ def draw_frames(
     for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
         item = dataset[int(index)]
         frame = dataset.get_data_info(int(index))
-        rows = [*_camera_rows(frame, item, infos.parent)]
+        images = _raw_images(frame, infos.parent)
+        rows = [*_camera_rows(images, item)]
         predicted = _predict(model, item) if model is not None else {}
         sample = item["data_samples"]
         rows += list(_voxel_rows(sample, predicted.get("voxels"), groups))
-        rows += list(_rendered_rows(frame, sample, infos.parent, labels, predicted, groups))
+        found = {**frame, "data_root": infos.parent, "phase": None, "raw_size": sample.raw_size}
+        pseudo_labels = LoadPseudoLabels(labels).transform(found).get("img_semantics")
+        rows += list(_rendered_rows(images, pseudo_labels, predicted, groups))
         path = out_dir / f"{frame['token']}.png"
         title = f"{frame['scene_name']}  {frame['token']}"
         write_sheet(path, rows, title, groups=groups)
@@ -90,12 +93,11 @@ def _predict(model: Any, item: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
 
 
 def _camera_rows(
-    frame: dict[str, Any], item: dict[str, Any], root: Path
+    images: dict[str, NDArray[np.uint8]], item: dict[str, Any]
 ) -> Iterator[list[Picture]]:
     """The images with the current sweep, in rows of three."""
     sample = item["data_samples"]
     ego2img = sample.cam2img.double() @ sample.ego2cam.double()
-    images = _raw_images(frame, root)
     title = "current LiDAR sweep (red near, blue far)"
     return swept_cameras(images, item["inputs"]["points"], ego2img, title)
 
@@ -120,18 +122,13 @@ def _voxel_rows(
 
 
 def _rendered_rows(
-    frame: dict[str, Any],
-    sample: OccDataSample,
-    root: Path,
-    folder: str,
+    images: dict[str, NDArray[np.uint8]],
+    labels: NDArray[np.uint8] | None,
     predicted: dict[str, Any],
     groups: ClassGroups,
 ) -> Iterator[list[Picture]]:
     """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
     pictures: list[Picture] = []
-    found = {**frame, "data_root": root, "phase": None, "raw_size": sample.raw_size}
-    labels = LoadPseudoLabels(folder).transform(found).get("img_semantics")
-    images = _raw_images(frame, root)
     for view, (camera, image) in enumerate(images.items()):
         if labels is not None:
             own = groups.grouped_2d(labels[view])

@@ -88,15 +88,26 @@ class ViewedFrames:
         if not self.frames:
             raise InfoError(f"info file {infos} holds no frame: create it with other --val-scenes")
         self.root = infos.parent
-        own = ClassGroups.of(cfg.get("class_groups", {}))
-        self.groups = shared_groups(list(predictors), own)
+        self._own_groups = ClassGroups.of(cfg.get("class_groups", {}))
         self._version = str(content["metainfo"].get("version", ""))
-        self._predictors = _named(predictors)
         self._by_token = {frame["token"]: frame for frame in self.frames}
         self._weak_frames: tuple[int, int] = tuple(data.get("weak_frames", (8, 0)))
         self._weak_step = TRANSFORMS.build(weak_occupancy_step(cfg))
         self._pseudo_labels = LoadPseudoLabels(cfg.get("pseudo_labels", PSEUDO_LABELS))
         self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
+        self.predict_by(predictors)
+
+    def predict_by(self, predictors: Sequence[Predictor]) -> None:
+        """Say what predicts the frames, before anything is shown.
+
+        Args:
+            predictors: at most two.
+
+        Raises:
+            PredictionError: they tell other classes apart.
+        """
+        self.groups = shared_groups(list(predictors), self._own_groups)
+        self._predictors = _named(predictors)
 
     def __len__(self) -> int:
         """How many frames there are."""

@@ -112,7 +112,8 @@ def open_frames(cfg: Config, options: ViewOptions) -> ViewedFrames:
     predictors: list[Predictor] = [*saved]
     if options.checkpoint:
         predictors.insert(0, NetworkPredictor(cfg, options.checkpoint, infos.parent))
-    return ViewedFrames(cfg, infos, predictors) if predictors else frames
+    frames.predict_by(predictors)
+    return frames
 
 
 def _check_some(saved: Sequence[SavedPredictor], frames: ViewedFrames, infos: Path) -> None:
