@@ -56,9 +56,19 @@ def log_box(manifest: Path) -> Corners:
     Raises:
         LogError: the manifest cannot be used.
     """
-    vehicle = read_manifest(manifest).child("vehicle", {})
-    low, high = (_box(vehicle) - (0.0, 0.0, vehicle.number("ground_z", 0.0))).tolist()
+    low, high = _Vehicle(read_manifest(manifest)).box.tolist()
     return tuple(low), tuple(high)
+
+
+class _Vehicle:
+    """What a manifest says of the vehicle: how high the ground is, and its box above that."""
+
+    def __init__(self, log: Node) -> None:
+        node = log.child("vehicle", {})
+        node.only("box", "ground_z")
+        self.ground = _moved(np.array([0.0, 0.0, node.number("ground_z", 0.0)]))
+        box = node.matrix("box", (2, 3)) if "box" in node else NUSCENES_BOX
+        self.box: NDArray[np.float64] = box - self.ground[:3, 3]
 
 
 class _Log:
@@ -67,10 +77,9 @@ class _Log:
     def __init__(self, log: Node, root: Path, paths_leave_root: bool) -> None:
         self.log = log
         self.name = log.name("name")
-        vehicle = log.child("vehicle", {})
-        vehicle.only("box", "ground_z")
-        self.ground = vehicle.number("ground_z", 0.0)
-        self.box = _box(vehicle) - (0.0, 0.0, self.ground)
+        self.vehicle = _Vehicle(log)
+        self.ground = self.vehicle.ground
+        """4x4, from the frame on the ground to that of the vehicle."""
         self.lidar, self.cameras = log.child("lidar", {}), log.child("cameras", {})
         self.lidar.only("lidar2ego", "origin", "columns", "intensity_max")
         self.origin = self.lidar.matrix("origin", (3,)) if "origin" in self.lidar else np.zeros(3)
@@ -98,7 +107,7 @@ class _Log:
     def _frame(self, node: Node, number: int) -> dict[str, Any]:
         node.only(*_FRAME)
         token = node.name("token", f"{self.name}-{number:06d}")
-        time, pose = node.number("timestamp"), self._on_ground(node.pose("ego2global"))
+        time, pose = node.number("timestamp"), node.pose("ego2global") @ self.ground
         lidar = node.file_node("lidar")
         occ_path = Path("gts") / self.name / token / "labels.npz"
         sweeps = [self._sweep(sweep, pose) for sweep in node.children("sweeps", [])]
@@ -117,25 +126,17 @@ class _Log:
             "ego2global": pose,
             "lidar_sweeps": sweeps[:MAX_SWEEPS],
             "images": self._images(node, pose, time),
-            "ego_box": self.box,
+            "ego_box": self.vehicle.box,
             "occ_path": str(occ_path) if (self.files.root / occ_path).is_file() else None,
         }
 
-    def _on_ground(self, ego2global: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The pose of the frame on the ground below that of the vehicle."""
-        return ego2global @ _raised(self.ground) if self.ground else ego2global
-
-    def _to_ground(self, to_ego: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _raised(-self.ground) @ to_ego if self.ground else to_ego
-
     def _mount(self, node: Node) -> NDArray[np.float64]:
         said = node if "lidar2ego" in node else self.lidar
-        mount = self._to_ground(said.pose("lidar2ego"))
-        return mount @ _moved(self.origin) if self.origin.any() else mount
+        return np.linalg.inv(self.ground) @ said.pose("lidar2ego") @ _moved(self.origin)
 
     def _sweep(self, node: Node, frame2global: NDArray[np.float64]) -> dict[str, Any]:
         node.only("file", "timestamp", "ego2global", "lidar2ego")
-        pose = self._on_ground(node.pose("ego2global"))
+        pose = node.pose("ego2global") @ self.ground
         return {
             "lidar_path": self.files.sweep(node),
             "timestamp": node.number("timestamp"),
@@ -170,7 +171,7 @@ class _Log:
         if "ego2global" in node:  # its own pose is passed through the global frame
             ego2cam = vehicle2cam @ np.linalg.inv(node.pose("ego2global")) @ frame2global
         else:
-            ego2cam = vehicle2cam @ _raised(self.ground) if self.ground else vehicle2cam
+            ego2cam = vehicle2cam @ self.ground
         path = self.files.named(node.text("file"), node)
         width, height = self._size(name, said, self.files.root / path)
         return {
@@ -195,18 +196,10 @@ class _Log:
         return self.sizes[name]
 
 
-def _raised(height: float) -> NDArray[np.float64]:
-    return _moved(np.array([0.0, 0.0, height]))
-
-
 def _moved(by: NDArray[np.float64]) -> NDArray[np.float64]:
     out = np.eye(4)
     out[:3, 3] = by
     return out
-
-
-def _box(vehicle: Node) -> NDArray[np.float64]:
-    return vehicle.matrix("box", (2, 3)) if "box" in vehicle else NUSCENES_BOX
 
 
 def create_log_infos(
