@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from minkocc.files.rig import on_vehicle
 from minkocc.occupancy_labels.completion import COMPLETED, complete_vehicle
 from minkocc.occupancy_labels.point_map import PointMap, thinned
 from minkocc.occupancy_labels.scene import UNLABELLED, Keyframe, Sweep, moved
@@ -124,8 +125,7 @@ def _returns(sweep: Sweep, origin: NDArray[np.float64], settings: LabelSettings)
     kept &= np.square(points).sum(1) > settings.min_range**2
     ego = moved(points, sweep.sensor2ego)
     if settings.ego_box is not None:
-        low, high = np.asarray(settings.ego_box)
-        kept &= ~((ego > low) & (ego < high)).all(1)
+        kept &= ~on_vehicle(ego, np.asarray(settings.ego_box))
     classes = sweep.classes
     if classes is None:
         classes = np.full(len(points), UNLABELLED, np.uint8)

@@ -21,9 +21,7 @@ class LabelSettings:
         complete_vehicles: mirror vehicles and close them around what was seen of them.
         gap: how many voxels between two of a surface are filled where no ray has shown them to be
             free; 0 fills none.
-        complete_vehicles: bool = True
-    gap: int = 3
-    max_rays: LiDAR rays of a scene that are looked along for free space, spread evenly.
+        max_rays: LiDAR rays of a scene that are looked along for free space, spread evenly.
         rays_per_crossing: a free voxel is observed once so many rays of the scene have one
             crossing of it; fewer may only touch its corner.
         camera_stride: one camera ray for so many pixels in each direction.
