@@ -5,11 +5,21 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.forked import ROOT, ToolProcess
 
 CONFIG = ROOT / "configs" / "minkocc_semi_a10_mini.py"
+DATA = ROOT.parent / "shared" / "data"
 ALPHA, EPOCHS, FRAMES = 0.4, 2, 6
 SWITCH = math.ceil(ALPHA * EPOCHS * FRAMES)
+
+
+REAL = (
+    pytest.mark.data,
+    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent"),
+)
+"""Marks of what reads real files."""
 
 
 def options(root, **more):
@@ -31,6 +41,13 @@ def options(root, **more):
 def tool(script, *arguments, **process):
     """Run a tool; ``process`` goes to ``ToolProcess``."""
     return ToolProcess(script, *arguments, **process).wait()
+
+
+def printed_by(script, *arguments):
+    """What a tool prints that ends well."""
+    done = tool(script, *arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def tool_from_shell(script, *arguments, env=None):

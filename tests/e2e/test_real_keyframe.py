@@ -1,7 +1,6 @@
 """The whole path on a genuine nuScenes keyframe and a genuine Occ3D label."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,28 +20,17 @@ from minkocc.registry import DATASETS, MODELS
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import CAMERAS
 from minkocc.structures.voxel_grid import OCC3D_GRID
-from tests.e2e import job
+from tests.e2e.job import DATA, REAL, ROOT, printed_by, tool
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 MINI = ROOT / "configs" / "minkocc_semi_a10_mini.py"
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent"),
-]
-
-
-def tool(script, *arguments):
-    done = job.tool(script, *arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+pytestmark = [*REAL]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("real") / "nuscenes"
     shutil.copytree(DATA / "nuscenes_keyframe", root)
-    said = tool(
+    said = printed_by(
         "create_data.py", "--root", root, "--version", "v1.0-mini", "--val-scenes", "scene-0061"
     )
     assert "val: 1 scenes, 1 frames, 0 with labels" in said
@@ -191,7 +179,7 @@ def test_the_weak_phase_learns_from_real_pseudo_labels_and_its_own_lidar(
     weights, infos = tmp_path / "weak.pth", root_with_labels / "minkocc_infos_val.pkl"
     torch.save({"state_dict": model.state_dict()}, weights)
     options = ["model.genunet.max_voxels=20000", "image_size=[96,176]"]
-    tool(
+    printed_by(
         "visualize.py", MINI, weights, "--infos", infos, "--out", tmp_path, "--cfg-options",
         f"data_root={root_with_labels}", *options,
     )  # fmt: skip
@@ -234,7 +222,7 @@ def test_prediction_runs_without_any_label(root, untrained):
 def test_picture_of_the_keyframe(root, frame, untrained, tmp_path):
     infos = root / "minkocc_infos_val.pkl"
     options = ["model.genunet.max_voxels=4000", "image_size=[96,176]", f"data_root={root}"]
-    tool(
+    printed_by(
         "visualize.py", MINI, untrained, "--infos", infos, "--out", tmp_path,
         "--cfg-options", *options,
     )  # fmt: skip
@@ -262,14 +250,14 @@ def test_genuine_occ3d_label():
 def test_prediction_without_labels_through_the_tool(root, tmp_path):
     options = [f"data_root={root}", "num_workers=0", "image_size=[64,128]"]
     common = ["test.py", MINI, "--work-dir", tmp_path, "--cfg-options", *options]
-    said = tool(*common, "--dump", tmp_path / "pred")
+    said = printed_by(*common, "--dump", tmp_path / "pred")
     assert "1 of 1 frames have no dense label" in said
     (path,) = (tmp_path / "pred").iterdir()
     with np.load(path) as archive:
         assert archive["pred"].shape == OCC3D_GRID.shape
         assert archive["pred"].dtype == np.uint8
 
-    done = job.tool(*common)
+    done = tool(*common)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "error: no frame of the test set has a dense label" in done.stderr

@@ -14,22 +14,18 @@ from minkocc.datasets.manifest import manifest
 from minkocc.files.infos import read_infos
 from minkocc.files.writing import write_json
 from minkocc.structures.taxonomy import CAMERAS
-from tests.e2e import job
+from tests.e2e.job import DATA, REAL, ROOT, printed_by
 
-DATA = job.ROOT.parent / "shared" / "data"
-RECIPE = job.ROOT / "configs" / "minkocc_plus_a10_mini.py"
-SELF = job.ROOT / "configs" / "minkocc_self_a0_mini.py"
-WEIGHTS = job.ROOT / "results" / "zoo" / "minkocc_plus_a10_mini.pth"
-real = [
-    pytest.mark.data,
-    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent"),
-]
+RECIPE = ROOT / "configs" / "minkocc_plus_a10_mini.py"
+SELF = ROOT / "configs" / "minkocc_self_a0_mini.py"
+WEIGHTS = ROOT / "results" / "zoo" / "minkocc_plus_a10_mini.pth"
 
 
-def tool(script, *arguments):
-    done = job.tool(script, *arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+def real(test):
+    """Mark a test that reads real files."""
+    for mark in REAL:
+        test = mark(test)
+    return test
 
 
 def manifest_of(root, version):
@@ -111,7 +107,7 @@ def through_manifests(root, version):
         for path in sorted(root.glob("minkocc_infos_*.pkl"))
         for frame in read_infos(path)["data_list"]
     }
-    tool("create_data.py", "--root", root, "--log", *logs)
+    printed_by("create_data.py", "--root", root, "--log", *logs)
     by_logs = read_infos(root / "minkocc_infos_train.pkl")["data_list"]
     assert len(by_logs) == len(by_tables)
     return [(by_tables[frame["token"]], frame) for frame in by_logs]
@@ -126,11 +122,13 @@ def test_a_synthetic_world_through_manifests_gives_the_same_frames(synthetic_roo
         assert_same({key: one[key] for key in other}, other)
 
 
-@pytest.mark.parametrize("marked", [pytest.param(None, marks=real)])
-def test_a_real_keyframe_through_a_manifest_is_predicted_bit_for_bit(marked, tmp_path):
+@real
+def test_a_real_keyframe_through_a_manifest_is_predicted_bit_for_bit(tmp_path):
     root = tmp_path / "nuscenes"
     shutil.copytree(DATA / "nuscenes_keyframe", root)
-    tool("create_data.py", "--root", root, "--version", "v1.0-mini", "--val-scenes", "scene-0061")
+    printed_by(
+        "create_data.py", "--root", root, "--version", "v1.0-mini", "--val-scenes", "scene-0061"
+    )
     ((one, other),) = through_manifests(root, "v1.0-mini")
     model = init_model(RECIPE, WEIGHTS, "cpu", render=True)
     predictions = [predict(model, frame, root) for frame in (one, other)]
@@ -145,28 +143,30 @@ def dgp(tmp_path_factory):
     root = tmp_path_factory.mktemp("dgp") / "scene"
     shutil.copytree(DATA / "dgp_scene", root)
     (scene,) = root.glob("scene_*.json")
-    said = tool(
+    said = printed_by(
         "converters/dgp.py", scene, "--out", root / "log.json", "--lidar-origin", 0.7, 0, 1.9
     )
     assert "3 frames" in said
-    said = tool("create_data.py", "--root", root, "--log", root / "log.json")
+    said = printed_by("create_data.py", "--root", root, "--log", root / "log.json")
     assert "train: 1 scenes, 3 frames, 0 with labels" in said
     return root
 
 
-@pytest.mark.parametrize("marked", [pytest.param(None, marks=real)])
-def test_a_scene_of_another_vehicle_is_drawn_and_learned_from(marked, dgp, tmp_path):
+@real
+def test_a_scene_of_another_vehicle_is_drawn_and_learned_from(dgp, tmp_path):
     infos = dgp / "minkocc_infos_train.pkl"
     frames = read_infos(infos)["data_list"]
     assert [len(frame["images"]) for frame in frames] == [6, 6, 6]
-    tool("visualize.py", RECIPE, WEIGHTS, "--infos", infos, "--out", tmp_path, "--max-frames", 1)
+    printed_by(
+        "visualize.py", RECIPE, WEIGHTS, "--infos", infos, "--out", tmp_path, "--max-frames", 1
+    )
     assert len(list(tmp_path.glob("*.png"))) == 1
     page = tmp_path / "page.html"
-    tool("view.py", RECIPE, WEIGHTS, "--infos", infos, "--export", page, "--max-frames", 1)
+    printed_by("view.py", RECIPE, WEIGHTS, "--infos", infos, "--export", page, "--max-frames", 1)
     assert page.stat().st_size > 1e6
     small = ["model.genunet.max_voxels=20000", "image_size=[96,176]", "num_workers=0"]
     without = ["val_cfg=None", "val_dataloader=None", "val_evaluator=None", "weight_2d=0"]
-    tool(
+    printed_by(
         "train.py", SELF, "--work-dir", tmp_path / "run",
         "--cfg-options", f"data_root={dgp}", *small, *without, "max_epochs=2",
         "default_hooks.logger.interval=1", "log_processor.window_size=1",
@@ -187,8 +187,8 @@ def annotated(root, entry, kind):
     }
 
 
-@pytest.mark.parametrize("marked", [pytest.param(None, marks=real)])
-def test_what_the_lidar_of_another_vehicle_sees_is_where_its_cameras_see_it(marked, dgp):
+@real
+def test_what_the_lidar_of_another_vehicle_sees_is_where_its_cameras_see_it(dgp):
     """DGP gives an object's box in the frame of every sensor: ours must lead from one to others."""
     scene = json.loads(next(dgp.glob("scene_*.json")).read_text())
     data = {entry["key"]: entry for entry in scene["data"]}
