@@ -106,7 +106,7 @@ def test_time_that_is_over_ends_what_runs(tmp_path, diary, capsys):
     files = runs(tmp_path, "slow_a", "slow_b")
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
     try:
-        assert Schedule(jobs=2, seconds=2.0).work(files) == []
+        assert Schedule(jobs=2, seconds=4.0).work(files) == []
     finally:
         signal.signal(signal.SIGINT, former)
     for each in files:  # interrupted, not killed after a while
