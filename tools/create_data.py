@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minkocc.apis.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.config import load_config
+from minkocc.config.classes import add_taxonomy, read_taxonomy
 from minkocc.config.options import add_cfg_options
 from minkocc.datasets.infos import create_infos
 from minkocc.datasets.sensor_log import create_log_infos
@@ -64,12 +65,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--skip-infos", action="store_true", help="the info files are there: only do the rest"
     )
+    add_taxonomy(parser)
     add_cfg_options(parser)
     add_debug(parser)
     options = parser.parse_args()
     refuse_less(parser, options, workers=1)
     if options.skip_infos and not options.weak_occupancy:
         parser.error("--skip-infos leaves nothing to do: add --weak-occupancy")
+    if options.taxonomy and not options.log:
+        parser.error("--taxonomy is for --log: a nuScenes root has Occ3D's classes")
     if options.cfg_options and not options.weak_occupancy:
         parser.error("--cfg-options are for --weak-occupancy: the info files need no recipe")
     return options
@@ -79,11 +83,11 @@ def _create_infos(options: argparse.Namespace) -> None:
     how = (options.val_scenes, options.paths_leave_root)
     missing: list[str] = []
     if options.log:
-        written = create_log_infos(options.log, options.root, *how)
+        written = create_log_infos(options.log, options.root, *how, read_taxonomy(options.taxonomy))
     else:
         written, missing = create_infos(options.root, options.version, *how)
     for split, path in written.items():
-        frames = read_infos(path, options.paths_leave_root)["data_list"]
+        frames = read_infos(path, options.paths_leave_root, None)["data_list"]
         scenes = len({frame["scene_name"] for frame in frames})
         labelled = sum(frame["occ_path"] is not None for frame in frames)
         print(f"{split}: {scenes} scenes, {len(frames)} frames, {labelled} with labels -> {path}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minkocc.apis.compare_labels import compare_labels
 from minkocc.apis.create_occupancy import NUSCENES, LabelSource, create_occupancy
+from minkocc.config.classes import add_taxonomy, read_taxonomy
 from minkocc.datasets.sensor_log import log_box
 from minkocc.evaluation.label_agreement import agreement_table
 from minkocc.files.writing import write_json
@@ -33,6 +34,7 @@ def main() -> None:
     if options.ego_box:
         low, high = options.ego_box[:3], options.ego_box[3:]
         settings = replace(settings, ego_box=(tuple(low), tuple(high)))
+    settings = replace(settings, taxonomy=read_taxonomy(options.taxonomy))
     logs = tuple(options.log or ())
     source = LabelSource(options.root, options.version, not options.boxes_only, settings, logs)
     done = create_occupancy(source, options.out, options.scenes, options.workers, options.overwrite)
@@ -70,8 +72,11 @@ def _parse() -> argparse.Namespace:
         "--compare", type=Path, metavar="JSON", help="measure them against ROOT/gts, write figures"
     )
     parser.add_argument(
-        "--boxes-only", action="store_true", help="read no lidarseg: what has no box is 'others'"
+        "--boxes-only",
+        action="store_true",
+        help="read no lidarseg: what has no box is 'others', or the taxonomy's rest",
     )
+    add_taxonomy(parser)
     parser.add_argument(
         "--gap",
         type=int,
@@ -80,7 +85,7 @@ def _parse() -> argparse.Namespace:
         help="widest gap in a surface that is closed (default: %(default)s)",
     )
     parser.add_argument(
-        "--vehicles-as-seen", action="store_true", help="do not complete cars, buses and trucks"
+        "--vehicles-as-seen", action="store_true", help="do not complete the bodies of vehicles"
     )
     parser.add_argument(
         "--rays-per-crossing",
@@ -99,6 +104,10 @@ def _parse() -> argparse.Namespace:
     add_debug(parser)
     options = parser.parse_args()
     refuse_less(parser, options, workers=1, gap=0, rays_per_crossing=1)
+    if options.taxonomy and not options.log:
+        parser.error("--taxonomy is for --log: a nuScenes root has Occ3D's classes")
+    if options.taxonomy and options.compare:
+        parser.error("--compare is of Occ3D's classes: leave --taxonomy out")
     return options
 
 

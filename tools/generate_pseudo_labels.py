@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from minkocc.apis.pseudo_labels.generate import Job, Shard, generate_pseudo_labels
-from minkocc.pseudo_labels.class_maps import CLASS_MAPS
+from minkocc.config.classes import add_taxonomy, read_taxonomy
 from minkocc.pseudo_labels.prompts import read_prompts
 from minkocc.pseudo_labels.sources import Source, detection_source, semantic_source
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
@@ -44,9 +44,10 @@ def main() -> None:
 
 
 def _source(options: argparse.Namespace) -> Source:
+    taxonomy = read_taxonomy(options.taxonomy)
     if options.semantic:
-        return semantic_source(options.semantic, options.class_map)
-    groups = read_prompts(options.prompts)
+        return semantic_source(options.semantic, options.class_map, taxonomy)
+    groups = read_prompts(options.prompts, taxonomy)
     return detection_source(options.detector, options.segmenter, groups, options.threshold)
 
 
@@ -87,11 +88,14 @@ def _parse() -> argparse.Namespace:
     )
     models.add_argument(
         "--class-map", metavar="MAP",
-        help=f"of --semantic: {', '.join(CLASS_MAPS)}, or a JSON file {{label: class}}",
+        help="of --semantic: one of the taxonomy's, such as cityscapes, or a JSON file "
+        "{label: class}",
     )  # fmt: skip
     models.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="of --detector: JSON, [{class: [noun, ...]}]"
-    )
+        "--prompts", type=Path, metavar="FILE",
+        help="of --detector: JSON, [{class: [noun, ...]}]; default: the taxonomy's",
+    )  # fmt: skip
+    add_taxonomy(parser)
     models.add_argument(
         "--threshold", type=float, default=0.25, help="of --detector: least score of a box"
     )
@@ -130,7 +134,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         if options.detector or options.segmenter or options.prompts:
             parser.error("--semantic stands alone, without --detector, --segmenter and --prompts")
         if not options.class_map:
-            parser.error(f"--semantic needs --class-map: {', '.join(CLASS_MAPS)} or a JSON file")
+            parser.error("--semantic needs --class-map: cityscapes or a JSON file")
     elif not (options.detector and options.segmenter):
         parser.error("name --detector and --segmenter, or --semantic and --class-map")
     elif options.class_map:

@@ -30,6 +30,9 @@ def main() -> None:
         metavar="DIR",
         help="folder of <token>.npz (tools/test.py --dump); a second one is compared",
     )
+    parser.add_argument(
+        "--log", type=Path, nargs="+", default=[], metavar="MANIFEST", help="whose boxes are drawn"
+    )
     parser.add_argument("--frame", type=int, default=0, help="shown first, counted from 0 [0]")
     parser.add_argument("--layer", metavar="NAME", help="voxels, e.g. label or errors")
     parser.add_argument("--beside", default="nothing", metavar="NAME", help="shown beside them")
@@ -52,6 +55,7 @@ def main() -> None:
         options.checkpoint,
         options.infos,
         options.pred,
+        options.log,
         options.frame,
         options.layer,
         options.beside,

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minkocc.apis.inference import init_model
+from minkocc.config.classes import recipe_classes
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.evaluation.report import aligned, cell
 from minkocc.evaluation.voxel_iou import percent_of
@@ -28,7 +29,7 @@ from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, has_class_2d
+from minkocc.structures.taxonomy import CLASSES, FREE, NUM_CLASSES, OCC3D, has_class_2d
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 COUNTED = (
@@ -60,9 +61,12 @@ def rendered_pixels(cfg: Config, checkpoint: str, frames: int) -> dict[str, Any]
         frames: how many training frames to look at, spread evenly.
 
     Raises:
-        UserError: the recipe has no 2D term, or no frame has dense labels to hold them against.
+        UserError: the recipe has other classes than Occ3D's or no 2D term, or no frame has dense
+            labels to hold them against.
     """
     init_default_scope("minkocc")
+    if recipe_classes(cfg).taxonomy != OCC3D:
+        raise UserError("the recipe has a taxonomy of its own: this report is of Occ3D's classes")
     dataset = _dataset(cfg)
     model = init_model(cfg, checkpoint)
     if model.pulsar_head is None or not model.pulsar_head.learns(Phase.WEAK):

@@ -10,10 +10,10 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
+from minkocc.config.classes import recipe_classes
 from minkocc.evaluation.height_baseline import class_by_height, predict_by_height
 from minkocc.evaluation.metrics import summaries_of
 from minkocc.registry import DATASETS
-from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.taxonomy import NUM_CLASSES
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
@@ -25,7 +25,7 @@ def measure_height_baseline(cfg: Config) -> list[dict[str, Any]]:
     """
     init_default_scope("minkocc")
     train = DATASETS.build(cfg.train_dataloader.dataset)
-    groups = ClassGroups.of(cfg.get("class_groups", {}))
+    groups = recipe_classes(cfg)
     counts = np.zeros((OCC3D_GRID.shape[2], NUM_CLASSES), np.int64)
     for index in train.labelled_indices():
         label = train.label_reader.read(train.get_data_info(index))

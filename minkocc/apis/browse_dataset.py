@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minkocc.apis.frame_pictures import swept_cameras, without_class
+from minkocc.config.classes import recipe_classes
 from minkocc.registry import DATASETS
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.occ_data_sample import OccDataSample
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import FREE, NUM_CLASSES
+from minkocc.structures.taxonomy import FREE, NUM_CLASSES, Taxonomy
 from minkocc.structures.voxel_grid import VoxelGrid
 from minkocc.visualization.cameras import around, colour_2d
 from minkocc.visualization.sheet import Picture, write_sheet
@@ -44,15 +46,21 @@ def browse_dataset(cfg: Config, out_dir: Path, max_frames: int, phase: Phase) ->
     if not cfg.get("train_dataloader"):
         raise UserError(f"{cfg.filename or 'the recipe'} has no train_dataloader to look at")
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    classes = ClassGroups.of(None, recipe_classes(cfg).taxonomy)  # labels before they are grouped
     grid = VoxelGrid(cfg.point_cloud_range, cfg.voxel_size)
     members = dataset.labelled_indices() if phase.needs_dense else range(len(dataset))
     written = []
     for place in tqdm(spread_indices(len(members), max_frames), desc="pictures"):
         item = dataset[TrainIndex(members[place], place, phase)]
         sample = item["data_samples"]
-        rows = [*_camera_rows(item), _target_row(sample, grid), *_label_rows(sample)]
+        rows = [
+            *_camera_rows(item),
+            _target_row(sample, grid, classes.taxonomy),
+            *_label_rows(sample, classes.taxonomy),
+        ]
         path = out_dir / f"{sample.token}_{phase.value}.png"
-        write_sheet(path, rows, f"{sample.scene_name}  {sample.token}  {phase.value}")
+        title = f"{sample.scene_name}  {sample.token}  {phase.value}"
+        write_sheet(path, rows, title, groups=classes)
         written.append(path)
     return written
 
@@ -65,7 +73,7 @@ def _camera_rows(item: dict[str, Any]) -> Iterator[list[Picture]]:
     return swept_cameras(by_camera, points, sample.ego2img.double(), "augmented, present sweep")
 
 
-def _target_row(sample: OccDataSample, grid: VoxelGrid) -> list[Picture]:
+def _target_row(sample: OccDataSample, grid: VoxelGrid, taxonomy: Taxonomy) -> list[Picture]:
     """The voxels' targets from above and from the side."""
     volumes = []
     if "voxel_semantics" in sample:
@@ -76,8 +84,9 @@ def _target_row(sample: OccDataSample, grid: VoxelGrid) -> list[Picture]:
         volumes.append(("weak occupancy", without_class(sample.weak_occupancy.numpy())))
     if "voted_labels" in sample:
         volumes.append(("voted labels", _shown(sample.voted_labels.numpy())))
-    row = [(f"{name}, from above", birds_eye(v)) for name, v in volumes]
-    return row + [(name, oblique(v, grid)) for name, v in volumes]
+    colours = taxonomy.palette
+    row = [(f"{name}, from above", birds_eye(v, palette=colours)) for name, v in volumes]
+    return row + [(name, oblique(v, grid, palette=colours)) for name, v in volumes]
 
 
 def _shown(values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
@@ -85,11 +94,11 @@ def _shown(values: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     return np.where(values < NUM_CLASSES, values, FREE).astype(np.uint8)
 
 
-def _label_rows(sample: OccDataSample) -> Iterator[Sequence[Picture]]:
+def _label_rows(sample: OccDataSample, taxonomy: Taxonomy) -> Iterator[Sequence[Picture]]:
     """The pseudo-labels at the pixels that are rendered, which augmentation leaves as they are."""
     if "img_semantics" not in sample:
         return
-    labels = colour_2d(sample.img_semantics.numpy())
+    labels = colour_2d(sample.img_semantics.numpy(), taxonomy)
     yield from around(
         {
             name: (f"{name}: pseudo-label, rendered pixels", view)

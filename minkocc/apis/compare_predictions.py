@@ -12,6 +12,7 @@ from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.infos import read_infos
 from minkocc.files.occupancy import (
     PredictionError,
+    odd_class,
     read_class_groups,
     read_measured_label,
     read_prediction,
@@ -38,7 +39,7 @@ def frames_to_draw(infos: Path, count: int) -> list[dict[str, Any]]:
         PredictionError: no frame has a label.
     """
     scenes: dict[str, list[dict[str, Any]]] = {}
-    for frame in read_infos(infos)["data_list"]:
+    for frame in read_infos(infos, taxonomy=None)["data_list"]:
         if frame["occ_path"]:
             scenes.setdefault(frame["scene_name"], []).append(frame)
     if not scenes:
@@ -67,6 +68,7 @@ def draw_comparison(
     """
     rows: list[list[Picture]] = []
     groups = _shared_groups(frames, preds)
+    colours = groups.taxonomy.palette
     for frame in frames:
         images = {
             name: np.asarray(read_image(root / camera["img_path"], camera))
@@ -76,28 +78,34 @@ def draw_comparison(
         rows.append([(title, camera_block(images, width=640))])
         label, mask, _ = read_measured_label(root / frame["occ_path"])
         files = {name: _file(folder, frame["token"], name) for name, folder in preds.items()}
+        if (odd := odd_class(label, groups.taxonomy)) is not None:
+            raise PredictionError(
+                f"the label of frame {frame['token']} holds class {odd}, which is none of "
+                f"{', '.join(groups.taxonomy.classes)}: it is of another taxonomy"
+            )
         volumes = {"label": groups.grouped(label)}
         volumes |= {name: read_prediction(path)[0] for name, path in files.items()}
         seen = {name: np.where(mask, values, FREE) for name, values in volumes.items()}
-        rows.append([(f"{name}, from above", birds_eye(v)) for name, v in seen.items()])
-        rows.append([(name, oblique(v, OCC3D_GRID)) for name, v in seen.items()])
+        rows.append([(f"{n}, from above", birds_eye(v, palette=colours)) for n, v in seen.items()])
+        rows.append([(n, oblique(v, OCC3D_GRID, palette=colours)) for n, v in seen.items()])
     write_sheet(out, rows, "visible voxels: label and predictions", _WIDTH, groups)
 
 
 def _shared_groups(frames: Sequence[Mapping[str, Any]], preds: Mapping[str, Path]) -> ClassGroups:
     """The classes that all predictions tell apart."""
-    found: dict[tuple[int, ...], tuple[str, ClassGroups]] = {}
+    found: list[tuple[str, ClassGroups]] = []
     for frame in frames:
         for name, folder in preds.items():
             groups = read_class_groups(_file(folder, frame["token"], name))
-            found.setdefault(groups.group_of, (name, groups))
+            if not any(groups.same_ids(other) for _, other in found):
+                found.append((name, groups))
     if len(found) > 1:
-        names = ", ".join(name for name, _ in found.values())
+        names = ", ".join(name for name, _ in found)
         raise PredictionError(
             f"--pred {names}: these are of networks with other classes (class_groups), of which no "
             "legend says both: compare those of the same"
         )
-    return next((groups for _, groups in found.values()), OCC3D_CLASSES)
+    return next((groups for _, groups in found), OCC3D_CLASSES)
 
 
 def _file(folder: Path, token: str, name: str) -> Path:

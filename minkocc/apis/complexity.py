@@ -42,7 +42,7 @@ def measure_complexity(cfg: Config, checkpoint: str | None = None) -> dict[str, 
     model = init_model(cfg, checkpoint, device="cpu")
     dataset = prediction_data(cfg)
     root = dataset.data_root
-    infos = read_infos(f"{root}/{dataset.ann_file}", cfg.get("paths_leave_root", False))
+    infos = read_infos(f"{root}/{dataset.ann_file}", cfg.get("paths_leave_root", False), None)
     if not infos["data_list"]:
         raise UserError(f"info file {root}/{dataset.ann_file} holds no frame to count on")
     frame = infos["data_list"][0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,8 @@ class LabelSource:
         """The keyframes of a scene with all that labels are made of."""
         for log in self.logs:
             if read_manifest(log).name("name") == name:
-                return read_log_scene(log, self.root, self.lidarseg)
+                taxonomy = self.settings.taxonomy
+                return read_log_scene(log, self.root, self.lidarseg, taxonomy)
         nusc = _tables(self.root, str(self.version))
         (record,) = (scene for scene in nusc.scene if scene["name"] == name)
         with broken_tables(self.root, str(self.version)):
@@ -84,10 +85,7 @@ class LabelSource:
 
     def recipe(self) -> dict[str, Any]:
         """All that changes a label, JSON-ready."""
-        settings = asdict(self.settings)
-        if self.settings.ego_box is not None:
-            settings["ego_box"] = [list(corner) for corner in self.settings.ego_box]
-        return {"lidarseg": self.lidarseg, "settings": settings}
+        return {"lidarseg": self.lidarseg, "settings": self.settings.as_dict()}
 
 
 class CreatedLabels(NamedTuple):

@@ -21,6 +21,7 @@ from minkocc.apis.frame_pictures import (
     without_class,
 )
 from minkocc.apis.inference import init_model
+from minkocc.config.classes import recipe_classes
 from minkocc.datasets.nuscenes_occ import Occ3DNuScenesDataset
 from minkocc.datasets.transforms.loading import LoadImages
 from minkocc.datasets.transforms.pseudo_labels import PSEUDO_LABELS, LoadPseudoLabels
@@ -56,7 +57,7 @@ def draw_frames(
     model = init_model(cfg, checkpoint, render=True) if checkpoint else None
     count = len(dataset) if max_frames is None else min(max_frames, len(dataset))
     labels = cfg.get("pseudo_labels", PSEUDO_LABELS)
-    own = ClassGroups.of(cfg.get("class_groups", {}))
+    own = recipe_classes(cfg)
     groups = own if model is None else classes_of(model)
     written = []
     for index in tqdm(np.linspace(0, len(dataset) - 1, count).astype(int), desc="pictures"):
@@ -67,7 +68,13 @@ def draw_frames(
         predicted = _predict(model, item) if model is not None else {}
         sample = item["data_samples"]
         rows += list(_voxel_rows(sample, predicted.get("voxels"), groups))
-        found = {**frame, "data_root": infos.parent, "phase": None, "raw_size": sample.raw_size}
+        found = {
+            **frame,
+            "data_root": infos.parent,
+            "phase": None,
+            "raw_size": sample.raw_size,
+            "taxonomy": groups.taxonomy,
+        }
         pseudo_labels = LoadPseudoLabels(labels).transform(found).get("img_semantics")
         rows += list(_rendered_rows(images, pseudo_labels, predicted, groups))
         path = out_dir / f"{frame['token']}.png"
@@ -115,8 +122,12 @@ def _voxel_rows(
         volumes.append(("dense label", label))
         volumes.append(("dense label, visible", np.where(mask, label, FREE)))
     volumes.append(("weak occupancy (no class)", without_class(sample.weak_occupancy.numpy())))
-    yield [(f"{name}, from above (forward is up)", birds_eye(v)) for name, v in volumes]
-    yield [(name, oblique(v, OCC3D_GRID)) for name, v in volumes]
+    colours = groups.taxonomy.palette
+    yield [
+        (f"{name}, from above (forward is up)", birds_eye(v, palette=colours))
+        for name, v in volumes
+    ]
+    yield [(name, oblique(v, OCC3D_GRID, palette=colours)) for name, v in volumes]
     if predicted is not None and "voxel_semantics" in sample:
         yield error_pictures(predicted, label, mask, OCC3D_GRID)
 
@@ -129,14 +140,15 @@ def _rendered_rows(
 ) -> Iterator[list[Picture]]:
     """The paper's Fig. 3: rendered 2D semantics beside the pseudo-label, view by view."""
     pictures: list[Picture] = []
+    taxonomy = groups.taxonomy
     for view, (camera, image) in enumerate(images.items()):
         if labels is not None:
             own = groups.grouped_2d(labels[view])
-            pictures.append((f"{camera}: pseudo-label", overlay(image, own)))
+            pictures.append((f"{camera}: pseudo-label", overlay(image, own, taxonomy)))
         for name in ("shader", "tied"):
             if name in predicted:
                 title = f"{camera}: rendered, {name} path"
-                pictures.append((title, overlay(image, predicted[name][view])))
+                pictures.append((title, overlay(image, predicted[name][view], taxonomy)))
     columns = 4 if len(pictures) == 2 * len(images) else 3
     for first in range(0, len(pictures), columns):
         yield pictures[first : first + columns]

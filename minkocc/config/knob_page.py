@@ -24,9 +24,16 @@ def knob_table(recipe: Config) -> str:
     rows = ["| knob | here | what it is | read by | on resume |", "|---|---|---|---|---|"]
     for name, knob in KNOBS.items():
         read_by = ", ".join(f"`{component}`" for component in readers[name])
-        value = f"`{recipe[name]!r}`" if name in recipe else "-"
+        value = _shown(recipe[name]) if name in recipe else "-"
         rows.append(f"| `{name}` | {value} | {knob.meaning} | {read_by} | {knob.on_resume.value} |")
     return "\n".join(rows) + "\n"
+
+
+def _shown(value: Any) -> str:
+    """A value as a cell holds it; a taxonomy has a file of its own."""
+    if isinstance(value, Mapping) and isinstance(value.get("classes"), Mapping):
+        return f"{len(value['classes'])} classes"
+    return f"`{value!r}`"
 
 
 def _reads(node: Any, component: str) -> Iterator[tuple[str, str]]:

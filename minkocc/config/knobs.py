@@ -12,7 +12,7 @@ from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_replay
 from minkocc.structures.settings import RENDERERS, is_number
-from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN
+from minkocc.structures.taxonomy import OUTSIDE, UNKNOWN, Taxonomy
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 
@@ -251,8 +251,16 @@ KNOBS: dict[str, Knob] = {
         lambda v: _two_whole(v, 1),
         "two whole numbers (height, width)",
     ),
+    "taxonomy": Knob(
+        "the classes of the labels by their ids, with colours and prompts: a dict, or the file of "
+        "one; None: Occ3D-nuScenes' ([components](components.md#another-taxonomy))",
+        lambda v: v is None or isinstance(v, Mapping),
+        "a dict as in configs/_base_/taxonomies or its file, or None for Occ3D-nuScenes' classes",
+        OnResume.FIXED,
+        _OUTPUTS,
+    ),
     "class_groups": Knob(
-        "classes of Occ3D that the network takes for one, by the name of their group, e.g. "
+        "classes that the network takes for one, by the name of their group, e.g. "
         "`dict(vehicle=['car', 'bus', 'truck'])`; others stay by themselves "
         "([components](components.md#other-classes))",
         lambda v: isinstance(v, Mapping),
@@ -321,7 +329,7 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
             _check_voxel_size(knobs["voxel_size"])
             extent = knobs.get("point_cloud_range", OCC3D_GRID.point_cloud_range)
             VoxelGrid(extent, knobs["voxel_size"]).ratio_to(OCC3D_GRID)  # labels, and metrics
-        ClassGroups.of(knobs.get("class_groups", {}))
+        ClassGroups.of(knobs.get("class_groups"), Taxonomy.of(knobs.get("taxonomy")))
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
 

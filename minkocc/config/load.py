@@ -20,7 +20,9 @@ from mmengine.config import Config, ConfigDict
 
 from minkocc.config.components import component_problems
 from minkocc.config.knobs import KNOBS, ConfigError, check_knobs, from_home, is_whole
-from minkocc.structures.class_groups import same_classes
+from minkocc.config.taxonomy_file import taxonomy_of_file
+from minkocc.structures.class_groups import same_classes, same_taxonomy
+from minkocc.structures.taxonomy import Taxonomy
 
 _RUNNER_KEYS: frozenset[str] = frozenset(
     "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
@@ -66,6 +68,9 @@ def resolved(recipe: Config) -> Config:
     """
     _refuse_unknown_keys(recipe)
     knobs = from_home({name: recipe[name] for name in KNOBS if name in recipe})
+    if isinstance(knobs.get("taxonomy"), str):
+        folder = Path(str(recipe.filename)).parent
+        knobs["taxonomy"] = taxonomy_of_file(Path(knobs["taxonomy"]), folder)
     check_knobs(knobs)
     content = {**_substitute(recipe.to_dict(), knobs), **knobs}
     _refuse_nan(content)
@@ -202,10 +207,11 @@ def _leaves(node: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 
 def _refuse_contradictions(resolved: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
+    taxonomy = Taxonomy.of(knobs.get("taxonomy"))
     for trail, key, value in _walk(resolved, ()):
         if not trail or key not in knobs or (trail[0], key) in _OWN_VALUE:
             continue
-        if not _same(value, knobs[key]):
+        if not _same(key, value, knobs[key], taxonomy):
             place = ".".join((*trail, key))
             raise ConfigError(
                 f"{place} = {value!r} contradicts the knob {key} = {knobs[key]!r}: "
@@ -213,11 +219,13 @@ def _refuse_contradictions(resolved: Mapping[str, Any], knobs: Mapping[str, Any]
             )
 
 
-def _same(value: Any, knob: Any) -> bool:
+def _same(name: str, value: Any, knob: Any, taxonomy: Taxonomy) -> bool:
+    if name == "taxonomy":
+        return same_taxonomy(value, knob)
     if isinstance(value, (list, tuple)) and isinstance(knob, (list, tuple)):
         return list(value) == list(knob)
     if isinstance(value, Mapping) and isinstance(knob, Mapping):
-        return same_classes(value, knob)
+        return same_classes(value, knob, taxonomy)
     return bool(value == knob)
 
 

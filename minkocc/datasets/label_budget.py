@@ -20,7 +20,7 @@ from minkocc.files.occupancy import LabelBudgetError, LabelError, read_label
 from minkocc.files.reading import read_json
 from minkocc.files.writing import write_json
 from minkocc.structures.phase import check_alpha
-from minkocc.structures.taxonomy import FREE, NUM_CLASSES
+from minkocc.structures.taxonomy import FREE, NUM_CLASSES, OCC3D, Taxonomy
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 _COUNTED = ("camera", "all")
@@ -74,10 +74,12 @@ class LabelReader:
     Args:
         data_root: what ``occ_path`` is relative to.
         budget: what may be read; None for evaluation data.
+        taxonomy: the classes that labels may hold.
     """
 
     data_root: Path
     budget: LabelBudget | None = None
+    taxonomy: Taxonomy = OCC3D
 
     def read(self, frame: dict[str, Any]) -> dict[str, np.ndarray]:
         """The dense label of a frame.
@@ -97,7 +99,8 @@ class LabelReader:
                 f"frame {frame['token']} ({frame['scene_name']}) has no occupancy label: put "
                 "Occ3D's gts/ into the data root and create the infos again"
             )
-        return read_label(self.data_root / frame["occ_path"], ("semantics", "mask_camera"))
+        path = self.data_root / frame["occ_path"]
+        return read_label(path, ("semantics", "mask_camera"), self.taxonomy)
 
 
 def class_counts(

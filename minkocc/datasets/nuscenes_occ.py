@@ -18,7 +18,7 @@ from minkocc.datasets.weak_occupancy import keyframes_around, sweeps_around
 from minkocc.files.infos import InfoError, read_infos
 from minkocc.registry import DATASETS
 from minkocc.structures.phase import TrainIndex
-from minkocc.structures.taxonomy import CLASSES, PALETTE
+from minkocc.structures.taxonomy import Taxonomy
 
 
 @DATASETS.register_module()
@@ -42,10 +42,10 @@ class Occ3DNuScenesDataset(BaseDataset):
             size and modification time.
         paths_leave_root: whether the info file may name files outside the data root.
         test_mode: evaluation data: dense labels are read when present, without a budget.
+        taxonomy: the classes of the labels, as ``Taxonomy.of`` takes them; the info file must be of
+            the same ones.
         indices: keep only the first so many frames, or those listed.
     """
-
-    METAINFO = {"classes": CLASSES, "palette": [tuple(map(int, colour)) for colour in PALETTE]}  # noqa: RUF012 mmengine's interface
 
     def __init__(
         self,
@@ -59,8 +59,10 @@ class Occ3DNuScenesDataset(BaseDataset):
         cache_by_content: bool = False,
         paths_leave_root: bool = False,
         test_mode: bool = False,
+        taxonomy: Mapping[str, Any] | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
+        self.taxonomy = Taxonomy.of(taxonomy)
         self.alpha = alpha
         self.seed = seed
         self.cache_by_content = cache_by_content
@@ -71,6 +73,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         self.cache_root = str(kept)
         super().__init__(
             ann_file=ann_file,
+            metainfo={"classes": self.taxonomy.classes, "palette": self.taxonomy.colours},
             data_root=str(data_root),
             pipeline=list(pipeline),
             test_mode=test_mode,
@@ -85,7 +88,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         self._index_of = {frame["token"]: i for i, frame in enumerate(frames)}
         self.scene_names = [frame["scene_name"] for frame in frames]
         self.label_budget = self._budget()
-        self.label_reader = LabelReader(Path(self.data_root), self.label_budget)
+        self.label_reader = LabelReader(Path(self.data_root), self.label_budget, self.taxonomy)
         self.audit: tuple[Path, int, frozenset[str]] | None = None
         """The run's audit, ``watch_truth``'s arguments: processes that load frames keep it too."""
 
@@ -95,7 +98,7 @@ class Occ3DNuScenesDataset(BaseDataset):
         Raises:
             InfoError: the file cannot be used, or holds no frame.
         """
-        content = read_infos(self.ann_file, self.paths_leave_root)
+        content = read_infos(self.ann_file, self.paths_leave_root, self.taxonomy)
         if not content["data_list"]:
             raise InfoError(
                 f"info file {self.ann_file} holds no frame: create it with other --val-scenes"
@@ -169,6 +172,7 @@ class Occ3DNuScenesDataset(BaseDataset):
             "iteration": iteration,
             "rng": np.random.default_rng([self.seed, iteration, number]),
             "label_reader": self.label_reader,
+            "taxonomy": self.taxonomy,
             "weak_sources": partial(self._around, number, sweeps_around),
             "weak_keyframes": partial(self._around, number, keyframes_around),
         }

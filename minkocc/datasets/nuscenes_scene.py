@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,20 @@ def _own_sweep(
 
 def _box(nusc: NuScenes, token: str) -> Box:
     record = nusc.get("sample_annotation", token)
-    name = record["category_name"]
+    return annotation_box(record, record["category_name"])
+
+
+def annotation_box(record: Mapping[str, Any], name: str) -> Box:
+    """The box of an annotation's record and the name of its category, world frame.
+
+    Raises:
+        InfoError: nuScenes has no such category.
+        SceneError: the box makes no sense.
+    """
     if name not in CATEGORY_TO_ID:
         raise InfoError(
-            f"annotation {short(token)} is of category {short(name)}, which nuScenes has not: "
-            f"{MEND}"
+            f"annotation {short(record['token'])} is of category {short(name)}, which nuScenes "
+            f"has not: {MEND}"
         )
     pose: NDArray[np.float64] = Quaternion(record["rotation"]).transformation_matrix
     pose[:3, 3] = record["translation"]

@@ -23,6 +23,7 @@ from minkocc.files.images import UNREADABLE_IMAGE, open_image
 from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.files.infos import write_infos
 from minkocc.files.rig import NUSCENES_BOX
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 
 def log_frames(manifest: Path, root: Path, paths_leave_root: bool = False) -> list[dict[str, Any]]:
@@ -45,6 +46,11 @@ def log_frames(manifest: Path, root: Path, paths_leave_root: bool = False) -> li
 
 _FRAME = "token timestamp ego2global lidar sweeps cameras lidarseg boxes".split()
 """What a frame may say; the last two are for ``log_scene``."""
+
+
+def frame_token(frame: Node, log: str, number: int) -> str:
+    """The token of a log's frame: its own, or the log's name and its number from 0."""
+    return frame.name("token", f"{log}-{number:06d}")
 
 
 Corners = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -106,7 +112,7 @@ class _Log:
 
     def _frame(self, node: Node, number: int) -> dict[str, Any]:
         node.only(*_FRAME)
-        token = node.name("token", f"{self.name}-{number:06d}")
+        token = frame_token(node, self.name, number)
         time, pose = node.number("timestamp"), node.pose("ego2global") @ self.ground
         lidar = node.file_node("lidar")
         occ_path = Path("gts") / self.name / token / "labels.npz"
@@ -207,6 +213,7 @@ def create_log_infos(
     root: Path,
     val_scenes: Sequence[str] | None = None,
     paths_leave_root: bool = False,
+    taxonomy: Taxonomy = OCC3D,
 ) -> dict[str, Path]:
     """Write the info files of sensor logs, each a scene.
 
@@ -215,6 +222,7 @@ def create_log_infos(
         root: the data root, where the info files go.
         val_scenes: names of the logs that validate; all others train.
         paths_leave_root: whether files may lie outside of the root.
+        taxonomy: the classes that their labels are of, or will be.
 
     Returns:
         The info file of each split that has frames.
@@ -245,5 +253,6 @@ def create_log_infos(
     paths = {name: root / f"minkocc_infos_{name}.pkl" for name in splits if splits[name]}
     source = f"manifests {', '.join(map(str, manifests))}"
     files = {path: splits[name] for name, path in paths.items()}
-    write_infos(files, "log", paths_leave_root, source, "correct the manifest")
+    remedy = "correct the manifest"
+    write_infos(files, "log", paths_leave_root, source, remedy, taxonomy)
     return paths

@@ -88,7 +88,7 @@ def count_trained(cfg: Config, tested: Collection[str]) -> int | None:
     if not path.is_file():
         return None
     try:
-        frames = read_infos(path, dataset.get("paths_leave_root", False))["data_list"]
+        frames = read_infos(path, dataset.get("paths_leave_root", False), None)["data_list"]
     except InfoError:
         return None
     scenes = {frame["scene_name"] for frame in frames}

@@ -13,8 +13,9 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from minkocc.config.knobs import KNOBS, OnResume
-from minkocc.structures.class_groups import same_classes
+from minkocc.structures.class_groups import same_classes, same_taxonomy
 from minkocc.structures.errors import UserError
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 from minkocc.structures.voxel_grid import VoxelGrid
 
 
@@ -57,7 +58,7 @@ def _changed(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[str, 
     return {
         name: {"checkpoint": value, "recipe": now[name]}
         for name, value in trained_settings(checkpoint).items()
-        if name in now and not _same(value, now[name])
+        if name in now and not _same(name, value, now[name], Taxonomy.of(cfg.get("taxonomy")))
     }
 
 
@@ -77,11 +78,11 @@ def check_resumed(cfg: Config, checkpoint: Mapping[str, Any], name: str) -> None
         rule, because = (known.on_resume, known.because) if known else (OnResume.TOLD, "")
         if rule is OnResume.PAST:
             continue
-        former, now = values["checkpoint"], values["recipe"]
+        former, now = (_told(knob, values[side]) for side in ("checkpoint", "recipe"))
         if rule is OnResume.FIXED:
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {former}, the recipe says {now}: "
-                f"{because}. Resume with {shlex.quote(f'{knob}={_typed(former)}')}, or begin a "
+                f"{because}. Resume with {_as_option(knob, values['checkpoint'])}, or begin a "
                 "new run from these weights with --cfg-options load_from=PATH"
             )
         if knob == "optimizer":
@@ -108,15 +109,18 @@ def check_meaning(model: torch.nn.Module, checkpoint: Mapping[str, Any], name: s
     if isinstance(grid, VoxelGrid):
         now = {knob: getattr(grid, knob) for knob in ("voxel_size", "point_cloud_range")}
     if classes is not None and trained:
+        now["taxonomy"] = classes.groups.taxonomy.meaning()
         now["class_groups"] = classes.groups.recipe()
-        trained.setdefault("class_groups", {})  # of before there were groups
+        trained.setdefault("taxonomy", None)  # of before there were others
+        trained.setdefault("class_groups", {})
     for knob, value in now.items():
-        if knob in trained and not _same(trained[knob], value):
+        taxonomy = classes.groups.taxonomy if classes is not None else OCC3D
+        if knob in trained and not _same(knob, trained[knob], value, taxonomy):
             raise UserError(
-                f"checkpoint {name} was trained with {knob} {trained[knob]}, the recipe says "
-                f"{value}: its weights mean something else there. Use it with --cfg-options "
-                f"{shlex.quote(f'{knob}={_typed(trained[knob])}')}, or with the config it was "
-                "trained with"
+                f"checkpoint {name} was trained with {knob} {_told(knob, trained[knob])}, the "
+                f"recipe says {_told(knob, value)}: its weights mean something else there. Use it "
+                f"with {_as_option(knob, trained[knob], '--cfg-options ')}, or with the config it "
+                "was trained with"
             )
 
 
@@ -137,18 +141,35 @@ def reported_settings(cfg: Config, checkpoint: Mapping[str, Any] | None, name: s
         _warn(f"checkpoint {name} says nothing of how it was trained: reported is the recipe")
     for knob, values in differences(cfg, checkpoint).items():
         _warn(
-            f"the recipe says {knob} {values['recipe']}, checkpoint {name} was trained with "
-            f"{values['checkpoint']}, which is what is reported"
+            f"the recipe says {knob} {_told(knob, values['recipe'])}, checkpoint {name} was "
+            f"trained with {_told(knob, values['checkpoint'])}, which is what is reported"
         )
     return Config({**{knob: cfg[knob] for knob in KNOBS if knob in cfg}, **trained})
 
 
-def _same(first: Any, second: Any) -> bool:
+def _same(knob: str, first: Any, second: Any, taxonomy: Taxonomy) -> bool:
+    if knob == "taxonomy":
+        return same_taxonomy(first, second)
     if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
         return list(first) == list(second)
     if isinstance(first, Mapping) or isinstance(second, Mapping):
-        return same_classes(first, second)
+        return same_classes(first, second, taxonomy)
     return bool(first == second)
+
+
+def _told(knob: str, value: Any) -> Any:
+    """A value in words: of a taxonomy its classes, which are what differs."""
+    if knob != "taxonomy":
+        return value
+    classes = (value or {}).get("classes") if isinstance(value, Mapping) else None
+    return f"of {', '.join(classes)}" if isinstance(classes, Mapping) else "of Occ3D-nuScenes"
+
+
+def _as_option(knob: str, value: Any, option: str = "") -> str:
+    """What sets a knob to the checkpoint's value; nobody types a taxonomy."""
+    if knob == "taxonomy" and value is not None:
+        return "the recipe's own taxonomy as it was"
+    return option + shlex.quote(f"{knob}={_typed(value)}")
 
 
 def _typed(value: Any) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from minkocc.files.writing import atomic_write
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
-from minkocc.structures.taxonomy import FREE, PALETTE
+from minkocc.structures.taxonomy import FREE
 
 ClassFigures = Mapping[str, float | None]
 
@@ -124,7 +124,7 @@ def class_bars(
 ) -> None:
     """Draw a group of bars for each class, one bar a column, percent."""
     names = groups.names
-    colours = PALETTE[list(groups.ids)] / 255.0
+    colours = groups.taxonomy.palette[list(groups.ids)] / 255.0
     width = 0.84 / max(len(columns), 1)
     for number, values in enumerate(columns.values()):
         place = np.arange(len(names)) + (number - (len(columns) - 1) / 2) * width

@@ -1,4 +1,4 @@
-"""Figures of networks that tell groups of classes apart."""
+"""Figures of networks that tell other classes apart than Occ3D's 17."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from minkocc.evaluation.protocols import Counts, Protocol, Summary
 from minkocc.structures.class_groups import ClassGroups
-from minkocc.structures.taxonomy import CLASSES
+from minkocc.structures.taxonomy import CLASSES, OCC3D, Taxonomy
 
 
 def by_group(summary: Summary, groups: ClassGroups) -> Summary:
-    """A summary of grouped ids under the groups' names, which it then says; else as it is.
+    """A summary of grouped ids under the classes' names, which it then says; else as it is.
 
     Args:
         summary: of a protocol, counted of predictions and labels in ``ClassGroups.grouped`` ids.
@@ -19,7 +19,10 @@ def by_group(summary: Summary, groups: ClassGroups) -> Summary:
     """
     if groups.plain:
         return summary
-    return {**_renamed(summary, groups), "class_groups": groups.recipe()}
+    said: Summary = {"class_groups": groups.recipe()}
+    if groups.taxonomy != OCC3D:
+        said["taxonomy"] = groups.taxonomy.meaning()
+    return {**_renamed(summary, groups), **said}
 
 
 def summarise_groups(
@@ -31,11 +34,12 @@ def summarise_groups(
 
 def groups_of(summary: Summary) -> ClassGroups:
     """The classes that a summary is of."""
-    return ClassGroups.of(summary.get("class_groups", {}))
+    taxonomy = Taxonomy.of(summary.get("taxonomy"))
+    return ClassGroups.of(summary.get("class_groups"), taxonomy)
 
 
 def _renamed(node: Any, groups: ClassGroups) -> Any:
-    """Every dict of Occ3D's classes as one of the groups."""
+    """Every dict of all ids, under the names of Occ3D's classes, as one of the groups."""
     if not isinstance(node, Mapping):
         return node
     if tuple(node) == CLASSES:

@@ -21,12 +21,12 @@ from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, pro
 from minkocc.evaluation.pruning import count_pruning, summarise_pruning, sweep_thresholds
 from minkocc.evaluation.report import figures, table
 from minkocc.files.npz import npz_bytes
-from minkocc.files.occupancy import CLASS_IDS_KEY, CLASS_NAMES_KEY
+from minkocc.files.occupancy import groups_stamp
 from minkocc.files.writing import atomic_write
 from minkocc.registry import METRICS
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import FREE
+from minkocc.structures.taxonomy import FREE, Taxonomy
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 
@@ -128,6 +128,7 @@ class OccupancyMetric(FrameMetric):
         training: how the model was trained, printed with every figure: ``train_mask`` and
             ``image_pretrained``.
         class_groups: of the model, as ``ClassGroups.of`` takes them: labels are grouped alike.
+        taxonomy: of the labels, as ``Taxonomy.of`` takes it.
         collect_device: mmengine's.
         prefix: put before the reported names, which begin with the protocol's.
 
@@ -142,6 +143,7 @@ class OccupancyMetric(FrameMetric):
         protocols: Sequence[str] = ("occ3d",),
         training: dict[str, Any] | None = None,
         class_groups: Mapping[str, Sequence[str]] | None = None,
+        taxonomy: Mapping[str, Any] | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
@@ -150,7 +152,7 @@ class OccupancyMetric(FrameMetric):
             raise ValueError(f"protocols {protocols!r}: expected a list such as ['occ3d']")
         self.protocols = [protocol_named(name) for name in protocols]
         self.training = dict(training or {})
-        self.groups = ClassGroups.of(class_groups or {})
+        self.groups = ClassGroups.of(class_groups, Taxonomy.of(taxonomy))
 
     def names(self) -> list[str]:
         """Names of all figures that ``evaluate`` reports, found on an empty frame."""
@@ -180,11 +182,11 @@ class OccupancyMetric(FrameMetric):
         if "voxel_semantics" not in sample:
             return None
         told = sample.get("classes", OCC3D_CLASSES)
-        if told.group_of != self.groups.group_of:
+        if not told.same_ids(self.groups):
             raise UserError(
-                f"the network's classes are {told.recipe() or 'those of Occ3D'}, OccupancyMetric's "
-                f"are {self.groups.recipe() or 'those of Occ3D'}: set both by the knob "
-                "class_groups, the evaluators with class_groups='${class_groups}'"
+                f"the network's classes are {told.described}, OccupancyMetric's are "
+                f"{self.groups.described}: set both by the knobs class_groups and taxonomy, the "
+                "evaluators with class_groups='${class_groups}', taxonomy='${taxonomy}'"
             )
         pred = sample["pred_semantics"]
         frame = Frame(
@@ -323,9 +325,7 @@ class DumpPredictions(FrameMetric):
     def __init__(self, out_dir: str | Path, groups: ClassGroups = OCC3D_CLASSES) -> None:
         super().__init__()
         self.out_dir = Path(out_dir)
-        self.stamp: dict[str, NDArray[Any]] = {}
-        if not groups.plain:
-            self.stamp = {CLASS_IDS_KEY: groups.table, CLASS_NAMES_KEY: np.array(groups.names)}
+        self.stamp = groups_stamp(groups)
 
     def count(self, sample: dict[str, Any]) -> Counts | None:
         """Write a frame."""

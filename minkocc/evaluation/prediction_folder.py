@@ -16,10 +16,11 @@ from tqdm import tqdm
 from minkocc.evaluation.grouped import summarise_groups
 from minkocc.evaluation.protocols import Counts, Frame, Summary, add_counts, protocol_named
 from minkocc.evaluation.ray_iou import select_origins
-from minkocc.files.infos import read_infos
+from minkocc.files.infos import classes_of_infos, read_infos
 from minkocc.files.occupancy import (
     CLASS_IDS_KEY,
     PredictionError,
+    odd_class,
     read_class_groups,
     read_measured_label,
     read_prediction,
@@ -63,6 +64,8 @@ class FrameList:
     scenes: dict[str, str]
     """The scene of each token, where it is known."""
     source: Path
+    classes: tuple[str, ...] | None = None
+    """Of the labels, where that is known."""
 
 
 def frames_of_infos(path: Path) -> FrameList:
@@ -72,7 +75,8 @@ def frames_of_infos(path: Path) -> FrameList:
         InfoError: it cannot be used.
         PredictionError: no frame has a label.
     """
-    found = read_infos(path, paths_leave_root=True)["data_list"]  # none of them is opened
+    content = read_infos(path, paths_leave_root=True, taxonomy=None)  # no file is opened
+    found = content["data_list"]
     frames = [frame for frame in found if frame["occ_path"]]
     if not frames:
         raise PredictionError(
@@ -83,6 +87,7 @@ def frames_of_infos(path: Path) -> FrameList:
         {f["token"]: _origins(f"--infos {path}", f["token"], f["ray_origins"]) for f in frames},
         {f["token"]: f["scene_name"] for f in frames},
         path,
+        classes_of_infos(content),
     )
 
 
@@ -131,6 +136,7 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
             f"no prediction in --pred {pred} belongs to a frame: they are called "
             f"{some_of(sorted(preds))}, the frames {some_of(sorted(wanted))}"
         )
+    _check_listed(preds[min(preds.keys() & wanted.keys())], listed)
     frames = [
         FrameFiles(token, wanted[token], preds.get(token), origins.get(token))
         for token in sorted(wanted)
@@ -141,6 +147,15 @@ def match_frames(pred: Path, gt: Path, listed: FrameList | None) -> MatchedFrame
         extra=sorted(preds.keys() - wanted.keys()),
         not_asked=len(labels) - len(wanted),
     )
+
+
+def _check_listed(pred: Path, listed: FrameList | None) -> None:
+    classes = read_class_groups(pred).taxonomy.classes
+    if listed and listed.classes not in (None, classes):
+        raise PredictionError(
+            f"prediction {pred} is of a taxonomy with classes {', '.join(classes)}, "
+            f"{listed.source} of {', '.join(listed.classes or ())}: measure it on frames of its own"
+        )
 
 
 def find_labels(gt: Path) -> dict[str, Path]:
@@ -232,6 +247,7 @@ def _shortened(error: Exception) -> str:
 
 def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
     semantics, mask, instances = read_measured_label(files.label)
+    _check_classes(f"label {files.label}", semantics, groups)
     label = groups.grouped(semantics)
     if instances is not None and not groups.plain:
         # What one id called a car and a truck is not one vehicle.
@@ -240,6 +256,7 @@ def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
         pred, pred_instances = np.full_like(semantics, FREE), None
     else:
         pred, pred_instances = read_prediction(files.pred)
+        _check_classes(f"prediction {files.pred}", pred, groups)
         _check_groups(files.pred, pred, groups)
     return Frame(pred, label, mask, files.ray_origins, pred_instances, instances, groups=groups)
 
@@ -247,7 +264,7 @@ def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
 def _check_groups(path: Path, pred: NDArray[np.uint8], groups: ClassGroups) -> None:
     """Predictions of other classes than the first one's, or than they say, are refused."""
     own = read_class_groups(path)
-    if own.group_of != groups.group_of:
+    if not own.same_ids(groups):
         raise PredictionError(
             f"prediction {path} is of classes {', '.join(own.names)}, others of "
             f"{', '.join(groups.names)}: measure those of one network"
@@ -256,6 +273,14 @@ def _check_groups(path: Path, pred: NDArray[np.uint8], groups: ClassGroups) -> N
         raise PredictionError(
             f"prediction {path} holds classes that its {CLASS_IDS_KEY} put into groups of other "
             "ids: write it again"
+        )
+
+
+def _check_classes(what: str, semantics: NDArray[np.uint8], groups: ClassGroups) -> None:
+    if (odd := odd_class(semantics, groups.taxonomy)) is not None:
+        raise PredictionError(
+            f"{what} holds class {odd}, and the predictions' taxonomy has "
+            f"{len(groups.taxonomy.classes)}: {', '.join(groups.taxonomy.classes)}"
         )
 
 

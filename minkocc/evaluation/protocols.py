@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from minkocc.evaluation.ray_iou import THRESHOLDS, RayHits, count_rays, hits_of_frame, ray_iou
 from minkocc.evaluation.ray_pq import (
-    THINGS,
     connected_instances,
     count_segments,
     panoptic_quality,
@@ -34,7 +33,7 @@ from minkocc.evaluation.voxel_iou import (
     ring_of_voxels,
 )
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
-from minkocc.structures.taxonomy import CLASSES, DYNAMIC_IDS, FREE, class_id
+from minkocc.structures.taxonomy import CLASSES, FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 Counts = dict[str, NDArray[np.int64]]
@@ -117,10 +116,10 @@ class VoxelProtocol(Protocol):
     Args:
         name: what is printed.
         rule: the same in words.
-        excluded: class ids left out of the means.
+        excluded: names of classes that are left out of the means, where a taxonomy has them.
     """
 
-    def __init__(self, name: str, rule: str, excluded: tuple[int, ...] = ()) -> None:
+    def __init__(self, name: str, rule: str, excluded: tuple[str, ...] = ()) -> None:
         super().__init__(name, rule)
         self.excluded = excluded
 
@@ -143,9 +142,10 @@ class VoxelProtocol(Protocol):
         the mask and outside of it: means, not percent.
         """
         whole = counts["confusion"].sum(0)
-        left_out = groups.within(self.excluded)
+        taxonomy = groups.taxonomy
+        left_out = groups.within([i for i, n in enumerate(taxonomy.classes) if n in self.excluded])
         averaged = [i for i in range(len(CLASSES)) if i not in left_out]
-        dynamic = list(groups.within(DYNAMIC_IDS))
+        dynamic = list(groups.within(taxonomy.ids("moving")))
         iou = class_iou(whole)
         return {
             "protocol": self.name,
@@ -211,7 +211,7 @@ class RayPQProtocol(Protocol):
         """``segments``, ``(3, 17, 4)``, and how many frames gave instances: prediction, label."""
         pred, target = frame.hits
         given = [frame.pred_instances is not None, frame.instances is not None]
-        things = frame.groups.within(THINGS)
+        things = frame.groups.within(frame.groups.taxonomy.ids("things"))
         pred_ids, target_ids = (
             connected_instances(semantics, things) if ids is None else ids
             for semantics, ids in (
@@ -307,7 +307,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         VoxelProtocol(
             "selfsup15",
             "as occ3d, without others and other_flat in the mean",
-            excluded=(class_id("others"), class_id("other_flat")),
+            excluded=("others", "other_flat"),
         ),
     )
 }
@@ -358,7 +358,7 @@ def count_defined(values: NDArray[np.float64]) -> int:
 
 
 def by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
-    """Percent of each class."""
+    """Percent of each 3D id, under the names of Occ3D's classes."""
     return {name: percent(value) for name, value in zip(CLASSES, values)}
 
 

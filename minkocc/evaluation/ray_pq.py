@@ -14,12 +14,9 @@ from scipy import ndimage
 
 from minkocc.evaluation.ray_iou import THRESHOLDS, RayHits
 from minkocc.evaluation.voxel_iou import ratio
-from minkocc.structures.taxonomy import FREE, NUM_CLASSES, class_id
+from minkocc.structures.taxonomy import FREE, NUM_CLASSES, OCC3D
 
-THINGS = tuple(
-    class_id(name)
-    for name in "car truck construction_vehicle bus trailer motorcycle bicycle pedestrian".split()
-)
+THINGS = OCC3D.ids("things")
 MIN_RAYS = 10
 """Unmatched segments of fewer rays are no error."""
 

@@ -13,7 +13,7 @@ from minkocc.files.info_checks import frame_problems, list_problems
 from minkocc.files.reading import UnsafeFileError, is_plain_name, plain_pickle, read_plain_pickle
 from minkocc.files.writing import write_pickles
 from minkocc.structures.errors import UserError, short
-from minkocc.structures.taxonomy import CLASSES
+from minkocc.structures.taxonomy import CLASSES, OCC3D, Taxonomy
 
 INFO_VERSION = "minkocc-1"
 _DEEPEST = 10
@@ -24,12 +24,15 @@ class InfoError(UserError, ValueError):
     """A root or an info file that cannot be used; the text names it and the remedy."""
 
 
-def read_infos(path: str | Path, paths_leave_root: bool = False) -> dict[str, Any]:
+def read_infos(
+    path: str | Path, paths_leave_root: bool = False, taxonomy: Taxonomy | None = OCC3D
+) -> dict[str, Any]:
     """Read an info file and check that this version of minkocc wrote it.
 
     Args:
         path: the file.
         paths_leave_root: whether it may name files outside the data root.
+        taxonomy: the classes that its labels must be of; None: whatever ``metainfo`` says.
 
     Returns:
         ``metainfo`` and ``data_list``, one dict a frame.
@@ -60,7 +63,7 @@ def read_infos(path: str | Path, paths_leave_root: bool = False) -> dict[str, An
             f"info file {path} has version {short(version)}, expected {INFO_VERSION!r}: create it "
             "again with tools/create_data.py"
         )
-    _check_classes(content["metainfo"], path)
+    _check_classes(content["metainfo"], path, taxonomy)
     check_frames(content["data_list"], f"info file {path}", paths_leave_root)
     return dict(content)
 
@@ -71,6 +74,7 @@ def write_infos(
     paths_leave_root: bool = False,
     source: str = "what is to be written",
     remedy: str = "correct what makes it",
+    taxonomy: Taxonomy = OCC3D,
 ) -> None:
     """Write info files that belong together, all or none, if ``read_infos`` would take them.
 
@@ -80,6 +84,7 @@ def write_infos(
         paths_leave_root: whether they may name files outside the data root.
         source: of the frames, for messages.
         remedy: what to do about a frame that is refused, for messages.
+        taxonomy: the classes of the frames' labels.
 
     Raises:
         InfoError: ``check_frames`` refuses what the frames say, or two files share a scene.
@@ -91,7 +96,8 @@ def write_infos(
     scenes = [{frame["scene_name"] for frame in each} for each in files.values()]
     if len(set().union(*scenes)) < sum(map(len, scenes)):
         raise InfoError(f"{source}: a scene is in two files, expected in one: {remedy}")
-    metainfo = {"info_version": INFO_VERSION, "version": version, "classes": list(CLASSES)}
+    classes = list(taxonomy.classes)
+    metainfo = {"info_version": INFO_VERSION, "version": version, "classes": classes}
     write_pickles(
         {
             Path(path): {"metainfo": metainfo, "data_list": list(members)}
@@ -110,6 +116,11 @@ def _check_plain(frames: Sequence[Any], source: str) -> None:
 
 
 _MEND = "create it again with tools/create_data.py"
+
+
+def classes_of_infos(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes that the labels of ``read_infos``' frames are of."""
+    return tuple(content["metainfo"].get("classes", CLASSES))
 
 
 def check_frames(
@@ -146,14 +157,16 @@ def _version(content: Any) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _check_classes(metainfo: dict[str, Any], path: str | Path) -> None:
+def _check_classes(metainfo: dict[str, Any], path: str | Path, taxonomy: Taxonomy | None) -> None:
     """Ids mean nothing without their names; infos need not tell them."""
     names = metainfo.get("classes", list(CLASSES))
     told = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    if not told or tuple(names) != CLASSES:
+    wanted = tuple(names) if taxonomy is None and told else (taxonomy or OCC3D).classes
+    if not told or tuple(names) != wanted:
+        whose = "Occ3D-nuScenes" if wanted == CLASSES else "the taxonomy"
         raise InfoError(
-            f"info file {path} has classes {short(names)}, expected those of Occ3D-nuScenes, "
-            f"{short(list(CLASSES))}: {_MEND}"
+            f"info file {path} has classes {short(names)}, expected those of {whose}, "
+            f"{short(list(wanted))}: name the taxonomy that its labels are of, or {_MEND}"
         )
 
 

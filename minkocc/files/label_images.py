@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from minkocc.structures.taxonomy import PALETTE_2D
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 
 def grey_png(image: NDArray[np.uint8]) -> bytes:
@@ -16,10 +16,10 @@ def grey_png(image: NDArray[np.uint8]) -> bytes:
     return _png(Image.fromarray(image))
 
 
-def palette_png(ids: NDArray[np.uint8]) -> bytes:
+def palette_png(ids: NDArray[np.uint8], taxonomy: Taxonomy = OCC3D) -> bytes:
     """An 8-bit palette PNG of ``(H, W)`` 2D ids, in the taxonomy's colours."""
     image = Image.fromarray(ids)
-    image.putpalette(PALETTE_2D.tobytes())
+    image.putpalette(taxonomy.palette_2d.tobytes())
     return _png(image)
 
 

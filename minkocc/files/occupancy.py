@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from minkocc.files.npz import ArrayFileError, read_npz
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import FREE
+from minkocc.structures.taxonomy import FREE, OCC3D, Taxonomy
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 _LABEL_KEYS = ("semantics", "mask_camera", "mask_lidar")
@@ -20,6 +21,8 @@ PREDICTION_KEYS = ("pred", "semantics", "arr_0")
 INSTANCES_KEY = "instances"
 CLASS_IDS_KEY, CLASS_NAMES_KEY = "class_ids", "class_names"
 """Of a prediction in groups of classes: ``ClassGroups.table`` and ``names``."""
+TAXONOMY_KEY = "taxonomy"
+"""Of a prediction in other classes than Occ3D's: the taxonomy, as JSON."""
 
 
 class LabelBudgetError(UserError, RuntimeError):
@@ -34,12 +37,15 @@ class PredictionError(UserError, ValueError):
     """A prediction, label or list of frames that cannot be used; the text names the remedy."""
 
 
-def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, NDArray[Any]]:
+def read_label(
+    path: Path, keys: Sequence[str] = _LABEL_KEYS, taxonomy: Taxonomy = OCC3D
+) -> dict[str, NDArray[Any]]:
     """Read and check one Occ3D ``labels.npz``.
 
     Args:
         path: the file.
         keys: the arrays to read: ``semantics`` and masks.
+        taxonomy: the classes that it may hold.
 
     Returns:
         ``voxel_semantics`` uint8 and the masks, bool, each ``(200, 200, 16)``.
@@ -59,12 +65,12 @@ def read_label(path: Path, keys: Sequence[str] = _LABEL_KEYS) -> dict[str, NDArr
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise LabelError(f"label {path} cannot be read ({error}): fetch it again") from error
     for key, array in arrays.items():
-        _check_label_array(array, key, path)
+        _check_label_array(array, key, path, taxonomy)
     masks = {key: arrays[key].astype(bool) for key in keys if key != "semantics"}
     return {"voxel_semantics": arrays["semantics"].astype(np.uint8), **masks}
 
 
-def _check_label_array(array: NDArray[Any], key: str, path: Path) -> None:
+def _check_label_array(array: NDArray[Any], key: str, path: Path, taxonomy: Taxonomy) -> None:
     remedy = "not an Occ3D-nuScenes label, fetch it again"
     # A bool of semantics would be 'others' and 'barrier' everywhere.
     dtypes = (np.uint8,) if key == "semantics" else (np.uint8, np.bool_)
@@ -79,6 +85,20 @@ def _check_label_array(array: NDArray[Any], key: str, path: Path) -> None:
         raise LabelError(
             f"label {path}: {what} {array.max()} in {key}, expected 0..{most}: {remedy}"
         )
+    if key == "semantics" and (odd := odd_class(array, taxonomy)) is not None:
+        raise LabelError(
+            f"label {path}: class {odd} in {key}, and the taxonomy has {len(taxonomy.classes)}, "
+            f"0 to {len(taxonomy.classes) - 1}, and {FREE} for free: it is of another taxonomy"
+        )
+
+
+def odd_class(semantics: NDArray[np.uint8], taxonomy: Taxonomy) -> int | None:
+    """The first id of Occ3D's that is no class of a taxonomy; None: there is none."""
+    first = len(taxonomy.classes)
+    if first == FREE:
+        return None
+    odd = semantics[(semantics >= first) & (semantics < FREE)]
+    return int(odd[0]) if len(odd) else None
 
 
 def read_measured_label(
@@ -129,15 +149,35 @@ def read_class_groups(path: Path) -> ClassGroups:
     Raises:
         PredictionError: the file is damaged, or what it says makes no sense.
     """
-    arrays = _arrays(path, "prediction", {CLASS_IDS_KEY, CLASS_NAMES_KEY})
+    arrays = _arrays(path, "prediction", {CLASS_IDS_KEY, CLASS_NAMES_KEY, TAXONOMY_KEY})
     if CLASS_IDS_KEY not in arrays:
         return OCC3D_CLASSES
+    taxonomy = _taxonomy(arrays.get(TAXONOMY_KEY), path)
     try:
-        return ClassGroups.of_table(arrays[CLASS_IDS_KEY], arrays[CLASS_NAMES_KEY])
+        return ClassGroups.of_table(arrays[CLASS_IDS_KEY], arrays[CLASS_NAMES_KEY], taxonomy)
     except KeyError as error:
         raise PredictionError(f"prediction {path} has {CLASS_IDS_KEY} and lacks {error}") from error
     except ValueError as error:
         raise PredictionError(f"prediction {path}, key {CLASS_IDS_KEY} is {error}") from error
+
+
+def groups_stamp(groups: ClassGroups) -> dict[str, NDArray[Any]]:
+    """What a prediction's file says of its classes beside ``pred``; nothing of Occ3D's."""
+    if groups.plain:
+        return {}
+    stamp = {CLASS_IDS_KEY: groups.table, CLASS_NAMES_KEY: np.array(groups.names)}
+    if groups.taxonomy != OCC3D:
+        stamp[TAXONOMY_KEY] = np.array(json.dumps(groups.taxonomy.meaning()))
+    return stamp
+
+
+def _taxonomy(said: NDArray[Any] | None, path: Path) -> Taxonomy:
+    if said is None:
+        return OCC3D
+    try:
+        return Taxonomy.of(json.loads(str(said)))
+    except (ValueError, RecursionError) as error:
+        raise PredictionError(f"prediction {path}, key {TAXONOMY_KEY}: {error}") from error
 
 
 def _arrays(path: Path, what: str, wanted: Iterable[str]) -> dict[str, NDArray[Any]]:

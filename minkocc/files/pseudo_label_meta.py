@@ -9,13 +9,12 @@ from typing import Any
 from minkocc.files.reading import read_json
 from minkocc.files.writing import write_json
 from minkocc.structures.errors import UserError, short
-from minkocc.structures.taxonomy import CAMERAS, NAMES_2D
+from minkocc.structures.taxonomy import CAMERAS, OCC3D, Taxonomy
 
 FORMAT = 1
 """Counts up whenever the same names or ids come to mean something else."""
 
 _NAME = "meta.json"
-_IDS = {str(number): name for number, name in enumerate(NAMES_2D)}
 _AGAIN = "generate the pseudo-labels again with tools/generate_pseudo_labels.py"
 _AGAIN_SYNTHETIC = "run tools/create_synthetic.py again, which writes it anew"
 
@@ -35,6 +34,7 @@ def make_meta(
     class_map: Mapping[str, str | None],
     image_size: Sequence[int] | None,
     cameras: Sequence[str] = CAMERAS,
+    taxonomy: Taxonomy = OCC3D,
     **more: Any,
 ) -> dict[str, Any]:
     """The content of ``meta.json``.
@@ -42,9 +42,10 @@ def make_meta(
     Args:
         source: what kind of models made the labels.
         models: their names, or what is known of each.
-        class_map: from what the models say to a name of ``NAMES_2D``; None: is not labelled.
+        class_map: from what the models say to a class or "sky"; None: is not labelled.
         image_size: width and height where all images have one size.
         cameras: whose images are labelled.
+        taxonomy: the classes.
         more: what else the source says of itself: prompts, thresholds, ...
     """
     return {
@@ -53,7 +54,7 @@ def make_meta(
         "models": list(models),
         **more,
         "class_map": dict(class_map),
-        "ids": dict(_IDS),
+        "ids": _ids(taxonomy),
         "cameras": list(cameras),
         "image_size": None if image_size is None else list(image_size),
     }
@@ -64,15 +65,16 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     write_json(meta_path(folder), dict(meta))
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path, taxonomy: Taxonomy = OCC3D) -> dict[str, Any]:
     """Read ``meta.json`` and check that its format and its classes are ours.
 
     Args:
         folder: of pseudo-labels.
+        taxonomy: the classes that they must be of.
 
     Raises:
         PseudoLabelMetaError: it is missing, damaged, of another format, or names a class or an id
-            that is not ours.
+            that is not the taxonomy's.
     """
     path = meta_path(folder)
     try:
@@ -83,13 +85,17 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise PseudoLabelMetaError(f"{path} cannot be read ({error}): {_AGAIN}") from error
-    problem = meta_problem(content)
+    problem = meta_problem(content, taxonomy)
     if problem:
         raise PseudoLabelMetaError(f"{path} {problem}: {_remedy(content)}")
     return dict(content)
 
 
-def meta_problem(content: Any) -> str | None:
+def _ids(taxonomy: Taxonomy) -> dict[str, str]:
+    return {str(number): name for number, name in taxonomy.names_2d.items()}
+
+
+def meta_problem(content: Any, taxonomy: Taxonomy = OCC3D) -> str | None:
     """Why the content of a ``meta.json`` cannot be used, None if it can."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
@@ -98,13 +104,16 @@ def meta_problem(content: Any) -> str | None:
     if not isinstance(class_map, dict):
         return f"has {type(class_map).__name__} as class_map, expected a dict of source: class"
     for source, name in class_map.items():
-        if name is not None and name not in NAMES_2D:
-            known = ", ".join(NAMES_2D)
+        if name is not None and name not in taxonomy.names_2d.values():
+            known = ", ".join(taxonomy.names_2d.values())
             return f"maps {short(source)} to {short(name)}, expected null or one of {known}"
-    if ids is not None and ids != _IDS:
+    expected = _ids(taxonomy)
+    if ids is not None and ids != expected:
         given = ids if isinstance(ids, dict) else {}
-        wrong = next((key for key, name in _IDS.items() if given.get(key) != name), "more")
-        return f"calls id {wrong} {short(given.get(wrong))}, expected {_IDS.get(wrong)!r}"
+        wrong = next((key for key, name in expected.items() if given.get(key) != name), "more")
+        return f"calls id {wrong} {short(given.get(wrong))}, expected {expected.get(wrong)!r}"
+    if ids is None and taxonomy != OCC3D:
+        return "does not say what its ids mean, expected those of the taxonomy"
     return None
 
 

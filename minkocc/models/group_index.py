@@ -1,4 +1,4 @@
-"""Occ3D's ids as the classes of a network, and back, on its device."""
+"""3D ids as the classes of a network, and back, on its device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
-from minkocc.structures.taxonomy import UNLABELLED_2D
+from minkocc.structures.taxonomy import UNLABELLED_2D, Taxonomy
 
 NO_CLASS = 255
 """The index of what is no class: free, dropped, unknown."""
@@ -33,7 +33,7 @@ class GroupIndex(nn.Module):
         self.register_buffer("ids", torch.tensor(groups.ids, dtype=torch.uint8), persistent=False)
 
     def index_of(self, labels: Tensor) -> Tensor:
-        """Indices of Occ3D ids, uint8, shape kept; ``NO_CLASS`` for what is none of the 17."""
+        """Indices of 3D ids, uint8, shape kept; ``NO_CLASS`` for what is no class."""
         return self.index[labels.long()]
 
     def index_of_2d(self, labels: Tensor) -> Tensor:
@@ -42,11 +42,12 @@ class GroupIndex(nn.Module):
         return torch.where(index == NO_CLASS, UNLABELLED_2D, index + 1)
 
     def id_of(self, index: Tensor) -> Tensor:
-        """Occ3D ids of indices 0..K-1, uint8, shape kept."""
+        """3D ids of indices 0..K-1, uint8, shape kept."""
         return self.ids[index.long()]
 
     def sums(self, values: Tensor) -> Tensor:
-        """Values of the 17 classes ``(17,)`` summed by group, ``(K,)``."""
+        """Values by 3D id ``(17,)`` summed by group, ``(K,)``; those of unused ids are left out."""
+        values = values[: len(self.groups.group_of)]
         index = self.index[: len(values)].long()
         return values.new_zeros(len(self.groups)).index_add(0, index.to(values.device), values)
 
@@ -57,6 +58,8 @@ def classes_of(model: Any) -> ClassGroups:
     return classes.groups if isinstance(classes, GroupIndex) else OCC3D_CLASSES
 
 
-def group_index(class_groups: Mapping[str, Sequence[str]] | None) -> GroupIndex:
-    """What a head makes of its recipe's ``class_groups``; None or nothing: Occ3D's 17 classes."""
-    return GroupIndex(ClassGroups.of(class_groups or {}))
+def group_index(
+    class_groups: Mapping[str, Sequence[str]] | None, taxonomy: Mapping[str, Any] | None = None
+) -> GroupIndex:
+    """What a head makes of its recipe's ``class_groups`` and ``taxonomy``; None: Occ3D's 17."""
+    return GroupIndex(ClassGroups.of(class_groups, Taxonomy.of(taxonomy)))

@@ -47,11 +47,11 @@ def _check_classes(model: Any) -> None:
     if not isinstance(getattr(head, "classes", None), GroupIndex):
         raise ValueError(
             f"semantic_head {type(head).__name__} has no attribute classes: derive it from "
-            "SemanticHead, or set classes = group_index(class_groups)"
+            "SemanticHead, or set classes = group_index(class_groups, taxonomy)"
         )
     drawn = getattr(renderer, "classes", head.classes)
     if drawn.groups != head.classes.groups:
         raise ValueError(
-            f"pulsar_head.class_groups {drawn.groups.recipe()}: expected those of the "
-            f"semantic_head, {head.classes.groups.recipe()}"
+            f"the classes of pulsar_head are {drawn.groups.described}: expected those of the "
+            f"semantic_head, {head.classes.groups.described}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -70,7 +71,8 @@ class PulsarHead(BaseModule):
         beta: of Eq. 4's class weights, applied to Eq. 5; 0 weighs all pixels alike, as the paper.
         confidence: weigh pixels by the confidence of their pseudo-label, as Eq. 5; False: every
             labelled pixel weighs 1.
-        class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
+        class_groups: as ``ClassGroups.of`` takes them; None: every class by itself.
+        taxonomy: as ``Taxonomy.of`` takes it: whose classes; None: Occ3D's 17.
         renderer: ``'spheres'``, the paper's, or the ``'voxels'`` themselves, along exact rays:
             opacity is then that of an edge's length, and radius, gamma and eps have no use.
             ``'pytorch3d'``: the paper's spheres by that package, see ``ops.pulsar_render``.
@@ -98,6 +100,7 @@ class PulsarHead(BaseModule):
         beta: float = 0.0,
         confidence: bool = True,
         class_groups: Mapping[str, Sequence[str]] | None = None,
+        taxonomy: Mapping[str, Any] | None = None,
         renderer: str = "spheres",
         shader_channels: tuple[int, int, int] = (32, 48, 64),
     ) -> None:
@@ -119,7 +122,7 @@ class PulsarHead(BaseModule):
         self.sphere = nn.Linear(channels, 2)
         nn.init.zeros_(self.sphere.weight)
         nn.init.zeros_(self.sphere.bias)
-        self.classes = group_index(class_groups)
+        self.classes = group_index(class_groups, taxonomy)
         self.shader = NeuralShader(channels, len(self.classes.groups), shader_channels)
 
     def render(

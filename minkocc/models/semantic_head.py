@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -25,7 +26,8 @@ class SemanticHead(BaseModule):
     Args:
         channels: width of the GenUNet's output.
         beta: of Eq. 4; 0 weighs all classes alike.
-        class_groups: as ``ClassGroups.of`` takes them; None: the K classes are Occ3D's 17.
+        class_groups: as ``ClassGroups.of`` takes them; None: every class by itself.
+        taxonomy: as ``Taxonomy.of`` takes it: whose classes; None: Occ3D's 17.
     """
 
     def __init__(
@@ -33,11 +35,12 @@ class SemanticHead(BaseModule):
         channels: int,
         beta: float = 0.9,
         class_groups: Mapping[str, Sequence[str]] | None = None,
+        taxonomy: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_beta(beta)
         self.beta = beta
-        self.classes = group_index(class_groups)
+        self.classes = group_index(class_groups, taxonomy)
         num_classes = len(self.classes.groups)
         self.mlp = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, num_classes)
@@ -46,7 +49,7 @@ class SemanticHead(BaseModule):
         self.register_buffer("class_weights", torch.ones(num_classes))
 
     def set_class_counts(self, counts: Tensor) -> None:
-        """Set Eq. 4's weights from the mean voxels of Occ3D's 17 in a labelled frame, ``(17,)``."""
+        """Set Eq. 4's weights from the mean voxels by 3D id in a labelled frame, ``(17,)``."""
         sums = self.classes.sums(counts.double())
         self.class_weights.copy_(effective_number_weights(sums, self.beta))
 

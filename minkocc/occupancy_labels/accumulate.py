@@ -12,28 +12,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from minkocc.files.rig import on_vehicle
-from minkocc.occupancy_labels.completion import COMPLETED, complete_vehicle
+from minkocc.occupancy_labels.completion import complete_vehicle
 from minkocc.occupancy_labels.point_map import PointMap, thinned
-from minkocc.occupancy_labels.scene import UNLABELLED, Keyframe, Sweep, moved
+from minkocc.occupancy_labels.scene import UNLABELLED, Keyframe, SceneError, Sweep, moved
 from minkocc.occupancy_labels.settings import LabelSettings
 from minkocc.occupancy_labels.tracks import Track, tracks_of
 from minkocc.ops.points_in_boxes import points_in_boxes
 from minkocc.structures.spread import spread_indices
-from minkocc.structures.taxonomy import DYNAMIC_IDS, class_id
-
-_STUFF = tuple(
-    class_id(name)
-    for name in (
-        "driveable_surface",
-        "other_flat",
-        "sidewalk",
-        "terrain",
-        "manmade",
-        "vegetation",
-    )
-)
-"""Classes that have no boxes: a return of one is never an annotated object's."""
-
+from minkocc.structures.taxonomy import Taxonomy
 
 _EYES = 16
 """Places from which is looked whether the LiDAR could see something: metres apart in a drive."""
@@ -75,7 +61,7 @@ def accumulate(keyframes: Sequence[Keyframe], settings: LabelSettings) -> Accumu
         settings: how.
 
     Raises:
-        SceneError: the boxes contradict each other.
+        SceneError: the boxes contradict each other, or nothing says what class a return is of.
     """
     tracks = tracks_of(keyframes)
     origin = np.asarray(keyframes[0].ego2world[:3, 3], np.float64)
@@ -96,7 +82,7 @@ def accumulate(keyframes: Sequence[Keyframe], settings: LabelSettings) -> Accumu
         for points in carried:
             if points:
                 points[:] = [thinned(PointMap.joined(points), settings.cell)]
-    static = _classified(thinned(PointMap.joined(standing), settings.cell))
+    static = _classified(thinned(PointMap.joined(standing), settings.cell), settings.taxonomy)
     return Accumulated(
         origin,
         static,
@@ -158,7 +144,9 @@ def _split(
     )
     inside = owner >= 0
     unknown = cloud.classes == UNLABELLED
-    on_object = inside & ~unknown & ~np.isin(cloud.classes, _STUFF)
+    # A return of a class that has no boxes is never an annotated object's.
+    stuff = settings.taxonomy.ids("stuff")
+    on_object = inside & ~unknown & ~np.isin(cloud.classes, stuff)
     clear = local[:, 2] > settings.footing - half[owner, 2]
     on_object |= inside & unknown & clear
     order = np.flatnonzero(on_object)[np.argsort(owner[on_object], kind="stable")]
@@ -174,13 +162,14 @@ def _split(
 def _object(parts: list[PointMap], track: Track, settings: LabelSettings) -> PointMap:
     """All that is known of an object."""
     cloud = PointMap.joined(parts)
-    if not settings.complete_vehicles or track.class_id not in COMPLETED:
+    bodies = settings.taxonomy.ids("bodies")
+    if not settings.complete_vehicles or track.class_id not in bodies:
         return cloud
     points = complete_vehicle(cloud.points, settings.cell)
     return PointMap(points, np.full(len(points), track.class_id, np.uint8))
 
 
-def _classified(cloud: PointMap) -> PointMap:
+def _classified(cloud: PointMap, taxonomy: Taxonomy) -> PointMap:
     """Points without a class take the nearest labelled point's; what can move is left out.
 
     A return of a class that can move which no box holds would leave a trace of its object.
@@ -188,8 +177,13 @@ def _classified(cloud: PointMap) -> PointMap:
     unknown = cloud.classes == UNLABELLED
     classes = cloud.classes.copy()
     if unknown.all():
-        classes[:] = class_id("others")
+        if taxonomy.rest is None:
+            raise SceneError(
+                "no return of the scene has a class, and the taxonomy names none for the rest: "
+                "give lidarseg, or set its rest to a class"
+            )
+        classes[:] = taxonomy.id_of(taxonomy.rest)
     elif unknown.any():
         _, nearest = cKDTree(cloud.points[~unknown]).query(cloud.points[unknown])
         classes[unknown] = classes[~unknown][nearest]
-    return PointMap(cloud.points, classes).where(~np.isin(classes, DYNAMIC_IDS))
+    return PointMap(cloud.points, classes).where(~np.isin(classes, taxonomy.ids("moving")))

@@ -2,7 +2,8 @@
 
 Vehicles are alike on both sides, and a cut across one is nearly convex: what is seen of it is
 mirrored, and every cut is closed around what is seen there. That gives roofs, which lie above the
-sensor's beams, and the far side.
+sensor's beams, and the far side. A taxonomy says which classes have such a body: a cut across a
+flat trailer, an excavator or a bicycle is not convex.
 """
 
 from __future__ import annotations
@@ -10,11 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
-
-from minkocc.structures.taxonomy import class_id
-
-COMPLETED = tuple(class_id(name) for name in ("bus", "car", "truck"))
-"""Vehicles with a body; a cut across a flat trailer, an excavator or a bicycle is not convex."""
 
 _SLICE = 0.2
 """Metres between cuts."""

@@ -57,7 +57,8 @@ def label_keyframe(
     scene2ego = world2ego @ scene2world
     points, classes = _surfaces(scene, keyframe.time, world2ego, scene2ego, settings)
     flat, inside = flat_index(OCC3D_GRID, points)
-    hit = majority_class(OCC3D_GRID, flat, classes[inside]).reshape(OCC3D_GRID.shape)
+    ground = settings.taxonomy.ids("ground")
+    hit = majority_class(OCC3D_GRID, flat, classes[inside], ground).reshape(OCC3D_GRID.shape)
     observed = observed_by_lidar(scene.rays, scene2ego, settings)
     semantics = fill_gaps(hit, observed, settings.gap)
     gaps = np.flatnonzero(semantics != hit)

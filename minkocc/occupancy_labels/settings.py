@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class LabelSettings:
         rays_per_crossing: a free voxel is observed once so many rays of the scene have one
             crossing of it; fewer may only touch its corner.
         camera_stride: one camera ray for so many pixels in each direction.
+        taxonomy: the classes: which of them move, have no boxes, lose ties or can be completed.
     """
 
     ego_box: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
@@ -38,3 +42,14 @@ class LabelSettings:
     max_rays: int = 220_000
     rays_per_crossing: int = 5_000
     camera_stride: int = 8
+    taxonomy: Taxonomy = OCC3D
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that changes a label, JSON-ready."""
+        out = asdict(replace(self, taxonomy=OCC3D))
+        del out["taxonomy"]
+        if self.ego_box is not None:
+            out["ego_box"] = [list(corner) for corner in self.ego_box]
+        if self.taxonomy != OCC3D:
+            out["taxonomy"] = self.taxonomy.meaning()
+        return out

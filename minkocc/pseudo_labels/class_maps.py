@@ -13,54 +13,30 @@ from numpy.typing import NDArray
 
 from minkocc.pseudo_labels.prompts import check_label
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import NAMES_2D, UNLABELLED_2D
+from minkocc.structures.taxonomy import OCC3D, UNLABELLED_2D, Taxonomy
 
 ClassMap = Mapping[str, str | None]
-
-CLASS_MAPS: dict[str, ClassMap] = {
-    "cityscapes": {
-        "road": "driveable_surface",
-        "sidewalk": "sidewalk",
-        "building": "manmade",
-        "wall": "manmade",
-        "fence": "manmade",
-        "pole": "manmade",
-        "traffic light": "manmade",
-        "traffic sign": "manmade",
-        "vegetation": "vegetation",
-        "terrain": "terrain",
-        "sky": "sky",
-        "person": "pedestrian",
-        "rider": "pedestrian",
-        "car": "car",
-        "truck": "truck",
-        "bus": "bus",
-        "train": "bus",
-        "motorcycle": "motorcycle",
-        "bicycle": "bicycle",
-    },
-}
-"""Built-in maps by name. On a road, what a Cityscapes model takes for a train is a long bus."""
 
 
 class ClassMapError(UserError, ValueError):
     """A class map that cannot be used; the text names it, the class and the remedy."""
 
 
-def read_class_map(name: str) -> ClassMap:
-    """A built-in map, or that of a JSON file ``{source label: class, "sky" or null}``.
+def read_class_map(name: str, taxonomy: Taxonomy = OCC3D) -> ClassMap:
+    """A map of the taxonomy's, or that of a JSON file ``{source label: class, "sky" or null}``.
 
     Raises:
         ClassMapError: there is no such map or file, or it cannot be read.
         PromptError: it names a class that is not ours.
     """
-    if name in CLASS_MAPS:
-        return CLASS_MAPS[name]
+    if name in taxonomy.class_maps:
+        return taxonomy.class_maps[name]
     try:
         content = json.loads(Path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ClassMapError(
-            f"--class-map {name} cannot be read ({error}): name one of {', '.join(CLASS_MAPS)} or "
+            f"--class-map {name} cannot be read ({error}): name "
+            f"{', '.join(taxonomy.class_maps) or 'one of the taxonomy, which has none,'} or "
             'a JSON file such as {"road": "driveable_surface", "sky": "sky", "boat": null}'
         ) from error
     if not isinstance(content, dict):
@@ -70,7 +46,7 @@ def read_class_map(name: str) -> ClassMap:
         )
     for source, label in content.items():
         if label is not None:
-            check_label(label, f"--class-map {name}: {source!r}")
+            check_label(label, f"--class-map {name}: {source!r}", taxonomy)
     return content
 
 
@@ -101,12 +77,15 @@ def full_class_map(
     return full
 
 
-def source_ids(id2label: Mapping[int, str], class_map: Mapping[str, Any]) -> NDArray[np.int64]:
+def source_ids(
+    id2label: Mapping[int, str], class_map: Mapping[str, Any], taxonomy: Taxonomy = OCC3D
+) -> NDArray[np.int64]:
     """The 2D id of each of the model's classes, ``(classes,)``; 0 where it has none of ours.
 
     Args:
         id2label: of the model's configuration.
         class_map: what ``full_class_map`` gave.
+        taxonomy: of our classes.
     """
     names = [class_map[str(label)] for _, label in sorted(id2label.items())]
-    return np.array([NAMES_2D.index(name) if name else UNLABELLED_2D for name in names])
+    return np.array([taxonomy.id_2d(name) if name else UNLABELLED_2D for name in names])

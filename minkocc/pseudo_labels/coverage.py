@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.structures.taxonomy import NAMES_2D, NUM_IDS_2D
+from minkocc.structures.taxonomy import NUM_IDS_2D, OCC3D, Taxonomy
 
 
 class Coverage:
-    """Counts over images, added one by one."""
+    """Counts over images, added one by one.
 
-    def __init__(self) -> None:
+    Args:
+        taxonomy: the classes.
+    """
+
+    def __init__(self, taxonomy: Taxonomy = OCC3D) -> None:
+        self._taxonomy = taxonomy
         self._images = 0
         self._pixels = np.zeros(NUM_IDS_2D, np.int64)
         self._appears = np.zeros(NUM_IDS_2D, np.int64)
@@ -47,5 +52,5 @@ class Coverage:
                     else None
                 ),
             }
-            for i, name in enumerate(NAMES_2D)
+            for i, name in self._taxonomy.names_2d.items()
         }

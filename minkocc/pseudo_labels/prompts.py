@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,42 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import NAMES_2D, UNLABELLED_2D
-
-LABELS = NAMES_2D[1:]
-"""What a phrase or a class of another model may stand for: our classes and sky."""
-
-DEFAULT_PROMPTS: tuple[Mapping[str, Sequence[str]], ...] = (
-    {
-        "car": ("car", "sedan"),
-        "truck": ("truck",),
-        "bus": ("bus",),
-        "trailer": ("trailer",),
-        "construction_vehicle": ("crane", "excavator"),
-        "bicycle": ("bicycle", "bicyclist"),
-        "motorcycle": ("motorcycle", "motorcyclist"),
-    },
-    {
-        "pedestrian": ("pedestrian",),
-        "traffic_cone": ("traffic cone",),
-        "barrier": ("barrier", "barricade"),
-    },
-    {
-        "driveable_surface": ("road", "highway"),
-        "sidewalk": ("sidewalk",),
-        "terrain": ("grass", "soil", "sand", "hill"),
-        "other_flat": ("traffic island", "rail track", "water"),
-    },
-    {
-        "manmade": (
-            *("building", "wall", "fence", "pole", "bridge", "billboard"),
-            *("traffic light", "street sign", "hydrant"),
-        ),
-        "vegetation": ("tree", "bush"),
-    },
-    {"sky": ("sky",)},
-)
-"""Nouns that others found to work on nuScenes. 'others' has none: nothing names what is left."""
+from minkocc.structures.taxonomy import OCC3D, UNLABELLED_2D, Taxonomy
 
 # The detector's text model ends a phrase at either.
 _ENDS_OF_PHRASE = ".?"
@@ -64,9 +29,11 @@ class PromptGroup:
 
     Args:
         phrases: each with the name of its class, in the order of the caption.
+        taxonomy: of the classes.
     """
 
     phrases: tuple[tuple[str, str], ...]
+    taxonomy: Taxonomy = OCC3D
 
     @property
     def caption(self) -> str:
@@ -77,7 +44,7 @@ class PromptGroup:
         """First and end character in the caption of every phrase, and the 2D id of its class."""
         start = 0
         for phrase, name in self.phrases:
-            yield start, start + len(phrase), NAMES_2D.index(name)
+            yield start, start + len(phrase), self.taxonomy.id_2d(name)
             start += len(phrase) + 2
 
     def as_dict(self) -> dict[str, list[str]]:
@@ -88,14 +55,20 @@ class PromptGroup:
         return out
 
 
-def read_prompts(path: Path | None = None) -> list[PromptGroup]:
-    """The groups of a JSON file, ``[{"car": ["car", "sedan"], ...}, ...]``; None takes ours.
+def read_prompts(path: Path | None = None, taxonomy: Taxonomy = OCC3D) -> list[PromptGroup]:
+    """The groups of a JSON file, ``[{"car": ["car", "sedan"], ...}, ...]``.
+
+    Args:
+        path: the file; None takes the taxonomy's own.
+        taxonomy: the classes.
 
     Raises:
-        PromptError: the file cannot be read, or holds something else.
+        PromptError: the file cannot be read, or holds something else; the taxonomy has no prompts.
     """
+    if path is None and not taxonomy.prompts:
+        raise PromptError("the taxonomy has no prompts: give it some, or name --prompts FILE")
     if path is None:
-        return parse_prompts(DEFAULT_PROMPTS, "the default prompts")
+        return parse_prompts(taxonomy.prompts, "the taxonomy's prompts", taxonomy)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -103,15 +76,16 @@ def read_prompts(path: Path | None = None) -> list[PromptGroup]:
             f"--prompts {path} cannot be read ({error}): name a JSON file with a list of groups, "
             'such as [{"car": ["car", "sedan"]}, {"sky": ["sky"]}]'
         ) from error
-    return parse_prompts(content, f"--prompts {path}")
+    return parse_prompts(content, f"--prompts {path}", taxonomy)
 
 
-def parse_prompts(content: Any, where: str) -> list[PromptGroup]:
+def parse_prompts(content: Any, where: str, taxonomy: Taxonomy = OCC3D) -> list[PromptGroup]:
     """Groups out of a list of ``{class: [phrase, ...]}``, checked.
 
     Args:
         content: what a prompt file holds.
         where: what to call it in an error.
+        taxonomy: the classes.
 
     Raises:
         PromptError: a class is unknown, a phrase is empty, holds an end of phrase or comes twice,
@@ -123,33 +97,36 @@ def parse_prompts(content: Any, where: str) -> list[PromptGroup]:
             '[{"car": ["car", "sedan"]}, {"sky": ["sky"]}]'
         )
     seen: dict[str, str] = {}
-    return [_group(group, f"{where}, group {i + 1}", seen) for i, group in enumerate(content)]
+    return [
+        _group(group, f"{where}, group {i + 1}", seen, taxonomy) for i, group in enumerate(content)
+    ]
 
 
-def _group(group: Any, where: str, seen: dict[str, str]) -> PromptGroup:
+def _group(group: Any, where: str, seen: dict[str, str], taxonomy: Taxonomy) -> PromptGroup:
     if not isinstance(group, Mapping) or not group:
         raise PromptError(f"{where} is {group!r}, expected {{class: [phrase, ...]}} of one or more")
     phrases = []
     for name, given in group.items():
-        check_label(name, where)
+        check_label(name, where, taxonomy)
         if not isinstance(given, (list, tuple)) or not given:
             raise PromptError(f"{where}: {name} has {given!r}, expected a list of phrases")
         for phrase in given:
             phrases.append((_phrase(phrase, f"{where}: {name}", seen), name))
-    return PromptGroup(tuple(phrases))
+    return PromptGroup(tuple(phrases), taxonomy)
 
 
-def check_label(name: Any, where: str) -> None:
-    """Refuse what is no name of ``LABELS``.
+def check_label(name: Any, where: str, taxonomy: Taxonomy = OCC3D) -> None:
+    """Refuse what is no name of ``taxonomy.labels_2d``.
 
     Raises:
         PromptError: it is not; the text names the nearest.
     """
-    if name in LABELS:
+    known = taxonomy.labels_2d
+    if name in known:
         return
-    near = difflib.get_close_matches(str(name), LABELS, n=1)
+    near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise PromptError(f"{where}: unknown class {name!r}{hint}, expected one of {', '.join(LABELS)}")
+    raise PromptError(f"{where}: unknown class {name!r}{hint}, expected one of {', '.join(known)}")
 
 
 def _phrase(phrase: Any, where: str, seen: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from minkocc.pseudo_labels.masks import Segmenter, load_segmenter
 from minkocc.pseudo_labels.pretrained import find, library
 from minkocc.pseudo_labels.prompts import PromptGroup, token_ids
 from minkocc.pseudo_labels.semantic import MASK_KINDS, load_semantic
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 UInt8 = NDArray[np.uint8]
 
@@ -40,6 +41,7 @@ class Source:
         models: what ``meta.json`` says of each.
         class_map: from phrases or source labels to our names.
         load: gives the labeller on a device.
+        taxonomy: our classes.
         settings: what else decides the labels: prompts, thresholds.
         warnings: what the user should know before the work begins.
     """
@@ -48,6 +50,7 @@ class Source:
     models: list[dict[str, Any]]
     class_map: Mapping[str, str | None]
     load: Callable[[torch.device], Labeller]
+    taxonomy: Taxonomy = OCC3D
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -107,6 +110,7 @@ def detection_source(
         [boxes.describe(), shapes.describe()],
         {phrase: name for group in groups for phrase, name in group.phrases},
         load,
+        groups[0].taxonomy,
         {
             "prompts": [group.as_dict() for group in groups],
             "thresholds": {"box": threshold},
@@ -114,22 +118,23 @@ def detection_source(
     )
 
 
-def semantic_source(model: str, class_map: str) -> Source:
+def semantic_source(model: str, class_map: str, taxonomy: Taxonomy = OCC3D) -> Source:
     """A model that names every pixel, with a map from its classes to ours.
 
     Args:
         model: folder or hub name.
-        class_map: name of a built-in map, or a JSON file.
+        class_map: name of a map of the taxonomy, or a JSON file.
+        taxonomy: our classes.
 
     Raises:
         ModelError: the model is missing or of another kind.
         ClassMapError: the map is missing, or not of this model.
     """
-    chosen = read_class_map(class_map)
+    chosen = read_class_map(class_map, taxonomy)
     found = find("--semantic", model, _semantic_kinds(), "a semantic segmentation model")
     where = f"--class-map {class_map} of {model}"
     full = full_class_map(found.config.id2label, chosen, where)
-    ids = source_ids(found.config.id2label, full)
+    ids = source_ids(found.config.id2label, full, taxonomy)
     left_out = [label for label in full if label not in chosen]
     warnings = []
     if left_out:
@@ -142,6 +147,7 @@ def semantic_source(model: str, class_map: str) -> Source:
         [found.describe()],
         full,
         lambda device: load_semantic(found, ids, device),
+        taxonomy,
         warnings=warnings,
     )
 

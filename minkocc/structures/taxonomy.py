@@ -1,50 +1,31 @@
-"""Class names, colours and the maps between Occ3D's 3D ids, 2D pseudo-label ids and nuScenes.
+"""What ids mean: names, colours and prompts of classes, and Occ3D-nuScenes' own.
 
-3D ids are Occ3D-nuScenes': 0..16 are the nuScenes-lidarseg classes and 17 is free. 2D ids are
+3D ids: 0..16 are classes and 17 is free. Occ3D-nuScenes has 17 classes, the nuScenes-lidarseg ones;
+another taxonomy may have fewer, with ids 0..K-1, and the rest stay unused. 2D ids are
 0 = unlabelled, 1..17 = 3D id + 1, 18 = sky.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES: tuple[str, ...] = (
-    "others",
-    "barrier",
-    "bicycle",
-    "bus",
-    "car",
-    "construction_vehicle",
-    "motorcycle",
-    "pedestrian",
-    "traffic_cone",
-    "trailer",
-    "truck",
-    "driveable_surface",
-    "other_flat",
-    "sidewalk",
-    "terrain",
-    "manmade",
-    "vegetation",
-)
-"""The 17 semantic classes, by 3D id."""
+from minkocc.structures.occ3d import OCC3D_NUSCENES
 
-NUM_CLASSES = len(CLASSES)
+NUM_CLASSES = 17
+"""The most classes that a taxonomy has: the id after them is that of free space."""
 FREE = NUM_CLASSES
 """The 3D id of free space."""
 
 UNLABELLED_2D = 0
 SKY_2D = NUM_CLASSES + 1
 NUM_IDS_2D = NUM_CLASSES + 2
-
-NAMES_2D: tuple[str, ...] = ("unlabelled", *CLASSES, "sky")
-"""What the 2D ids are called."""
-
-DYNAMIC_IDS: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 9, 10)
-"""Vehicles, riders and pedestrians: the classes of mIoU_D."""
 
 WEAK_FREE, WEAK_OCCUPIED, WEAK_UNKNOWN, WEAK_IGNORED, WEAK_DROPPED = 0, 1, 255, 254, 253
 """The values of an occupancy target. *Unknown* was never seen, and ``unknown`` says what is taught
@@ -62,35 +43,219 @@ OUTSIDE = ("label", "free", "ignore")
 UNKNOWN = ("free", "ignore")
 """What it is taught where a weak target knows nothing."""
 
-PALETTE = np.array(
-    [
-        (20, 20, 20),  # others
-        (255, 130, 60),  # barrier
-        (255, 182, 193),  # bicycle
-        (255, 230, 0),  # bus
-        (0, 140, 255),  # car
-        (0, 230, 230),  # construction_vehicle
-        (190, 130, 0),  # motorcycle
-        (235, 0, 20),  # pedestrian
-        (255, 235, 150),  # traffic_cone
-        (135, 65, 0),  # trailer
-        (160, 45, 240),  # truck
-        (235, 70, 235),  # driveable_surface
-        (140, 137, 137),  # other_flat
-        (85, 10, 85),  # sidewalk
-        (150, 230, 85),  # terrain
-        (215, 215, 235),  # manmade
-        (10, 165, 20),  # vegetation
-        (255, 255, 255),  # free
-    ],
-    dtype=np.uint8,
-)
-"""RGB colours by 3D id, free included."""
+NO_CLASS_NAMES = ("free", "mean", "class", "unlabelled", "sky")
+"""What tables call other things."""
 
-PALETTE_2D = np.concatenate([[(0, 0, 0)], PALETTE[:NUM_CLASSES], [(135, 206, 250)]]).astype(
-    np.uint8
-)
-"""RGB colours by 2D id."""
+_KINDS = ("moving", "things", "stuff", "ground", "bodies")
+_OTHER_KEYS = ("classes", "rest", "prompts", "class_maps")
+_WHITE, _BLACK, _SKY, _UNUSED = (255, 255, 255), (0, 0, 0), (135, 206, 250), (200, 200, 200)
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """The classes of labels by their ids, and what is known of each.
+
+    Args:
+        classes: names by 3D id, 17 at most.
+        colours: RGB of each, for pictures.
+        moving: classes that can move: those of mIoU_D; what is seen of them is no part of what
+            stands.
+        things: classes that have instances (RayPQ).
+        stuff: classes that no box is ever of.
+        ground: classes that lose a tie in the vote of a voxel's returns.
+        bodies: vehicles that are closed and alike on both sides: what was not seen of them can be
+            completed.
+        rest: the class of what nothing names; None: there is none.
+        prompts: what a detector is asked for, a caption each: ``{class or "sky": [noun, ...]}``.
+        class_maps: by name, from the classes of a semantic segmentation model to these, "sky" or
+            None.
+    """
+
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...] = field(compare=False)
+    moving: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()
+    stuff: tuple[str, ...] = ()
+    ground: tuple[str, ...] = ()
+    bodies: tuple[str, ...] = ()
+    rest: str | None = None
+    prompts: tuple[Mapping[str, Sequence[str]], ...] = field(default=(), compare=False)
+    class_maps: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any] | None) -> Taxonomy:
+        """A taxonomy as a recipe says it (``configs/_base_/taxonomies``); None: Occ3D-nuScenes'.
+
+        Raises:
+            ValueError: a key is unknown, there is no class or more than 17, a name or a colour is
+                none, or something is said of a class that is not there.
+        """
+        if said is None:
+            return OCC3D
+        if not isinstance(said, Mapping) or not isinstance(said.get("classes"), Mapping):
+            raise ValueError(
+                f"taxonomy {said!r}: expected dict(classes=dict(road=[235, 70, 235], ...), ...), "
+                "a colour by the name of each class"
+            )
+        _refuse_unknown(said)
+        classes = _class_names(said["classes"])
+        kinds = {kind: _members(classes, said, kind) for kind in _KINDS}
+        rest = said.get("rest")
+        if rest is not None:
+            _check_class(classes, rest, "taxonomy.rest")
+        return cls(
+            classes,
+            tuple(_colour(name, value) for name, value in said["classes"].items()),
+            **kinds,
+            rest=rest,
+            prompts=_prompts(classes, said.get("prompts", ())),
+            class_maps=_class_maps(classes, said.get("class_maps", {})),
+        )
+
+    def meaning(self) -> dict[str, Any]:
+        """What ``of`` makes it of, in plain types, without what makes 2D labels."""
+        colours = {name: list(colour) for name, colour in zip(self.classes, self.colours)}
+        kinds = {kind: list(getattr(self, kind)) for kind in _KINDS}
+        return {"classes": colours, **kinds, "rest": self.rest}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``of`` makes it of, in plain types."""
+        return {
+            **self.meaning(),
+            "prompts": [{k: list(v) for k, v in group.items()} for group in self.prompts],
+            "class_maps": {name: dict(members) for name, members in self.class_maps.items()},
+        }
+
+    def id_of(self, name: str) -> int:
+        """The 3D id of a class.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        _check_class(self.classes, name)
+        return self.classes.index(name)
+
+    def ids(self, kind: str) -> tuple[int, ...]:
+        """3D ids of the classes of a kind: ``moving``, ``things``, ...; ascending."""
+        return tuple(sorted(self.classes.index(name) for name in getattr(self, kind)))
+
+    @property
+    def labels_2d(self) -> tuple[str, ...]:
+        """What a pixel may be labelled: the classes and sky."""
+        return (*self.classes, "sky")
+
+    @cached_property
+    def names_2d(self) -> dict[int, str]:
+        """Names by 2D id, ascending; ids that stand for nothing are left out."""
+        names = {number + 1: name for number, name in enumerate(self.classes)}
+        return {UNLABELLED_2D: "unlabelled", **names, SKY_2D: "sky"}
+
+    def id_2d(self, name: str) -> int:
+        """The 2D id of a name of ``labels_2d``."""
+        return SKY_2D if name == "sky" else self.id_of(name) + 1
+
+    @cached_property
+    def palette(self) -> NDArray[np.uint8]:
+        """``(18, 3)`` RGB by 3D id, free included."""
+        unused = [_UNUSED] * (NUM_CLASSES - len(self.classes))
+        return np.array([*self.colours, *unused, _WHITE], np.uint8)
+
+    @cached_property
+    def palette_2d(self) -> NDArray[np.uint8]:
+        """``(19, 3)`` RGB by 2D id."""
+        return np.concatenate([[_BLACK], self.palette[:NUM_CLASSES], [_SKY]]).astype(np.uint8)
+
+
+def _refuse_unknown(said: Mapping[str, Any]) -> None:
+    known = (*_OTHER_KEYS, *_KINDS)
+    for key in said:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}"
+            raise ValueError(f"taxonomy.{key} is unknown: {hint}")
+
+
+def _class_names(classes: Mapping[str, Any]) -> tuple[str, ...]:
+    if not 1 <= len(classes) <= NUM_CLASSES:
+        raise ValueError(
+            f"taxonomy.classes has {len(classes)}, expected 1 to {NUM_CLASSES}: labels have "
+            f"Occ3D's ids, of which {FREE} is free space; take classes together, or, in a recipe "
+            "that inherits a taxonomy, put another in its place with dict(_delete_=True, ...)"
+        )
+    for name in classes:
+        if not isinstance(name, str) or not name.strip() or name in NO_CLASS_NAMES:
+            raise ValueError(
+                f"taxonomy.classes: {name!r} is no name for a class: expected a word, none of "
+                f"{', '.join(NO_CLASS_NAMES)}"
+            )
+    return tuple(classes)
+
+
+def _colour(name: str, value: Any) -> tuple[int, int, int]:
+    whole = isinstance(value, (list, tuple)) and len(value) == 3
+    if not whole or not all(type(part) is int and 0 <= part <= 255 for part in value):
+        raise ValueError(
+            f"taxonomy.classes.{name} is {value!r}, expected a colour: three numbers of 0..255"
+        )
+    red, green, blue = value
+    return red, green, blue
+
+
+def _check_class(classes: Sequence[str], name: Any, place: str = "", *more: str) -> None:
+    known = (*classes, *more)
+    if name in known:
+        return
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    where = f"{place}: " if place else ""
+    raise ValueError(f"{where}unknown class {name!r}{hint}: expected one of {', '.join(known)}")
+
+
+def _members(classes: Sequence[str], said: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    names = said.get(kind, ())
+    if not isinstance(names, (list, tuple)):
+        raise ValueError(f"taxonomy.{kind} is {names!r}, expected a list of classes")
+    for name in names:
+        _check_class(classes, name, f"taxonomy.{kind}")
+    return tuple(dict.fromkeys(names))
+
+
+def _prompts(classes: Sequence[str], groups: Any) -> tuple[Mapping[str, Sequence[str]], ...]:
+    """What the phrases themselves may be is for whoever asks a detector."""
+    told = isinstance(groups, (list, tuple)) and all(isinstance(g, Mapping) for g in groups)
+    if not told:
+        raise ValueError(f"taxonomy.prompts is {groups!r}, expected [{{class: [noun, ...]}}, ...]")
+    for group in groups:
+        for name in group:
+            _check_class(classes, name, "taxonomy.prompts", "sky")
+    return tuple(dict(group) for group in groups)
+
+
+def _class_maps(classes: Sequence[str], maps: Any) -> dict[str, Mapping[str, str | None]]:
+    if not isinstance(maps, Mapping) or not all(isinstance(m, Mapping) for m in maps.values()):
+        raise ValueError(
+            f"taxonomy.class_maps is {maps!r}, expected dict(cityscapes=dict(road='road', ...))"
+        )
+    for name, members in maps.items():
+        for label in members.values():
+            if label is not None:
+                _check_class(classes, label, f"taxonomy.class_maps.{name}", "sky")
+    return {name: dict(members) for name, members in maps.items()}
+
+
+OCC3D = Taxonomy.of(OCC3D_NUSCENES)
+"""Occ3D-nuScenes' classes: those of every nuScenes root."""
+
+CLASSES = OCC3D.classes
+"""Its 17 semantic classes, by 3D id."""
+
+NAMES_2D = tuple(OCC3D.names_2d.values())
+"""What its 2D ids are called."""
+
+PALETTE, PALETTE_2D = OCC3D.palette, OCC3D.palette_2d
+
+DYNAMIC_IDS = OCC3D.ids("moving")
+"""Vehicles, riders and pedestrians: the classes of mIoU_D."""
 
 # nuScenes category names (lidarseg's 32 classes) to the 3D ids of the occupancy challenge.
 CATEGORY_TO_ID: dict[str, int] = {
@@ -140,14 +305,12 @@ CAMERAS: tuple[str, ...] = (
 
 
 def class_id(name: str) -> int:
-    """The 3D id of a class name.
+    """The 3D id of a class of Occ3D-nuScenes.
 
     Raises:
         ValueError: the name is not one of ``CLASSES``.
     """
-    if name not in CLASSES:
-        raise ValueError(f"unknown class {name!r}: expected one of {', '.join(CLASSES)}")
-    return CLASSES.index(name)
+    return OCC3D.id_of(name)
 
 
 def to_2d(semantics: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from minkocc.config import load_config
+from minkocc.config.classes import recipe_classes
 from minkocc.config.options import parse_value
 from minkocc.structures.errors import UserError
 from minkocc.structures.settings import is_number
@@ -250,10 +251,10 @@ def _check_recipes(study: Study, root: Path, where: str) -> None:
     for arm in study.arms:
         recipes = [load_config(root / arm.config, arm.options_of(seed)) for seed in arm.seeds]
         cfg = load_config(root / arm.config, arm.options)
-        if cfg.get("class_groups", {}):
+        if not recipe_classes(cfg).plain:
             raise StudyError(
-                f"{where}: arm {arm.name!r} has class_groups, whose figures stand in no table with "
-                "those of Occ3D's classes: train and test it by itself"
+                f"{where}: arm {arm.name!r} has class_groups or a taxonomy, whose figures stand in "
+                "no table with those of Occ3D's classes: train and test it by itself"
             )
         twin = seen.setdefault(repr(cfg.to_dict()), arm.name)
         if twin != arm.name:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from minkocc.structures.taxonomy import CAMERAS, PALETTE_2D
+from minkocc.structures.taxonomy import CAMERAS, OCC3D, Taxonomy
 from minkocc.visualization.contact_sheet import ORDER
 from minkocc.visualization.sheet import Picture
 
@@ -59,18 +59,21 @@ def draw_points(
     return out
 
 
-def colour_2d(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+def colour_2d(labels: NDArray[np.integer], taxonomy: Taxonomy = OCC3D) -> NDArray[np.uint8]:
     """2D ids in class colours, ``(..., 3)``."""
-    return PALETTE_2D[labels]
+    return taxonomy.palette_2d[labels]
 
 
 def overlay(
-    image: NDArray[np.uint8], labels: NDArray[np.integer], strength: float = 0.6
+    image: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    taxonomy: Taxonomy = OCC3D,
+    strength: float = 0.6,
 ) -> NDArray[np.uint8]:
     """2D ids (resized, nearest) over an image; unlabelled pixels show the image."""
     size = (image.shape[1], image.shape[0])
     big = np.asarray(
         Image.fromarray(labels.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     )
-    mixed = (1 - strength) * image + strength * colour_2d(big)
+    mixed = (1 - strength) * image + strength * colour_2d(big, taxonomy)
     return np.where(big[..., None] > 0, mixed, image).astype(np.uint8)

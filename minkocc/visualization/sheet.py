@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from minkocc.files.writing import atomic_write
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
-from minkocc.structures.taxonomy import PALETTE
 
 Picture = tuple[str, NDArray[np.uint8]]
 _GAP, _TITLE = 8, 26
@@ -87,10 +86,11 @@ def _legend(width: int, groups: ClassGroups) -> Image.Image:
     strip = Image.new("RGB", (width, 52), "white")
     draw = ImageDraw.Draw(strip)
     columns = (len(groups) + 1) // 2
+    colours = [tuple(map(int, colour)) for colour in groups.taxonomy.palette]
     for i, (name, number) in enumerate(zip(groups.names, groups.ids)):
         left = _GAP + (i % columns) * (width - _GAP) // columns
         top = 4 + (i // columns) * 24
-        draw.rectangle((left, top, left + 18, top + 16), fill=tuple(map(int, PALETTE[number])))
+        draw.rectangle((left, top, left + 18, top + 16), fill=colours[number])
         draw.text((left + 24, top), name, fill="black", font=_font(14))
     return strip
 

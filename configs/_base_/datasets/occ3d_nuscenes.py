@@ -3,7 +3,7 @@ paths_leave_root = False  # whether infos may name files outside of it
 point_cloud_range = [-40.0, -40.0, -1.0, 40.0, 40.0, 5.4]
 voxel_size = 0.4
 image_size = [256, 704]
-class_groups = dict()  # none: Occ3D's 17 classes
+class_groups = dict()  # none: every class by itself
 read_images = True  # False: for a network of LiDAR alone, without image_encoder and fusion
 sweeps = 9
 cache_root = None
@@ -82,6 +82,7 @@ train_dataloader = dict(
         type="Occ3DNuScenesDataset",
         data_root="${data_root}",
         paths_leave_root="${paths_leave_root}",
+        taxonomy="${taxonomy}",
         ann_file="minkocc_infos_train.pkl",
         pipeline=train_pipeline,
         alpha="${alpha}",
@@ -100,6 +101,7 @@ val_dataloader = dict(
         type="Occ3DNuScenesDataset",
         data_root="${data_root}",
         paths_leave_root="${paths_leave_root}",
+        taxonomy="${taxonomy}",
         ann_file="minkocc_infos_val.pkl",
         pipeline=test_pipeline,
         weak_frames="${weak_frames}",
@@ -114,7 +116,12 @@ _training = dict(
     unknown_weight="${unknown_weight}",
     image_pretrained="${image_pretrained}",
 )
-_metric = dict(type="OccupancyMetric", training=_training, class_groups="${class_groups}")
+_metric = dict(
+    type="OccupancyMetric",
+    training=_training,
+    class_groups="${class_groups}",
+    taxonomy="${taxonomy}",
+)
 val_evaluator = dict(**_metric, protocols=["occ3d"])
 test_evaluator = dict(**_metric, protocols=["occ3d", "rayiou"])
 # Building blocks, not settings.

@@ -35,7 +35,13 @@ model = dict(
     genunet=dict(
         type="MinkGenUNet", **_grid, in_channels=64, channels=[32, 64, 128, 192, 256], blocks=2
     ),
-    semantic_head=dict(type="SemanticHead", channels=32, beta=0.9, class_groups="${class_groups}"),
+    semantic_head=dict(
+        type="SemanticHead",
+        channels=32,
+        beta=0.9,
+        class_groups="${class_groups}",
+        taxonomy="${taxonomy}",
+    ),
     pulsar_head=dict(
         type="PulsarHead",
         channels=32,
@@ -48,6 +54,7 @@ model = dict(
         depth_weight="${depth_weight}",
         warm_shader="${warm_shader}",
         class_groups="${class_groups}",
+        taxonomy="${taxonomy}",
     ),
 )
 

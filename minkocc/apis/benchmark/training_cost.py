@@ -176,7 +176,7 @@ def predicted_latency(runner: Runner) -> dict[str, Any] | None:
 def _thin_out(dataset: ConfigDict, frames: int) -> None:
     """Keep so many frames of a dataset, spread evenly over its scenes."""
     path = Path(dataset.data_root) / dataset.ann_file
-    count = len(read_infos(path, dataset.get("paths_leave_root", False))["data_list"])
+    count = len(read_infos(path, dataset.get("paths_leave_root", False), None)["data_list"])
     picked = np.linspace(0, count - 1, min(frames, count)).round().astype(int)
     dataset.indices = sorted({int(index) for index in picked})
 

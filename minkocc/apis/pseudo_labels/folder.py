@@ -19,6 +19,7 @@ from minkocc.files.label_images import grey_png, palette_png
 from minkocc.files.pseudo_label_meta import PseudoLabelMetaError, meta_path, write_meta
 from minkocc.files.reading import read_json
 from minkocc.files.writing import atomic_write
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 UInt8 = NDArray[np.uint8]
 
@@ -32,10 +33,11 @@ class PseudoLabelFolder:
 
     Args:
         path: the folder; made when something is written.
+        taxonomy: the classes of the labels.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, taxonomy: Taxonomy = OCC3D) -> None:
+        self.path, self.taxonomy = path, taxonomy
 
     def file(self, kind: str, image: KeyframeImage) -> Path:
         """Where an image's ``labels`` or ``confidence`` are."""
@@ -51,7 +53,8 @@ class PseudoLabelFolder:
 
     def write(self, image: KeyframeImage, labels: UInt8, confidence: UInt8) -> None:
         """Write an image's files, the label last: where it is, its confidence is too."""
-        contents = (("confidence", grey_png(confidence)), ("labels", palette_png(labels)))
+        painted = palette_png(labels, self.taxonomy)
+        contents = (("confidence", grey_png(confidence)), ("labels", painted))
         for kind, content in contents:
             with atomic_write(self.file(kind, image)) as sink:
                 sink.write(content)

@@ -22,7 +22,7 @@ from minkocc.pseudo_labels.pretrained import precision, versions
 from minkocc.pseudo_labels.sources import Labeller, Source
 from minkocc.runtime.tool import raise_if_interrupted
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import CAMERAS
+from minkocc.structures.taxonomy import CAMERAS, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ def generate_pseudo_labels(job: Job, source: Source) -> str:
         UserError: a file cannot be read, the folder was made with other settings, or CUDA's memory
             is too small.
     """
-    selection = _selection(job)
-    folder = PseudoLabelFolder(job.root / job.folder)
+    selection = _selection(job, source.taxonomy)
+    folder = PseudoLabelFolder(job.root / job.folder, source.taxonomy)
     meta = make_meta(
         source.kind, source.models, source.class_map, selection.image_size,
-        selection.cameras,
+        selection.cameras, source.taxonomy,
         **source.settings, computed=_computed(job),
     )  # fmt: skip
     own = selection.batches(job.batch_size)[job.shard.index :: job.shard.count]
@@ -137,9 +137,9 @@ def generate_pseudo_labels(job: Job, source: Source) -> str:
     return _told(job, selection, folder, own, done)
 
 
-def _selection(job: Job) -> Selection:
+def _selection(job: Job, taxonomy: Taxonomy) -> Selection:
     if job.infos:
-        return select_info_images(job.infos, job.cameras, job.scenes)
+        return select_info_images(job.infos, job.cameras, job.scenes, taxonomy)
     return select_images(job.root, str(job.version), job.cameras or CAMERAS, job.scenes)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from minkocc.datasets.nuscenes_tables import open_keyframes
 from minkocc.files.infos import InfoError, read_infos
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,10 @@ def select_images(
 
 
 def select_info_images(
-    infos: Sequence[Path], cameras: Sequence[str] | None, scenes: Sequence[str] | None
+    infos: Sequence[Path],
+    cameras: Sequence[str] | None,
+    scenes: Sequence[str] | None,
+    taxonomy: Taxonomy = OCC3D,
 ) -> Selection:
     """The images of info files, of whatever vehicle.
 
@@ -113,11 +117,12 @@ def select_info_images(
         infos: the files.
         cameras: whose images; None takes all.
         scenes: names of scenes; None takes all.
+        taxonomy: the classes that the infos must be of.
 
     Raises:
         InfoError: a file cannot be used, holds no frame, or not the scene or the camera.
     """
-    frames = [frame for path in infos for frame in read_infos(path, True)["data_list"]]
+    frames = [frame for path in infos for frame in read_infos(path, True, taxonomy)["data_list"]]
     where = ", ".join(map(str, infos))
     if not frames:
         raise InfoError(f"{where} holds no frame: nothing to label")

@@ -17,6 +17,7 @@ from minkocc.evaluation.report import aligned
 from minkocc.files.writing import write_json
 from minkocc.pseudo_labels.coverage import Coverage
 from minkocc.runtime.provenance import provenance
+from minkocc.structures.class_groups import ClassGroups
 from minkocc.structures.spread import spread_indices
 from minkocc.visualization.cameras import around, overlay
 from minkocc.visualization.sheet import Picture, write_sheet
@@ -44,7 +45,7 @@ def write_label_report(root: Path, selection: Selection, folder: PseudoLabelFold
     """
     images = selection.images()
     chosen = [images[i] for i in spread_indices(len(images), MAX_IMAGES)]
-    coverage = Coverage()
+    coverage = Coverage(folder.taxonomy)
     for image in tqdm(chosen, desc="coverage", unit="image"):
         coverage.add(*folder.read(image))
     figures = coverage.figures()
@@ -52,7 +53,7 @@ def write_label_report(root: Path, selection: Selection, folder: PseudoLabelFold
     written = [folder.path / "coverage.json", folder.path / "coverage.png"]
     counts = {"images": len(chosen), "images_in_selection": len(images)}
     write_json(written[0], {**provenance(), **counts, "classes": figures})
-    draw_coverage(figures, f"2D pseudo-labels, {title}", written[1])
+    draw_coverage(figures, f"2D pseudo-labels, {title}", written[1], folder.taxonomy)
     for i in spread_indices(len(selection.keyframes), OVERLAYS):
         written.append(_draw(root, selection.keyframes[i], folder))
     return f"{coverage_table(figures, title)}\n\nwritten: {', '.join(map(str, written))}"
@@ -79,8 +80,10 @@ def _draw(root: Path, keyframe: KeyframeImages, folder: PseudoLabelFolder) -> Pa
     pictures: dict[str, Picture] = {}
     for image in keyframe.images:
         view = np.asarray(read_image(root / image.record["filename"], image.record))
-        pictures[image.camera] = (image.camera, overlay(view, folder.read(image)[0]))
+        labels, _ = folder.read(image)
+        pictures[image.camera] = (image.camera, overlay(view, labels, folder.taxonomy))
     title = f"{keyframe.scene}  {keyframe.token}   (light blue: sky)"
     path = folder.path / "overlays" / f"{keyframe.token}.png"
-    write_sheet(path, list(around(pictures)), title)
+    classes = ClassGroups.of(None, folder.taxonomy)
+    write_sheet(path, list(around(pictures)), title, groups=classes)
     return path

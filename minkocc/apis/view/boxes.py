@@ -1,50 +1,32 @@
-"""Annotated boxes of frames, from the tables of their nuScenes root."""
+"""Annotated boxes of frames, from the tables of a nuScenes root or the manifests of logs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyquaternion import Quaternion
 
+from minkocc.datasets.log_scene import log_boxes
+from minkocc.datasets.nuscenes_scene import annotation_box
 from minkocc.datasets.nuscenes_tables import broken_tables
 from minkocc.files.reading import read_json
-from minkocc.structures.taxonomy import CATEGORY_TO_ID
+from minkocc.occupancy_labels.scene import Box
+from minkocc.structures.taxonomy import Taxonomy
 from minkocc.visualization.wireframes import box_lines
 
 _TABLES = ("sample_annotation", "instance", "category")
 
 
-@dataclass(frozen=True)
-class Box:
-    """An annotated object, global frame."""
-
-    semantics: int
-    """Its Occ3D id."""
-    centre: NDArray[np.float64]
-    size: NDArray[np.float64]
-    """Length, width and height, metres."""
-    rotation: NDArray[np.float64]
-    """``(3, 3)`` from its axes: forward, left, up."""
-
-    def lines(self, ego2global: NDArray[Any]) -> NDArray[np.float64]:
-        """``(13, 2, 3)``: its edges in an ego frame."""
-        global2ego = np.linalg.inv(ego2global)
-        lines = box_lines(self.centre, self.size, self.rotation)
-        return np.asarray(lines @ global2ego[:3, :3].T + global2ego[:3, 3])
-
-
-def has_boxes(root: Path, version: str) -> bool:
+def has_tables(root: Path, version: str) -> bool:
     """Whether a root has the tables that boxes are read from."""
-    return all((root / version / f"{name}.json").is_file() for name in _TABLES)
+    return bool(version) and all((root / version / f"{t}.json").is_file() for t in _TABLES)
 
 
-def read_boxes(root: Path, version: str, tokens: Collection[str]) -> dict[str, list[Box]]:
-    """The boxes of frames, by token.
+def table_boxes(root: Path, version: str, tokens: Collection[str]) -> dict[str, list[Box]]:
+    """The boxes of frames of a nuScenes root, by token.
 
     Args:
         root: the nuScenes root.
@@ -53,6 +35,7 @@ def read_boxes(root: Path, version: str, tokens: Collection[str]) -> dict[str, l
 
     Raises:
         InfoError: the tables are broken.
+        SceneError: a box makes no sense.
     """
     boxes: dict[str, list[Box]] = {token: [] for token in tokens}
     with broken_tables(root, version):
@@ -60,19 +43,32 @@ def read_boxes(root: Path, version: str, tokens: Collection[str]) -> dict[str, l
             read_json(root / version / f"{name}.json") for name in _TABLES
         )
         names = {record["token"]: record["name"] for record in categories}
-        classes = {r["token"]: CATEGORY_TO_ID.get(names[r["category_token"]]) for r in instances}
+        category = {r["token"]: names[r["category_token"]] for r in instances}
         for record in annotations:
-            number = classes[record["instance_token"]]
-            if record["sample_token"] in boxes and number is not None:
-                boxes[record["sample_token"]].append(_box(record, number))
+            if record["sample_token"] in boxes:
+                name = category[record["instance_token"]]
+                boxes[record["sample_token"]].append(annotation_box(record, name))
     return boxes
 
 
-def _box(record: Mapping[str, Any], number: int) -> Box:
-    width, length, height = record["size"]
-    return Box(
-        number,
-        np.array(record["translation"], np.float64),
-        np.array([length, width, height], np.float64),
-        Quaternion(record["rotation"]).rotation_matrix,
-    )
+def manifest_boxes(logs: Sequence[Path], taxonomy: Taxonomy) -> dict[str, list[Box]]:
+    """The boxes of frames of logs, by token.
+
+    Args:
+        logs: their manifests.
+        taxonomy: the classes of the boxes.
+
+    Raises:
+        LogError: a manifest cannot be used.
+        SceneError: a box makes no sense.
+    """
+    found: dict[str, list[Box]] = {}
+    for log in logs:
+        found |= log_boxes(log, taxonomy)
+    return found
+
+
+def edges(box: Box, ego2global: NDArray[Any]) -> NDArray[np.float64]:
+    """``(13, 2, 3)``: the edges of a box in an ego frame, and where its front is."""
+    box2ego = np.linalg.inv(ego2global) @ box.box2world
+    return box_lines(box2ego[:3, 3], np.array(box.size), box2ego[:3, :3])

@@ -17,8 +17,10 @@ from PIL import Image
 
 from minkocc.apis.frame_pictures import weak_occupancy_step, without_class
 from minkocc.apis.inference import prediction_data
-from minkocc.apis.view.boxes import Box, has_boxes, read_boxes
+from minkocc.apis.view.boxes import has_tables, manifest_boxes, table_boxes
 from minkocc.apis.view.predictions import Predicted, Predictor, shared_groups
+from minkocc.config.classes import recipe_classes
+from minkocc.datasets.manifest import LogError
 from minkocc.datasets.nuscenes_occ import located
 from minkocc.datasets.transforms.loading import read_image, read_sweep
 from minkocc.datasets.transforms.pseudo_labels import (
@@ -30,11 +32,10 @@ from minkocc.datasets.weak_occupancy import sweeps_around
 from minkocc.files.infos import InfoError, read_infos
 from minkocc.files.occupancy import read_label
 from minkocc.files.rig import image_size, mount_of
+from minkocc.occupancy_labels.scene import Box
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.class_groups import ClassGroups
-from minkocc.structures.taxonomy import FREE, PALETTE
+from minkocc.structures.taxonomy import FREE
 from minkocc.visualization.cameras import overlay
-from minkocc.visualization.errors import PALETTE as ERROR_PALETTE
 from minkocc.visualization.errors import compare
 from minkocc.visualization.wireframes import ImagePlane, image_plane
 
@@ -59,11 +60,6 @@ class Volume:
     predicted: Predicted | None = None
     """Where it comes from, if it is a prediction."""
 
-    @property
-    def palette(self) -> NDArray[np.uint8]:
-        """``(18, 3)`` colours."""
-        return ERROR_PALETTE if self.kind == "error" else PALETTE
-
 
 class ViewedFrames:
     """The frames of an info file, and everything that there is of each.
@@ -74,23 +70,37 @@ class ViewedFrames:
         cfg: a resolved recipe: says which weak target is trained on, and where pseudo-labels are.
         infos: the info file, in its data root.
         predictors: at most two; the errors are those of each against the label.
+        logs: manifests whose boxes are drawn; without any those of the root's tables.
 
     Raises:
         InfoError: the info file cannot be used, or holds no frame.
+        LogError: a manifest cannot be used, or has no frame of the info file.
         PredictionError: the predictors tell other classes apart.
     """
 
-    def __init__(self, cfg: Config, infos: Path, predictors: Sequence[Predictor] = ()) -> None:
+    def __init__(
+        self,
+        cfg: Config,
+        infos: Path,
+        predictors: Sequence[Predictor] = (),
+        logs: Sequence[Path] = (),
+    ) -> None:
         init_default_scope("minkocc")
         data = prediction_data(cfg)
-        content = read_infos(infos, bool(data.get("paths_leave_root", False)))
+        self._own_groups = recipe_classes(cfg)
+        taxonomy = self._own_groups.taxonomy
+        content = read_infos(infos, bool(data.get("paths_leave_root", False)), taxonomy)
         self.frames: list[dict[str, Any]] = content["data_list"]
         if not self.frames:
             raise InfoError(f"info file {infos} holds no frame: create it with other --val-scenes")
         self.root = infos.parent
-        self._own_groups = ClassGroups.of(cfg.get("class_groups", {}))
         self._version = str(content["metainfo"].get("version", ""))
         self._by_token = {frame["token"]: frame for frame in self.frames}
+        self._log_boxes = manifest_boxes(logs, taxonomy) if logs else None
+        if self._log_boxes is not None and not self._log_boxes.keys() & self._by_token.keys():
+            raise LogError(
+                f"--log {logs[0]} has no frame of {infos}: name the manifests of its logs"
+            )
         self._weak_frames: tuple[int, int] = tuple(data.get("weak_frames", (8, 0)))
         self._weak_step = TRANSFORMS.build(weak_occupancy_step(cfg))
         self._pseudo_labels = LoadPseudoLabels(cfg.get("pseudo_labels", PSEUDO_LABELS))
@@ -143,8 +153,10 @@ class ViewedFrames:
 
     @property
     def has_boxes(self) -> bool:
-        """Whether the root has annotated boxes."""
-        return bool(self._version) and has_boxes(self.root, self._version)
+        """Whether there are annotated boxes."""
+        if self._log_boxes is not None:
+            return any(self._log_boxes.values())
+        return has_tables(self.root, self._version)
 
     def title(self, index: int) -> str:
         """Scene and token of a frame."""
@@ -190,12 +202,14 @@ class ViewedFrames:
             UserError: a file is damaged.
         """
         labels = None if picture == IMAGE else self._labels_2d(index, picture)
-        found = {}
+        found, taxonomy = {}, self.groups.taxonomy
         for number, (camera, view) in enumerate(self.frames[index]["images"].items()):
             path = self.root / view["img_path"]
             if path.is_file():
                 image = _small(read_image(path, view))
-                found[camera] = image if labels is None else overlay(image, labels[number])
+                found[camera] = (
+                    image if labels is None else overlay(image, labels[number], taxonomy)
+                )
         return found
 
     def boxes(self, index: int) -> list[Box]:
@@ -208,7 +222,9 @@ class ViewedFrames:
 
     @cached_property
     def _boxes(self) -> dict[str, list[Box]]:
-        return read_boxes(self.root, self._version, self._by_token.keys())
+        if self._log_boxes is not None:
+            return self._log_boxes
+        return table_boxes(self.root, self._version, self._by_token.keys())
 
     def _remembered(self, index: int, name: str, read: Callable[[], ValueT]) -> ValueT:
         key = (index, name)
@@ -247,14 +263,20 @@ class ViewedFrames:
         sources = sweeps_around(frame, self._by_token.get, self._weak_frames)
         if not all((self.root / source["lidar_path"]).is_file() for source in sources):
             return None
-        begin = {**located(frame, self.root), "phase": None, "weak_sources": lambda: sources}
+        begin = {
+            **located(frame, self.root),
+            "phase": None,
+            "weak_sources": lambda: sources,
+            "taxonomy": self.groups.taxonomy,
+        }
         return Volume(without_class(self._weak_step.transform(begin)["weak_occupancy"]), "weak")
 
     def _read_label(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         path = self.frames[index]["occ_path"]
         if not path or not (self.root / path).is_file():
             return None
-        label = read_label(self.root / path, ("semantics", "mask_camera"))
+        keys = ("semantics", "mask_camera")
+        label = read_label(self.root / path, keys, self.groups.taxonomy)
         return self.groups.grouped(label["voxel_semantics"]), label["mask_camera"]
 
     def _labels_2d(self, index: int, picture: str) -> NDArray[np.uint8] | None:
@@ -269,7 +291,13 @@ class ViewedFrames:
 
     def _read_pseudo_labels(self, index: int) -> NDArray[np.uint8] | None:
         frame = self.frames[index]
-        begin = {**frame, "data_root": self.root, "phase": None, "raw_size": image_size(frame)}
+        begin = {
+            **frame,
+            "data_root": self.root,
+            "phase": None,
+            "raw_size": image_size(frame),
+            "taxonomy": self.groups.taxonomy,
+        }
         labels = self._pseudo_labels.transform(begin).get("img_semantics")
         return None if labels is None else self.groups.grouped_2d(labels)
 

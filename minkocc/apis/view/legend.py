@@ -10,7 +10,7 @@ import numpy as np
 
 from minkocc.apis.view.frames import Volume
 from minkocc.structures.class_groups import ClassGroups
-from minkocc.structures.taxonomy import FREE, PALETTE
+from minkocc.structures.taxonomy import FREE
 from minkocc.visualization.errors import NAMES
 from minkocc.visualization.errors import PALETTE as ERROR_PALETTE
 
@@ -26,7 +26,8 @@ class Entry(NamedTuple):
 
 def class_entries(groups: ClassGroups) -> list[Entry]:
     """The classes of a network, in the order of their ids."""
-    return [Entry(i, name, _rgb(PALETTE[i])) for name, i in zip(groups.names, groups.ids)]
+    colours = groups.taxonomy.palette
+    return [Entry(i, name, _rgb(colours[i])) for name, i in zip(groups.names, groups.ids)]
 
 
 def error_entries(volume: Volume) -> list[Entry]:
@@ -42,7 +43,7 @@ def volume_entries(volume: Volume, groups: ClassGroups) -> list[Entry]:
     """What the ids of a volume are."""
     if volume.kind == "weak":
         (number,) = {int(v) for v in np.unique(volume.semantics) if v < FREE} or {0}
-        return [Entry(number, "occupied", _rgb(PALETTE[number]))]
+        return [Entry(number, "occupied", _rgb(groups.taxonomy.palette[number]))]
     if volume.kind == "error":
         return [Entry(kind, name, _rgb(ERROR_PALETTE[kind])) for kind, name in enumerate(NAMES)]
     return class_entries(groups)

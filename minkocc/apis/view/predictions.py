@@ -121,14 +121,19 @@ def shared_groups(predictors: list[Predictor], otherwise: ClassGroups) -> ClassG
 
     Args:
         predictors: what predicts.
-        otherwise: the classes where nothing does.
+        otherwise: the classes where nothing does; predictions are of the same taxonomy.
 
     Raises:
         PredictionError: they differ.
     """
     groups = predictors[0].groups if predictors else otherwise
+    if groups.taxonomy.classes != otherwise.taxonomy.classes:
+        raise PredictionError(
+            f"{predictors[0].name} predicts {groups.described}, the recipe's taxonomy has "
+            f"{', '.join(otherwise.taxonomy.classes)}: view it with a recipe of its own taxonomy"
+        )
     for other in predictors[1:]:
-        if other.groups.group_of != groups.group_of:
+        if not other.groups.same_ids(groups):
             raise PredictionError(
                 f"{predictors[0].name} and {other.name} are of networks with other classes "
                 "(class_groups), of which no legend says both: view those of the same"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.apis.view.boxes import Box
+from minkocc.apis.view.boxes import edges
 from minkocc.apis.view.choice import NOTHING, Choice
 from minkocc.apis.view.frames import LABEL, ViewedFrames, Volume
 from minkocc.apis.view.legend import (
@@ -26,8 +26,9 @@ from minkocc.apis.view.legend import (
 from minkocc.apis.view.page import BESIDE, Page, Vector
 from minkocc.apis.view.picking import first_voxel
 from minkocc.files.writing import atomic_write
+from minkocc.occupancy_labels.scene import Box
 from minkocc.structures.errors import UserError
-from minkocc.structures.taxonomy import FREE, PALETTE
+from minkocc.structures.taxonomy import FREE
 from minkocc.structures.voxel_grid import OCC3D_GRID
 from minkocc.visualization.points import height_colours
 from minkocc.visualization.voxel_mesh import class_meshes
@@ -181,9 +182,9 @@ class Session:
 
     def _draw_boxes(self, boxes: Sequence[Box], frame: int) -> None:
         ego2global = self.frames.frames[frame]["ego2global"]
-        lines = np.array([box.lines(ego2global) for box in boxes]).reshape(-1, 2, 3)
-        numbers = np.repeat([box.semantics for box in boxes], len(lines) // max(1, len(boxes)))
-        colours = PALETTE[numbers.astype(int)]
+        lines = np.array([edges(box, ego2global) for box in boxes]).reshape(-1, 2, 3)
+        numbers = np.repeat([box.class_id for box in boxes], len(lines) // max(1, len(boxes)))
+        colours = self.frames.groups.taxonomy.palette[numbers.astype(int)]
         self.page.draw_boxes(lines, np.stack([colours, colours], axis=1))
 
     def describe(self, origin: Vector, direction: Vector) -> str:

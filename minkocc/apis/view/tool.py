@@ -29,6 +29,8 @@ class ViewOptions:
     infos: Path | None = None
     """None: the info file of the recipe's test set."""
     preds: Sequence[Path] = field(default_factory=tuple)
+    logs: Sequence[Path] = ()
+    """Manifests whose boxes are drawn."""
     frame: int = 0
     layer: str | None = None
     """Shown first; None: the prediction, or what there is."""
@@ -102,7 +104,8 @@ def open_frames(cfg: Config, options: ViewOptions) -> ViewedFrames:
             f"most {_MOST} predictions are compared, leave some out"
         )
     saved = [SavedPredictor(folder) for folder in options.preds]
-    frames = ViewedFrames(cfg, infos)  # a mistake in the infos is told before a network is built
+    # A mistake in the infos is told before a network is built.
+    frames = ViewedFrames(cfg, infos, logs=options.logs)
     _check_some(saved, frames, infos)
     if options.frame >= len(frames):
         raise UserError(

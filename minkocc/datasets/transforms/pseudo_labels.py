@@ -21,7 +21,10 @@ from minkocc.registry import TRANSFORMS
 from minkocc.structures.phase import Phase, has_2d_term
 from minkocc.structures.render_lattice import RenderLattice
 from minkocc.structures.taxonomy import (
+    NUM_CLASSES,
     NUM_IDS_2D,
+    OCC3D,
+    Taxonomy,
     has_class_2d,
 )
 
@@ -32,6 +35,8 @@ PSEUDO_LABELS = "pseudo_labels"
 @TRANSFORMS.register_module()
 class LoadPseudoLabels(BaseTransform):
     """2D pseudo-labels and their confidence (y_2D and c of the paper's Eq. 5).
+
+    Their classes must be those of ``taxonomy``, or Occ3D's.
 
     In training they are read where a loss of the sample's phase uses them, and need not be there
     otherwise. Writes ``img_semantics`` uint8 ``(N, H, W)`` of 2D ids and ``img_confidence`` uint8
@@ -75,11 +80,22 @@ class LoadPseudoLabels(BaseTransform):
         if not (there() if phase is None else self._used[phase]):
             return results
         if root != self._known:
-            read_meta(root)
+            read_meta(root, results.get("taxonomy", OCC3D))
             self._known = root
         for key, kind in (("img_semantics", "labels"), ("img_confidence", "confidence")):
             results[key] = read_views(root, kind, results)
+        _check_ids(results["img_semantics"], root, results.get("taxonomy", OCC3D))
         return results
+
+
+def _check_ids(labels: NDArray[np.uint8], root: Path, taxonomy: Taxonomy) -> None:
+    """Ids between the taxonomy's last class and sky stand for nothing."""
+    last = len(taxonomy.classes)
+    if last < NUM_CLASSES and ((labels > last) & (labels <= NUM_CLASSES)).any():
+        raise InputError(
+            f"pseudo-labels in {root} hold ids above {last}, and the taxonomy has {last} classes: "
+            "generate them again with tools/generate_pseudo_labels.py"
+        )
 
 
 def label_path(root: Path, kind: str, camera: str, image: str) -> Path:

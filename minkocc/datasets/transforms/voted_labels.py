@@ -21,7 +21,7 @@ from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.files.rig import mount_of
 from minkocc.registry import TRANSFORMS
 from minkocc.structures.settings import check_share
-from minkocc.structures.taxonomy import NUM_CLASSES, UNVOTED, WEAK_OCCUPIED
+from minkocc.structures.taxonomy import NUM_CLASSES, OCC3D, UNVOTED, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "1"
@@ -93,7 +93,7 @@ class LoadVotedLabels(BaseTransform):
         self, results: dict[str, Any], keyframes: Sequence[tuple[dict[str, Any], np.ndarray]]
     ) -> np.ndarray:
         root = Path(results["data_root"])
-        read_meta(root / self.pseudo_labels)
+        read_meta(root / self.pseudo_labels, results.get("taxonomy", OCC3D))
         returns = [(to_ego, self._lift(frame, root)) for frame, to_ego in keyframes]
         return vote(self.grid, returns, self.min_share)
 
@@ -111,7 +111,8 @@ class LoadVotedLabels(BaseTransform):
         root, by_content = Path(results["data_root"]), results.get("cache_by_content", False)
         folder = root / self.pseudo_labels
         digest = hashlib.sha256(f"{_CACHE_VERSION}{self.grid}{self.min_share}".encode())
-        digest.update(json.dumps(read_meta(folder), sort_keys=True).encode())
+        meta = read_meta(folder, results.get("taxonomy", OCC3D))
+        digest.update(json.dumps(meta, sort_keys=True).encode())
         sweeps, labels = [], []
         for frame, to_ego in keyframes:
             sweeps.append(frame["lidar_points"]["lidar_path"])

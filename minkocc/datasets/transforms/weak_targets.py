@@ -19,7 +19,7 @@ from minkocc.files.fingerprint import fingerprint
 from minkocc.files.pseudo_label_meta import read_meta
 from minkocc.files.rig import mount_of
 from minkocc.registry import TRANSFORMS
-from minkocc.structures.taxonomy import WEAK_OCCUPIED
+from minkocc.structures.taxonomy import OCC3D, WEAK_OCCUPIED
 from minkocc.structures.voxel_grid import VoxelGrid
 
 _CACHE_VERSION = "2"
@@ -119,7 +119,7 @@ class LoadWeakOccupancy(BaseTransform):
     def _sky_identity(self, results: dict[str, Any], by_content: bool) -> bytes:
         """What the pseudo-labels say of themselves, their files, and the cameras."""
         folder = Path(results["data_root"]) / self.pseudo_labels
-        meta = json.dumps(read_meta(folder), sort_keys=True)
+        meta = json.dumps(read_meta(folder, results.get("taxonomy", OCC3D)), sort_keys=True)
         views = results["images"].values()
         files = [
             str(label_path(Path(), "labels", camera, view["img_path"]))
@@ -137,13 +137,13 @@ def add_sky(weak: np.ndarray, grid: VoxelGrid, folder: Path, frame: dict[str, An
         weak: ``(X, Y, Z)`` uint8.
         grid: of ``weak``.
         folder: of the pseudo-labels.
-        frame: what an info file says of it.
+        frame: what an info file says of it, and its ``taxonomy`` where it is not Occ3D's.
 
     Raises:
         PseudoLabelMetaError: the folder does not say that its classes are ours.
         InputError: a pseudo-label is missing or cannot be used.
     """
-    read_meta(folder)
+    read_meta(folder, frame.get("taxonomy", OCC3D))
     for camera, view in frame["images"].items():
         labels = read_view(folder, "labels", camera, view)
         mark_sky(weak, grid, labels, view["cam2img"], view["ego2cam"])

@@ -195,6 +195,13 @@ DESTINATIONS = {
         3,
         "train_dataloader.num_workers val_dataloader.num_workers test_dataloader.num_workers",
     ),
+    "taxonomy": (
+        {"classes": {"bicycle": [1, 2, 3], "motorcycle": [4, 5, 6]}},
+        "train_dataloader.dataset.taxonomy val_dataloader.dataset.taxonomy "
+        "test_dataloader.dataset.taxonomy "
+        "model.semantic_head.taxonomy model.pulsar_head.taxonomy "
+        "val_evaluator.taxonomy test_evaluator.taxonomy",
+    ),
     "class_groups": (
         {"rider": ["bicycle", "motorcycle"]},
         "model.semantic_head.class_groups model.pulsar_head.class_groups "
@@ -245,7 +252,11 @@ def test_every_knob_of_every_recipe_arrives_both_ways(tmp_path, path, way):
     if way == "cfg options":
         cfg = load_config(path, values)
     else:
-        lines = [f"{knob} = {value!r}" for knob, value in values.items()]
+        # mmengine adds to a base's dict, or is told to put another in its place.
+        written = {
+            k: {**v, "_delete_": True} if isinstance(v, dict) else v for k, v in values.items()
+        }
+        lines = [f"{knob} = {value!r}" for knob, value in written.items()]
         cfg = load_config(write(tmp_path, "\n".join(lines), base=path))
     for knob, (value, destinations) in moved.items():
         assert cfg[knob] == value

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minkocc.datasets.log_scene import read_log_scene
+from minkocc.datasets.log_scene import log_boxes, read_log_scene
 from minkocc.datasets.manifest import LogError, manifest
 from minkocc.occupancy_labels.label import label_scene
+from minkocc.occupancy_labels.scene import SceneError
 from minkocc.occupancy_labels.settings import LabelSettings
-from minkocc.structures.taxonomy import class_id
+from minkocc.structures.taxonomy import Taxonomy, class_id
 from minkocc.structures.voxel_grid import OCC3D_GRID
 
 K = [[40.0, 0.0, 40.0], [0.0, 40.0, 20.0], [0.0, 0.0, 1.0]]
@@ -108,3 +109,37 @@ def test_what_is_wrong_is_named(tmp_path, content, read, key, value, words):
     content["frames"][0][key] = value
     with pytest.raises(LogError, match=words):
         read()
+
+
+def test_boxes_alone_are_read_without_any_other_file(tmp_path, content):
+    for path in tmp_path.iterdir():
+        path.unlink()
+    (tmp_path / "log.json").write_text(json.dumps(content))
+    found = log_boxes(tmp_path / "log.json")
+    assert list(found) == ["drive-000000", "drive-000001"]
+    (box,) = found["drive-000001"]
+    assert (box.track, box.class_id, box.size) == ("a", CAR, (4.4, 2.2, 1.6))
+    assert box.box2world[:3, 3].tolist() == [12.1, 5, 0.75]
+
+
+def test_classes_are_those_of_the_taxonomy(read):
+    road = Taxonomy.of({"classes": {"road": [0, 0, 0], "car": [1, 1, 1]}})
+    with pytest.raises(LogError, match=r"holds class 15, expected 0 to 1, or 255"):
+        read(taxonomy=road)
+    one, _ = read(taxonomy=road, use_lidarseg=False)
+    assert one.boxes[0].class_id == 1
+    with pytest.raises(LogError, match=r"boxes\.0\.class is 'car', expected one of road"):
+        read(taxonomy=Taxonomy.of({"classes": {"road": [0, 0, 0]}}), use_lidarseg=False)
+
+
+def test_what_nothing_names_needs_a_class(read):
+    classes = {"classes": {"road": [0, 0, 0], "car": [1, 1, 1]}, "moving": ["car"]}
+    for rest, expected in ((None, None), ("road", {0})):
+        settings = LabelSettings(taxonomy=Taxonomy.of({**classes, "rest": rest}))
+        scene = read(taxonomy=settings.taxonomy, use_lidarseg=False)
+        if rest is None:
+            with pytest.raises(SceneError, match="the taxonomy names none for the rest"):
+                list(label_scene(scene, settings))
+        else:
+            label = next(label for _, label in label_scene(scene, settings))
+            assert expected <= set(np.unique(label.semantics)) <= {0, 1, 17}

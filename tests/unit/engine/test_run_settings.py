@@ -277,3 +277,46 @@ def test_a_state_that_is_none_is_said(optimizer):
     content = {"meta": {"iter": 1, "epoch": 1}, "message_hub": {}, "optimizer": optimizer}
     with pytest.raises(UserError, match=r"c\.pth lacks the optimiser's state"):
         check_state(Config({}), content, "c.pth")
+
+
+ROADS = {"classes": {"road": [0, 0, 0], "person": [1, 1, 1]}}
+
+
+def test_a_run_does_not_go_on_with_another_taxonomy():
+    words = r"trained with taxonomy of Occ3D-nuScenes, the recipe says of road, person: its outputs"
+    content = {"meta": trained(taxonomy=None)}
+    with pytest.raises(UserError, match=words) as told:
+        run_settings.check_resumed(load_config(MINI, {"taxonomy": ROADS}), content, "c.pth")
+    assert "Resume with taxonomy=None" in str(told.value)
+    content = {"meta": trained(taxonomy=ROADS)}
+    with pytest.raises(UserError, match=r"taxonomy of road, person, the recipe says of others, "):
+        run_settings.check_resumed(load_config(MINI), content, "c.pth")
+
+
+def test_colours_are_no_other_taxonomy(said):
+    painted = {"classes": {"road": [9, 9, 9], "person": [8, 8, 8]}}
+    content = {"meta": trained(taxonomy=painted)}
+    run_settings.check_resumed(load_config(MINI, {"taxonomy": ROADS}), content, "c.pth")
+    assert said == []
+
+
+@pytest.mark.parametrize("was", [None, ROADS])
+def test_weights_of_another_taxonomy_are_refused(was):
+    content = {"meta": trained(taxonomy=was), "state_dict": {"weight": torch.ones(1, 1)}}
+    other = {"classes": {"road": [0, 0, 0], "tree": [1, 1, 1]}}
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.classes = group_index({}, other)
+    with pytest.raises(UserError, match=r"trained with taxonomy of .*recipe says of road, tree:"):
+        check_weights(model, content, "c.pth")
+    model.classes = group_index({}, was)
+    check_weights(model, content, "c.pth")
+
+
+def test_weights_of_before_there_were_taxonomies_are_of_occ3ds_classes():
+    content = {"meta": trained(), "state_dict": {"weight": torch.ones(1, 1)}}
+    del content["meta"]["run"]["taxonomy"]
+    check_weights(Classed({}), content, "c.pth")
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.classes = group_index({}, ROADS)
+    with pytest.raises(UserError, match=r"taxonomy of Occ3D-nuScenes, the recipe says of road, "):
+        check_weights(model, content, "c.pth")

@@ -7,7 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minkocc.files.infos import InfoError, read_infos
+from minkocc.files.infos import InfoError, classes_of_infos, read_infos
+from minkocc.structures.taxonomy import Taxonomy
+from tests.other_taxonomy import DRIVING8
 
 
 @pytest.fixture(scope="module")
@@ -391,3 +393,21 @@ def test_a_frame_that_is_listed_twice_is_refused(tmp_path, right):
     content = copy.deepcopy(right)
     content["data_list"].append(content["data_list"][0])
     refuse(tmp_path, content, f"frame {right['data_list'][0]['token']}: it is listed twice")
+
+
+def test_infos_of_another_taxonomy_are_read_by_whoever_names_it(tmp_path, right):
+    content, other = copy.deepcopy(right), Taxonomy.of(DRIVING8)
+    content["metainfo"]["classes"] = list(other.classes)
+    refuse(
+        tmp_path, content, r"infos\.pkl has classes .*'road'.*, expected those of Occ3D-nuScenes"
+    )
+    path = tmp_path / "infos.pkl"
+    assert read_infos(path, taxonomy=other)["data_list"]
+    assert classes_of_infos(read_infos(path, taxonomy=None)) == other.classes
+    turned = Taxonomy.of({"classes": dict(reversed(DRIVING8["classes"].items()))})
+    with pytest.raises(InfoError, match=r"expected those of the taxonomy, \['vehicle', 'person'"):
+        read_infos(path, taxonomy=turned)
+    content["metainfo"]["classes"] = [3]
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(InfoError, match="has classes"):
+        read_infos(path, taxonomy=None)

@@ -14,7 +14,8 @@ from minkocc.files.pseudo_label_meta import (
     read_meta,
     write_meta,
 )
-from minkocc.structures.taxonomy import CAMERAS
+from minkocc.structures.taxonomy import CAMERAS, Taxonomy
+from tests.other_taxonomy import DRIVING8
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -90,3 +91,23 @@ def test_labels_made_elsewhere_are_accepted(tmp_path):
     meta = read_meta(tmp_path)
     assert meta == json.loads(meta_path(tmp_path).read_text())
     assert model_names(meta)[0].startswith("ESPNet")
+
+
+def test_ids_are_those_of_the_taxonomy(tmp_path):
+    other = Taxonomy.of(DRIVING8)
+    meta = make_meta("semantic", [], {"bus": "vehicle"}, None, taxonomy=other)
+    assert meta["ids"] == {
+        "0": "unlabelled",
+        **{str(i): n for i, n in enumerate(other.classes, 1)},
+        "18": "sky",
+    }
+    write_meta(tmp_path, meta)
+    assert read_meta(tmp_path, other) == meta
+    with pytest.raises(PseudoLabelMetaError, match="maps 'bus' to 'vehicle', expected null or one"):
+        read_meta(tmp_path)
+    write_meta(tmp_path, make_meta("semantic", [], {}, None))
+    with pytest.raises(PseudoLabelMetaError, match="calls id 1 'others', expected 'road'"):
+        read_meta(tmp_path, other)
+    write_meta(tmp_path, {key: value for key, value in meta.items() if key != "ids"})
+    with pytest.raises(PseudoLabelMetaError, match="does not say what its ids mean"):
+        read_meta(tmp_path, other)

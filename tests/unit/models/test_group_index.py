@@ -133,5 +133,5 @@ def test_a_head_that_says_nothing_of_its_classes_is_refused():
 
 
 def test_heads_of_different_classes_are_refused():
-    with pytest.raises(ValueError, match=r"pulsar_head\.class_groups \{\}: expected .*'built'"):
+    with pytest.raises(ValueError, match=r"pulsar_head are those of Occ3D: expected .*'built'"):
         build(semantic_head=HEADS["semantic_head"])

@@ -12,7 +12,8 @@ from minkocc.pseudo_labels.prompts import (
     read_prompts,
     token_ids,
 )
-from minkocc.structures.taxonomy import NAMES_2D
+from minkocc.structures.taxonomy import NAMES_2D, Taxonomy
+from tests.other_taxonomy import DRIVING8
 from tests.unit.pseudo_labels.tiny_models import save_tokenizer
 
 
@@ -107,3 +108,18 @@ def test_what_the_text_model_does_not_read_is_refused(tokenizer):
     invisible = parse_prompts([{"car": ["\u200b"]}], "test")[0]
     with pytest.raises(PromptError, match="holds nothing that the detector's text model reads"):
         token_ids(invisible, tokenizer, 50)
+
+
+def test_a_taxonomy_has_prompts_of_its_own(tmp_path):
+    other = Taxonomy.of(DRIVING8)
+    groups = read_prompts(taxonomy=other)
+    assert [group.as_dict() for group in groups] == other.as_dict()["prompts"]
+    ids = {number for group in groups for _, _, number in group.spans()}
+    assert ids == {*range(1, 9), 18}
+    with pytest.raises(PromptError, match=r"unknown class 'car'.*, expected one of road, path"):
+        parse_prompts([{"car": ["car"]}], "x", other)
+    silent = Taxonomy.of({"classes": {"road": [0, 0, 0]}})
+    with pytest.raises(PromptError, match="the taxonomy has no prompts"):
+        read_prompts(taxonomy=silent)
+    (tmp_path / "p.json").write_text('[{"road": ["road"]}]')
+    assert read_prompts(tmp_path / "p.json", silent)[0].phrases == (("road", "road"),)

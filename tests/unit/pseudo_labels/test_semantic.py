@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from PIL import Image
 
 from minkocc.pseudo_labels.class_maps import (
-    CLASS_MAPS,
     ClassMapError,
     full_class_map,
     read_class_map,
@@ -17,7 +16,8 @@ from minkocc.pseudo_labels.class_maps import (
 )
 from minkocc.pseudo_labels.prompts import PromptError
 from minkocc.pseudo_labels.sources import semantic_source
-from minkocc.structures.taxonomy import NAMES_2D
+from minkocc.structures.taxonomy import NAMES_2D, OCC3D, Taxonomy
+from tests.other_taxonomy import DRIVING8
 from tests.unit.pseudo_labels.tiny_models import LABELS
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def images():
 def some_classes(tmp_path):
     """A map that leaves out three labels, and says of a fourth that it is nothing."""
     left_out = {"building", "traffic light", "motorcycle"}
-    full = {**CLASS_MAPS["cityscapes"], **dict.fromkeys([*left_out, "terrain"])}
+    full = {**OCC3D.class_maps["cityscapes"], **dict.fromkeys([*left_out, "terrain"])}
     path = tmp_path / "map.json"
     path.write_text(json.dumps({k: v for k, v in full.items() if k not in left_out}))
     return str(path), full
@@ -102,7 +102,7 @@ def test_classes_of_masks(tiny_models, images, some_classes, name):
 
 
 def test_cityscapes_is_named_whole():
-    assert set(CLASS_MAPS["cityscapes"]) == set(LABELS)
+    assert set(OCC3D.class_maps["cityscapes"]) == set(LABELS)
     full = full_class_map(dict(enumerate(LABELS)), read_class_map("cityscapes"), "x")
     ids = source_ids(dict(enumerate(LABELS)), full)
     assert [NAMES_2D[i] for i in ids[:2]] == ["driveable_surface", "sidewalk"]
@@ -145,3 +145,14 @@ def test_a_wrong_map_is_one_line(tiny_models, tmp_path, content, error, words):
 def test_a_map_that_is_not_there(tmp_path):
     with pytest.raises(ClassMapError, match=r"--class-map nothing cannot be read"):
         read_class_map("nothing")
+
+
+def test_cityscapes_in_the_classes_of_another_taxonomy(tmp_path):
+    other = Taxonomy.of(DRIVING8)
+    labels = dict(enumerate(LABELS))
+    full = full_class_map(labels, read_class_map("cityscapes", other), "x")
+    names = [other.names_2d[i] for i in source_ids(labels, full, other)]
+    assert names[:2] == ["road", "path"]
+    assert "unlabelled" not in names
+    with pytest.raises(ClassMapError, match="name one of the taxonomy, which has none"):
+        read_class_map("cityscapes", Taxonomy.of({"classes": {"road": [0, 0, 0]}}))

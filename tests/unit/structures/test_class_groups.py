@@ -117,6 +117,7 @@ def test_names_and_order_make_no_other_classes():
     assert same_classes({}, {"tree": ["vegetation"]})
     assert not same_classes(first, {})
     assert not same_classes({"a": ["lorry"]}, {"a": ["lorry"]})
+    assert not same_classes(None, {})
 
 
 def test_a_table_needs_a_name_for_each_group():

@@ -57,7 +57,7 @@ def test_an_arm_has_the_options_of_all_and_its_own(tmp_path):
         (block(f"{arm('a')}, {arm('b')}"), "arm 'b' is the same recipe as 'a'"),
         (
             block(arm(more=", options=dict(class_groups=dict(wheel=['bicycle', 'motorcycle']))")),
-            "arm 'a' has class_groups, whose figures",
+            "arm 'a' has class_groups or a taxonomy, whose figures",
         ),
         (block(arm(), "5"), "seeds 5, expected a list of different whole numbers"),
         (block(arm(), "[0, 0]"), r"seeds \[0, 0\], expected"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from minkocc.apis.inference import init_model
+from minkocc.apis.view.boxes import edges
 from minkocc.apis.view.frames import IMAGE, LABEL, PSEUDO_LABEL, VISIBLE, WEAK, ViewedFrames
 from minkocc.apis.view.predictions import NetworkPredictor, SavedPredictor
 from minkocc.datasets.transforms.loading import read_lidar
@@ -147,13 +148,13 @@ def test_points_and_boxes_lie_where_the_label_says(infos):
     label = frames.volume(0, LABEL).semantics
     inside = 0
     for box in frames.boxes(0):
-        ego = np.linalg.inv(frames.frames[0]["ego2global"]) @ [*box.centre, 1]
-        lines = box.lines(frames.frames[0]["ego2global"])[:12]
+        ego = np.linalg.inv(frames.frames[0]["ego2global"]) @ [*box.box2world[:3, 3], 1]
+        lines = edges(box, frames.frames[0]["ego2global"])[:12]
         assert np.allclose(lines.reshape(-1, 3).mean(0), ego[:3])
         x, y, z = np.floor((ego[:3] - [-40, -40, -1]) / 0.4).astype(int)
         if 3 <= x < 197 and 3 <= y < 197 and 1 <= z < 15:
             near = label[x - 2 : x + 3, y - 2 : y + 3, z - 1 : z + 2]
-            inside += (near == box.semantics).any()
+            inside += (near == box.class_id).any()
     assert inside >= 2
 
 

@@ -1,0 +1,56 @@
+# Eight classes for data of one's own, of which whatever labels images knows all: an example of
+# another taxonomy, and a beginning for one.
+taxonomy = dict(
+    classes=dict(
+        road=[128, 64, 128],
+        path=[244, 35, 232],
+        ground=[152, 251, 152],
+        building=[70, 70, 70],
+        pole=[220, 220, 0],
+        plant=[107, 142, 35],
+        person=[220, 20, 60],
+        vehicle=[0, 0, 142],
+    ),
+    moving=["person", "vehicle"],
+    things=["person", "vehicle"],
+    stuff=["road", "path", "ground", "building", "plant"],
+    ground=["road", "path", "ground"],
+    bodies=["vehicle"],
+    rest="building",
+    prompts=[
+        dict(
+            vehicle=["car", "van", "truck", "bus", "tractor"],
+            person=["person", "cyclist", "motorcyclist"],
+        ),
+        dict(road=["road", "parking lot"], path=["sidewalk", "footpath"], ground=["grass", "soil"]),
+        dict(
+            building=["building", "wall", "fence", "bridge"],
+            pole=["pole", "traffic light", "street sign"],
+            plant=["tree", "bush"],
+        ),
+        dict(sky=["sky"]),
+    ],
+    class_maps=dict(
+        cityscapes={
+            "road": "road",
+            "sidewalk": "path",
+            "terrain": "ground",
+            "building": "building",
+            "wall": "building",
+            "fence": "building",
+            "pole": "pole",
+            "traffic light": "pole",
+            "traffic sign": "pole",
+            "vegetation": "plant",
+            "sky": "sky",
+            "person": "person",
+            "rider": "person",
+            "car": "vehicle",
+            "truck": "vehicle",
+            "bus": "vehicle",
+            "train": "vehicle",
+            "motorcycle": "vehicle",
+            "bicycle": "vehicle",
+        },
+    ),
+)
