@@ -25,6 +25,7 @@ EXAMPLES = {
     "configs/my_classes.py": ("SemanticHead", lambda model, data: model.semantic_head),
     "configs/my_focal.py": ("FocalHead", lambda model, data: model.semantic_head),
 }
+TAXONOMY = "configs/own_semi_a10.py"  # trained in tests/e2e/test_other_taxonomy.py, on its own data
 SMALL = {"image_size": [96, 160], "alpha": 0.5, "num_workers": 0}
 
 
@@ -46,7 +47,13 @@ def written(tmp_path, monkeypatch):
 
 
 def test_every_example_is_tried():
-    assert {name for name in FILES if name.startswith("configs/")} == EXAMPLES.keys()
+    assert {name for name in FILES if name.startswith("configs/")} == {*EXAMPLES, TAXONOMY}
+
+
+def test_the_example_of_a_taxonomy_takes_its_classes(written):
+    cfg = load_config(written / TAXONOMY, {"image_pretrained": None})
+    init_default_scope("minkocc")
+    assert MODELS.build(cfg.model.semantic_head).mlp[-1].out_features == 8
 
 
 @pytest.mark.parametrize("recipe", EXAMPLES)
