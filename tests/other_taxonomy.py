@@ -7,7 +7,7 @@ from minkocc.structures.taxonomy import FREE, class_id
 from tests.forked import ROOT
 
 DRIVING8_FILE = ROOT / "configs" / "_base_" / "taxonomies" / "driving8.py"
-DRIVING8 = read_taxonomy(DRIVING8_FILE).as_dict()
+DRIVING8 = read_taxonomy(DRIVING8_FILE).meaning()
 GROUPS_OF_OCC3D = {
     "road": ["driveable_surface"],
     "path": ["sidewalk"],

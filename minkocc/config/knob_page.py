@@ -31,7 +31,7 @@ def knob_table(recipe: Config) -> str:
 
 def _shown(value: Any) -> str:
     """A value as a cell holds it; a taxonomy has a file of its own."""
-    if isinstance(value, Mapping) and isinstance(value.get("classes"), Mapping):
+    if isinstance(value, Mapping) and isinstance(value.get("classes"), list):
         return f"{len(value['classes'])} classes"
     return f"`{value!r}`"
 

@@ -22,7 +22,7 @@ from minkocc.config.components import component_problems
 from minkocc.config.knobs import KNOBS, ConfigError, check_knobs, from_home, is_whole
 from minkocc.config.taxonomy_file import taxonomy_of_file
 from minkocc.structures.class_groups import same_classes, same_taxonomy
-from minkocc.structures.taxonomy import Taxonomy
+from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 _RUNNER_KEYS: frozenset[str] = frozenset(
     "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
@@ -72,6 +72,7 @@ def resolved(recipe: Config) -> Config:
         folder = Path(str(recipe.filename)).parent
         knobs["taxonomy"] = taxonomy_of_file(Path(knobs["taxonomy"]), folder)
     check_knobs(knobs)
+    knobs = _with_short_taxonomy(knobs)
     content = {**_substitute(recipe.to_dict(), knobs), **knobs}
     _refuse_nan(content)
     _check_validation(content)
@@ -80,6 +81,16 @@ def resolved(recipe: Config) -> Config:
     for problem in component_problems(content):
         raise ConfigError(problem)
     return Config(content, filename=str(recipe.filename))
+
+
+def _with_short_taxonomy(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """A taxonomy without what only tools read, which take it from its file; None: Occ3D's.
+
+    Every part that knows classes gets it, and each run prints and saves them all.
+    """
+    taxonomy = Taxonomy.of(knobs.get("taxonomy"))
+    short = None if taxonomy.meaning() == OCC3D.meaning() else taxonomy.meaning()
+    return {**knobs, "taxonomy": short} if "taxonomy" in knobs else dict(knobs)
 
 
 def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:

@@ -162,13 +162,13 @@ def _told(knob: str, value: Any) -> Any:
     if knob != "taxonomy":
         return value
     classes = (value or {}).get("classes") if isinstance(value, Mapping) else None
-    return f"of {', '.join(classes)}" if isinstance(classes, Mapping) else "of Occ3D-nuScenes"
+    return f"of {', '.join(classes)}" if isinstance(classes, list) else "of Occ3D-nuScenes"
 
 
 def _as_option(knob: str, value: Any, option: str = "") -> str:
     """What sets a knob to the checkpoint's value; nobody types a taxonomy."""
     if knob == "taxonomy" and value is not None:
-        return "the recipe's own taxonomy as it was"
+        return "the taxonomy that it was trained with"
     return option + shlex.quote(f"{knob}={_typed(value)}")
 
 

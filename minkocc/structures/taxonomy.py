@@ -8,6 +8,7 @@ another taxonomy may have fewer, with ids 0..K-1, and the rest stay unused. 2D i
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,7 +48,8 @@ NO_CLASS_NAMES = ("free", "mean", "class", "unlabelled", "sky")
 """What tables call other things."""
 
 _KINDS = ("moving", "things", "stuff", "ground", "bodies")
-_OTHER_KEYS = ("classes", "rest", "prompts", "class_maps")
+_OTHER_KEYS = ("classes", "colours", "rest", "prompts", "class_maps")
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _WHITE, _BLACK, _SKY, _UNUSED = (255, 255, 255), (0, 0, 0), (135, 206, 250), (200, 200, 200)
 
 
@@ -92,20 +94,20 @@ class Taxonomy:
         """
         if said is None:
             return OCC3D
-        if not isinstance(said, Mapping) or not isinstance(said.get("classes"), Mapping):
+        if not isinstance(said, Mapping):
             raise ValueError(
-                f"taxonomy {said!r}: expected dict(classes=dict(road=[235, 70, 235], ...), ...), "
-                "a colour by the name of each class"
+                f"taxonomy {said!r}: expected dict(classes=['road', ...], "
+                "colours=dict(road='#eb46eb', ...), ...)"
             )
         _refuse_unknown(said)
-        classes = _class_names(said["classes"])
+        classes = _class_names(said.get("classes"))
         kinds = {kind: _members(classes, said, kind) for kind in _KINDS}
         rest = said.get("rest")
         if rest is not None:
             _check_class(classes, rest, "taxonomy.rest")
         return cls(
             classes,
-            tuple(_colour(name, value) for name, value in said["classes"].items()),
+            _colours(classes, said.get("colours")),
             **kinds,
             rest=rest,
             prompts=_prompts(classes, said.get("prompts", ())),
@@ -113,18 +115,15 @@ class Taxonomy:
         )
 
     def meaning(self) -> dict[str, Any]:
-        """What ``of`` makes it of, in plain types, without what makes 2D labels."""
-        colours = {name: list(colour) for name, colour in zip(self.classes, self.colours)}
-        kinds = {kind: list(getattr(self, kind)) for kind in _KINDS}
-        return {"classes": colours, **kinds, "rest": self.rest}
+        """What ``of`` makes it of, in plain types, without what makes 2D labels.
 
-    def as_dict(self) -> dict[str, Any]:
-        """What ``of`` makes it of, in plain types."""
-        return {
-            **self.meaning(),
-            "prompts": [{k: list(v) for k, v in group.items()} for group in self.prompts],
-            "class_maps": {name: dict(members) for name, members in self.class_maps.items()},
+        No order of keys matters: none is kept where a config is saved.
+        """
+        colours = {
+            name: "#" + bytes(colour).hex() for name, colour in zip(self.classes, self.colours)
         }
+        kinds = {kind: list(getattr(self, kind)) for kind in _KINDS}
+        return {"classes": list(self.classes), "colours": colours, **kinds, "rest": self.rest}
 
     def id_of(self, name: str) -> int:
         """The 3D id of a class.
@@ -175,12 +174,13 @@ def _refuse_unknown(said: Mapping[str, Any]) -> None:
             raise ValueError(f"taxonomy.{key} is unknown: {hint}")
 
 
-def _class_names(classes: Mapping[str, Any]) -> tuple[str, ...]:
+def _class_names(classes: Any) -> tuple[str, ...]:
+    if not isinstance(classes, (list, tuple)):  # a dict's order is lost where a config is saved
+        raise ValueError(f"taxonomy.classes is {classes!r}, expected a list of names, by their ids")
     if not 1 <= len(classes) <= NUM_CLASSES:
         raise ValueError(
             f"taxonomy.classes has {len(classes)}, expected 1 to {NUM_CLASSES}: labels have "
-            f"Occ3D's ids, of which {FREE} is free space; take classes together, or, in a recipe "
-            "that inherits a taxonomy, put another in its place with dict(_delete_=True, ...)"
+            f"Occ3D's ids, of which {FREE} is free space; take classes together"
         )
     for name in classes:
         if not isinstance(name, str) or not name.strip() or name in NO_CLASS_NAMES:
@@ -188,14 +188,30 @@ def _class_names(classes: Mapping[str, Any]) -> tuple[str, ...]:
                 f"taxonomy.classes: {name!r} is no name for a class: expected a word, none of "
                 f"{', '.join(NO_CLASS_NAMES)}"
             )
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise ValueError(f"taxonomy.classes: {twice!r} is there twice")
     return tuple(classes)
 
 
+def _colours(classes: Sequence[str], said: Any) -> tuple[tuple[int, int, int], ...]:
+    if not isinstance(said, Mapping):
+        raise ValueError(f"taxonomy.colours is {said!r}, expected dict(road='#eb46eb', ...)")
+    for name in said:
+        _check_class(classes, name, "taxonomy.colours")
+    if missing := [name for name in classes if name not in said]:
+        raise ValueError(f"taxonomy.colours has none for {', '.join(missing)}")
+    return tuple(_colour(name, said[name]) for name in classes)
+
+
 def _colour(name: str, value: Any) -> tuple[int, int, int]:
+    if isinstance(value, str) and _HEX.fullmatch(value):
+        value = list(bytes.fromhex(value[1:]))
     whole = isinstance(value, (list, tuple)) and len(value) == 3
     if not whole or not all(type(part) is int and 0 <= part <= 255 for part in value):
         raise ValueError(
-            f"taxonomy.classes.{name} is {value!r}, expected a colour: three numbers of 0..255"
+            f"taxonomy.colours.{name} is {value!r}, expected a colour, such as '#eb46eb' or "
+            "[235, 70, 235]"
         )
     red, green, blue = value
     return red, green, blue

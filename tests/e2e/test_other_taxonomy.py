@@ -21,7 +21,7 @@ from tests.other_taxonomy import DRIVING8, DRIVING8_FILE, TO_DRIVING8, TO_DRIVIN
 
 pytestmark = pytest.mark.processes
 TAXONOMY = Taxonomy.of(DRIVING8)
-NAMES = list(DRIVING8["classes"])
+NAMES = DRIVING8["classes"]
 VERSION = "v1.0-synthetic"
 
 
@@ -136,7 +136,7 @@ def test_labels_are_made_in_the_classes_of_the_log(labelled, tiny_root):
         total += both.sum()
     assert right > 0.9 * total
     note = json.loads((root / "gts" / "occupancy_labels.json").read_text())
-    assert list(note["made"]["settings"]["taxonomy"]["classes"]) == NAMES
+    assert note["made"]["settings"]["taxonomy"] == DRIVING8
 
 
 def test_figures_and_files_are_of_these_classes(trained, labelled):
@@ -145,7 +145,7 @@ def test_figures_and_files_are_of_these_classes(trained, labelled):
     report = json.loads((work / "test.json").read_text())
     for protocol, key in (("occ3d", "iou"), ("rayiou", "iou@1"), ("rendered2d", "iou_tied")):
         assert list(report[protocol][key]) == NAMES
-        assert list(report[protocol]["taxonomy"]["classes"]) == NAMES
+        assert report[protocol]["taxonomy"] == DRIVING8
     assert "vehicle" in figures
     assert "construction_vehicle" not in figures
     infos = root / "minkocc_infos_val.pkl"
@@ -170,7 +170,7 @@ def test_pictures_and_the_page_are_in_its_colours(trained, labelled, tmp_path):
         "visualize.py", recipe, work / "epoch_2.pth", "--infos", infos, "--out", tmp_path,
         "--max-frames", 1, *small,
     )  # fmt: skip
-    colours = {tuple(colour) for colour in DRIVING8["classes"].values()}
+    colours = set(TAXONOMY.colours)
     (picture,) = tmp_path.glob("*.png")
     pixels = {tuple(c) for c in np.unique(np.asarray(Image.open(picture)).reshape(-1, 3), axis=0)}
     assert colours <= pixels  # of the legend

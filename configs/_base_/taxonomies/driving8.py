@@ -1,15 +1,25 @@
 # Eight classes for data of one's own, of which whatever labels images knows all: an example of
 # another taxonomy, and a beginning for one.
 taxonomy = dict(
-    classes=dict(
-        road=[128, 64, 128],
-        path=[244, 35, 232],
-        ground=[152, 251, 152],
-        building=[70, 70, 70],
-        pole=[220, 220, 0],
-        plant=[107, 142, 35],
-        person=[220, 20, 60],
-        vehicle=[0, 0, 142],
+    classes=[
+        "road",
+        "path",
+        "ground",
+        "building",
+        "pole",
+        "plant",
+        "person",
+        "vehicle",
+    ],
+    colours=dict(
+        road="#804080",
+        path="#f423e8",
+        ground="#98fb98",
+        building="#464646",
+        pole="#dcdc00",
+        plant="#6b8e23",
+        person="#dc143c",
+        vehicle="#00008e",
     ),
     moving=["person", "vehicle"],
     things=["person", "vehicle"],

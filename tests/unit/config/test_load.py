@@ -8,6 +8,7 @@ from minkocc.config import KNOBS, ConfigError, load_config, recipe_of
 from minkocc.engine.safe_checkpoint import SafeCheckpointHook
 from minkocc.registry import HOOKS, LOOPS, MODELS
 from minkocc.structures.errors import UserError
+from minkocc.structures.taxonomy import Taxonomy
 from minkocc.structures.voxel_grid import VoxelGrid
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.py"))
@@ -196,7 +197,12 @@ DESTINATIONS = {
         "train_dataloader.num_workers val_dataloader.num_workers test_dataloader.num_workers",
     ),
     "taxonomy": (
-        {"classes": {"bicycle": [1, 2, 3], "motorcycle": [4, 5, 6]}},
+        Taxonomy.of(
+            {
+                "classes": ["bicycle", "motorcycle"],
+                "colours": {"bicycle": "#010203", "motorcycle": "#040506"},
+            }
+        ).meaning(),
         "train_dataloader.dataset.taxonomy val_dataloader.dataset.taxonomy "
         "test_dataloader.dataset.taxonomy "
         "model.semantic_head.taxonomy model.pulsar_head.taxonomy "

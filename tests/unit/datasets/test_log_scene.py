@@ -16,6 +16,7 @@ from minkocc.structures.voxel_grid import OCC3D_GRID
 
 K = [[40.0, 0.0, 40.0], [0.0, 40.0, 20.0], [0.0, 0.0, 1.0]]
 CAM2EGO = [[0, 0, 1, 1.5], [-1, 0, 0, 0.0], [0, -1, 0, 1.2], [0, 0, 0, 1]]
+ROAD_AND_CAR = {"classes": ["road", "car"], "colours": {"road": "#000000", "car": "#010101"}}
 WALL, CAR = class_id("manmade"), class_id("car")
 
 
@@ -123,17 +124,20 @@ def test_boxes_alone_are_read_without_any_other_file(tmp_path, content):
 
 
 def test_classes_are_those_of_the_taxonomy(read):
-    road = Taxonomy.of({"classes": {"road": [0, 0, 0], "car": [1, 1, 1]}})
+    road = Taxonomy.of(ROAD_AND_CAR)
     with pytest.raises(LogError, match=r"holds class 15, expected 0 to 1, or 255"):
         read(taxonomy=road)
     one, _ = read(taxonomy=road, use_lidarseg=False)
     assert one.boxes[0].class_id == 1
     with pytest.raises(LogError, match=r"boxes\.0\.class is 'car', expected one of road"):
-        read(taxonomy=Taxonomy.of({"classes": {"road": [0, 0, 0]}}), use_lidarseg=False)
+        read(
+            taxonomy=Taxonomy.of({"classes": ["road"], "colours": {"road": "#000000"}}),
+            use_lidarseg=False,
+        )
 
 
 def test_what_nothing_names_needs_a_class(read):
-    classes = {"classes": {"road": [0, 0, 0], "car": [1, 1, 1]}, "moving": ["car"]}
+    classes = {**ROAD_AND_CAR, "moving": ["car"]}
     for rest, expected in ((None, None), ("road", {0})):
         settings = LabelSettings(taxonomy=Taxonomy.of({**classes, "rest": rest}))
         scene = read(taxonomy=settings.taxonomy, use_lidarseg=False)

@@ -279,7 +279,7 @@ def test_a_state_that_is_none_is_said(optimizer):
         check_state(Config({}), content, "c.pth")
 
 
-ROADS = {"classes": {"road": [0, 0, 0], "person": [1, 1, 1]}}
+ROADS = {"classes": ["road", "person"], "colours": {"road": "#000000", "person": "#010101"}}
 
 
 def test_a_run_does_not_go_on_with_another_taxonomy():
@@ -289,12 +289,14 @@ def test_a_run_does_not_go_on_with_another_taxonomy():
         run_settings.check_resumed(load_config(MINI, {"taxonomy": ROADS}), content, "c.pth")
     assert "Resume with taxonomy=None" in str(told.value)
     content = {"meta": trained(taxonomy=ROADS)}
-    with pytest.raises(UserError, match=r"taxonomy of road, person, the recipe says of others, "):
+    with pytest.raises(
+        UserError, match="taxonomy of road, person, the recipe says of Occ3D-nuScenes:"
+    ):
         run_settings.check_resumed(load_config(MINI), content, "c.pth")
 
 
 def test_colours_are_no_other_taxonomy(said):
-    painted = {"classes": {"road": [9, 9, 9], "person": [8, 8, 8]}}
+    painted = {**ROADS, "colours": {"road": "#090909", "person": "#080808"}}
     content = {"meta": trained(taxonomy=painted)}
     run_settings.check_resumed(load_config(MINI, {"taxonomy": ROADS}), content, "c.pth")
     assert said == []
@@ -303,7 +305,7 @@ def test_colours_are_no_other_taxonomy(said):
 @pytest.mark.parametrize("was", [None, ROADS])
 def test_weights_of_another_taxonomy_are_refused(was):
     content = {"meta": trained(taxonomy=was), "state_dict": {"weight": torch.ones(1, 1)}}
-    other = {"classes": {"road": [0, 0, 0], "tree": [1, 1, 1]}}
+    other = {"classes": ["road", "tree"], "colours": {"road": "#000000", "tree": "#010101"}}
     model = torch.nn.Linear(1, 1, bias=False)
     model.classes = group_index({}, other)
     with pytest.raises(UserError, match=r"trained with taxonomy of .*recipe says of road, tree:"):

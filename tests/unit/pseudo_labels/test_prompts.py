@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from minkocc.config.classes import read_taxonomy
 from minkocc.pseudo_labels.prompts import (
     PromptError,
     PromptGroup,
@@ -13,7 +14,7 @@ from minkocc.pseudo_labels.prompts import (
     token_ids,
 )
 from minkocc.structures.taxonomy import NAMES_2D, Taxonomy
-from tests.other_taxonomy import DRIVING8
+from tests.other_taxonomy import DRIVING8_FILE
 from tests.unit.pseudo_labels.tiny_models import save_tokenizer
 
 
@@ -111,14 +112,14 @@ def test_what_the_text_model_does_not_read_is_refused(tokenizer):
 
 
 def test_a_taxonomy_has_prompts_of_its_own(tmp_path):
-    other = Taxonomy.of(DRIVING8)
+    other = read_taxonomy(DRIVING8_FILE)
     groups = read_prompts(taxonomy=other)
-    assert [group.as_dict() for group in groups] == other.as_dict()["prompts"]
+    assert [group.as_dict() for group in groups] == list(other.prompts)
     ids = {number for group in groups for _, _, number in group.spans()}
     assert ids == {*range(1, 9), 18}
     with pytest.raises(PromptError, match=r"unknown class 'car'.*, expected one of road, path"):
         parse_prompts([{"car": ["car"]}], "x", other)
-    silent = Taxonomy.of({"classes": {"road": [0, 0, 0]}})
+    silent = Taxonomy.of({"classes": ["road"], "colours": {"road": "#000000"}})
     with pytest.raises(PromptError, match="the taxonomy has no prompts"):
         read_prompts(taxonomy=silent)
     (tmp_path / "p.json").write_text('[{"road": ["road"]}]')

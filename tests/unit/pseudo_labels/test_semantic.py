@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from minkocc.config.classes import read_taxonomy
 from minkocc.pseudo_labels.class_maps import (
     ClassMapError,
     full_class_map,
@@ -17,7 +18,7 @@ from minkocc.pseudo_labels.class_maps import (
 from minkocc.pseudo_labels.prompts import PromptError
 from minkocc.pseudo_labels.sources import semantic_source
 from minkocc.structures.taxonomy import NAMES_2D, OCC3D, Taxonomy
-from tests.other_taxonomy import DRIVING8
+from tests.other_taxonomy import DRIVING8, DRIVING8_FILE
 from tests.unit.pseudo_labels.tiny_models import LABELS
 
 CPU = torch.device("cpu")
@@ -148,11 +149,11 @@ def test_a_map_that_is_not_there(tmp_path):
 
 
 def test_cityscapes_in_the_classes_of_another_taxonomy(tmp_path):
-    other = Taxonomy.of(DRIVING8)
+    other = read_taxonomy(DRIVING8_FILE)
     labels = dict(enumerate(LABELS))
     full = full_class_map(labels, read_class_map("cityscapes", other), "x")
     names = [other.names_2d[i] for i in source_ids(labels, full, other)]
     assert names[:2] == ["road", "path"]
     assert "unlabelled" not in names
     with pytest.raises(ClassMapError, match="name one of the taxonomy, which has none"):
-        read_class_map("cityscapes", Taxonomy.of({"classes": {"road": [0, 0, 0]}}))
+        read_class_map("cityscapes", Taxonomy.of(DRIVING8))
