@@ -9,12 +9,10 @@ from pathlib import Path
 from minkocc.apis.compare_labels import compare_labels
 from minkocc.apis.create_occupancy import NUSCENES, LabelSource, create_occupancy
 from minkocc.config.classes import add_taxonomy, read_taxonomy
-from minkocc.datasets.sensor_log import log_box
 from minkocc.evaluation.label_agreement import agreement_table
 from minkocc.files.writing import write_json
 from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
-from minkocc.structures.errors import UserError
 
 
 def main() -> None:
@@ -26,17 +24,15 @@ def main() -> None:
         complete_vehicles=not options.vehicles_as_seen,
         rays_per_crossing=options.rays_per_crossing,
     )
-    if options.log and not options.ego_box:
-        boxes = {str(box): box for log in options.log for box in [log_box(log)]}
-        if len(boxes) > 1:
-            raise UserError("the logs are of vehicles of different boxes: label them one by one")
-        settings = replace(settings, ego_box=next(iter(boxes.values())))
     if options.ego_box:
         low, high = options.ego_box[:3], options.ego_box[3:]
         settings = replace(settings, ego_box=(tuple(low), tuple(high)))
     settings = replace(settings, taxonomy=read_taxonomy(options.taxonomy))
     logs = tuple(options.log or ())
-    source = LabelSource(options.root, options.version, not options.boxes_only, settings, logs)
+    own_boxes = bool(logs) and not options.ego_box
+    source = LabelSource(
+        options.root, options.version, not options.boxes_only, settings, logs, own_boxes
+    )
     done = create_occupancy(source, options.out, options.scenes, options.workers, options.overwrite)
     print(f"labels: {done.keyframes} keyframes, {done.created} made now -> {options.out}")
     if options.compare:
@@ -99,7 +95,8 @@ def _parse() -> argparse.Namespace:
         type=float,
         nargs=6,
         metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1"),
-        help="corners of the recording vehicle, ego frame, metres (default: nuScenes')",
+        help="corners of the recording vehicle, ego frame, metres (default: nuScenes', or that of "
+        "each log's manifest)",
     )
     add_debug(parser)
     options = parser.parse_args()

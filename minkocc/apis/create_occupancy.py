@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +14,15 @@ from typing import Any, NamedTuple
 from nuscenes.nuscenes import NuScenes
 from tqdm import tqdm
 
-from minkocc.datasets.log_scene import read_log_scene
+from minkocc.datasets.log_scene import manifest_files, read_log_scene
 from minkocc.datasets.manifest import read_manifest
 from minkocc.datasets.nuscenes_scene import read_scene
 from minkocc.datasets.nuscenes_tables import broken_tables, open_keyframes, open_root
-from minkocc.datasets.sensor_log import log_frames
+from minkocc.datasets.sensor_log import log_box, log_frames
+from minkocc.files.fingerprint import fingerprint
+from minkocc.files.infos import check_frames
 from minkocc.files.npz import npz_bytes
+from minkocc.files.occupancy import MADE_NOTE
 from minkocc.files.reading import read_json
 from minkocc.files.rig import NUSCENES_BOX
 from minkocc.files.writing import atomic_write, write_json
@@ -29,9 +33,6 @@ from minkocc.runtime.provenance import provenance
 from minkocc.runtime.tool import raise_if_interrupted
 from minkocc.runtime.worker_pool import WorkerPool
 from minkocc.structures.errors import UserError, short
-
-NOTE = "occupancy_labels.json"
-"""In the folder of labels: how they were made."""
 
 _LOW, _HIGH = ((float(x), float(y), float(z)) for x, y, z in NUSCENES_BOX)
 NUSCENES = LabelSettings(ego_box=(_LOW, _HIGH))
@@ -53,6 +54,7 @@ class LabelSource:
         lidarseg: read the classes of returns where the root holds them; else all that has no box
             becomes ``others``.
         settings: how.
+        own_boxes: leave out what is inside each log's own vehicle, not inside ``settings.ego_box``.
     """
 
     root: Path
@@ -60,24 +62,45 @@ class LabelSource:
     lidarseg: bool = True
     settings: LabelSettings = NUSCENES
     logs: tuple[Path, ...] = ()
+    own_boxes: bool = False
 
     def keyframes(self) -> list[tuple[str, str]]:
         """Scene and token of every keyframe, in order."""
         if not self.logs:
             _, found = open_keyframes(self.root, str(self.version))
             return [(scene, sample["token"]) for scene, sample in found]
-        return [
-            (frame["scene_name"], frame["token"])
-            for log in self.logs
-            for frame in log_frames(log, self.root, paths_leave_root=True)
-        ]
+        frames: list[dict[str, Any]] = []
+        for log in self.logs:
+            own = log_frames(log, self.root, paths_leave_root=True)
+            check_frames(own, f"manifest {log}", True, "correct the manifest")
+            frames += own
+        return [(frame["scene_name"], frame["token"]) for frame in frames]
+
+    def log_of(self, scene: str) -> Path | None:
+        """The manifest of a scene; None: it is of tables."""
+        return next((log for log in self.logs if read_manifest(log).name("name") == scene), None)
+
+    def settings_of(self, scene: str) -> LabelSettings:
+        """How the labels of a scene are made."""
+        log = self.log_of(scene)
+        if log is None or not self.own_boxes:
+            return self.settings
+        return replace(self.settings, ego_box=log_box(log))
+
+    def inputs_of(self, scene: str) -> str:
+        """What tells the files that a scene's labels are made of from others."""
+        log = self.log_of(scene)
+        if log is None:
+            return _tables_digest(self.root, str(self.version))
+        files = [str(path) for path in manifest_files(log)]
+        content = hashlib.sha256(log.read_bytes()).hexdigest() + fingerprint(log.parent, files)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def scene(self, name: str) -> list[Keyframe]:
         """The keyframes of a scene with all that labels are made of."""
-        for log in self.logs:
-            if read_manifest(log).name("name") == name:
-                taxonomy = self.settings.taxonomy
-                return read_log_scene(log, self.root, self.lidarseg, taxonomy)
+        log = self.log_of(name)
+        if log is not None:
+            return read_log_scene(log, self.root, self.lidarseg, self.settings.taxonomy)
         nusc = _tables(self.root, str(self.version))
         (record,) = (scene for scene in nusc.scene if scene["name"] == name)
         with broken_tables(self.root, str(self.version)):
@@ -85,7 +108,10 @@ class LabelSource:
 
     def recipe(self) -> dict[str, Any]:
         """All that changes a label, JSON-ready."""
-        return {"lidarseg": self.lidarseg, "settings": self.settings.as_dict()}
+        settings = self.settings.as_dict()
+        if self.own_boxes:
+            settings["ego_box"] = "each log's own"
+        return {"lidarseg": self.lidarseg, "settings": settings}
 
 
 class CreatedLabels(NamedTuple):
@@ -126,7 +152,7 @@ def create_occupancy(
     Raises:
         InfoError: the root has no such version, or its tables are broken.
         OccupancyLabelError: a scene is not in the root, or ``out`` holds labels that were made
-            otherwise.
+            otherwise, or of files that have changed since.
         InputError: a LiDAR or lidarseg file is missing or damaged.
         SceneError: a scene has no return, or boxes that contradict each other.
     """
@@ -135,8 +161,9 @@ def create_occupancy(
     jobs = _jobs(keyframes, out, chosen, overwrite)
     _check_out(source, out, chosen, overwrite)
     seconds: list[float] = []
+    worked = [job.scene for job in jobs]
     if jobs:
-        _note(source, out, overwrite)
+        _note(source, out, worked, overwrite)
     with (
         WorkerPool(workers) as pool,
         tqdm(total=sum(len(job.tokens) for job in jobs), desc="labels", unit="keyframe") as bar,
@@ -145,7 +172,7 @@ def create_occupancy(
             seconds.append(took)
             bar.update(len(job.tokens))
     if jobs and overwrite:
-        _note(source, out, False)
+        _note(source, out, worked, False)
     total = sum(name in chosen for name, _ in keyframes)
     return CreatedLabels(total, sum(len(job.tokens) for job in jobs), seconds)
 
@@ -182,9 +209,10 @@ def _check_out(source: LabelSource, out: Path, chosen: set[str], overwrite: bool
     there = {path.parent.parent.name for path in out.glob("*/*/labels.npz")}
     if not there:
         return
-    path = out / NOTE
-    note = read_json(path) if path.exists() else {}
+    note = _read_note(out)
     if note.get("made") == source.recipe() and (overwrite or not note.get("overwriting")):
+        if not overwrite:
+            _check_inputs(source, out, there & chosen, note.get("inputs", {}))
         return
     if not overwrite:
         raise OccupancyLabelError(
@@ -198,16 +226,41 @@ def _check_out(source: LabelSource, out: Path, chosen: set[str], overwrite: bool
         )
 
 
+def _check_inputs(
+    source: LabelSource, out: Path, scenes: set[str], made_of: dict[str, str]
+) -> None:
+    """Refuse to keep labels of which a box, a pose or a file was corrected since."""
+    for scene in sorted(scenes & made_of.keys()):
+        if source.inputs_of(scene) != made_of[scene]:
+            raise OccupancyLabelError(
+                f"{out / scene} holds labels that were made before the scene's manifest, tables or "
+                f"LiDAR files changed: make them again with --scenes {scene} --overwrite"
+            )
+
+
+def _read_note(out: Path) -> dict[str, Any]:
+    path = out / MADE_NOTE
+    return dict(read_json(path)) if path.exists() else {}
+
+
 def _made_otherwise(note: dict[str, Any]) -> str:
     if note.get("overwriting"):
         return "being overwritten when that was stopped"
-    return f"made with other settings ({NOTE})" if "made" in note else "not made by this tool"
+    return f"made with other settings ({MADE_NOTE})" if "made" in note else "not made by this tool"
 
 
-def _note(source: LabelSource, out: Path, overwriting: bool) -> None:
-    """Say beside the labels how they are made."""
-    content = {"made": source.recipe(), **provenance()}
-    write_json(out / NOTE, {**content, "overwriting": True} if overwriting else content)
+def _note(source: LabelSource, out: Path, scenes: Iterable[str], overwriting: bool) -> None:
+    """Say beside the labels how, and of what, they are made."""
+    inputs = {**_read_note(out).get("inputs", {}), **{s: source.inputs_of(s) for s in scenes}}
+    content = {"made": source.recipe(), **provenance(), "inputs": inputs}
+    write_json(out / MADE_NOTE, {**content, "overwriting": True} if overwriting else content)
+
+
+@cache
+def _tables_digest(root: Path, version: str) -> str:
+    """Of the tables' content, read once a process: an unpacked copy has other times."""
+    names = sorted(path.name for path in (root / version).glob("*.json"))
+    return hashlib.sha256(fingerprint(root / version, names, by_content=True).encode()).hexdigest()
 
 
 @cache
@@ -220,7 +273,8 @@ def _label(source: LabelSource, out: Path, job: _Job) -> float:
     """Write the labels of a scene; the seconds that it took."""
     start = time.perf_counter()
     keyframes = source.scene(job.scene)
-    for keyframe, label in label_scene(keyframes, source.settings, set(job.tokens)):
+    settings = source.settings_of(job.scene)
+    for keyframe, label in label_scene(keyframes, settings, set(job.tokens)):
         raise_if_interrupted()
         with atomic_write(_path(out, job.scene, keyframe.token)) as sink:
             sink.write(

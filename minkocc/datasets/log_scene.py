@@ -64,6 +64,20 @@ def log_boxes(manifest: Path, taxonomy: Taxonomy = OCC3D) -> dict[str, list[Box]
     }
 
 
+def manifest_files(manifest: Path) -> list[Path]:
+    """The LiDAR and lidarseg files that a log names, relative to its folder.
+
+    Raises:
+        LogError: the manifest cannot be used.
+    """
+    files = []
+    for node in read_manifest(manifest).children("frames"):
+        sweeps = node.children("sweeps", [])
+        files += [Path(n.text("file")) for n in (node.file_node("lidar"), *sweeps)]
+        files += [Path(node.text("lidarseg"))] if "lidarseg" in node else []
+    return files
+
+
 def _classes(node: Node, folder: Path, points: int, taxonomy: Taxonomy) -> NDArray[np.uint8]:
     path = folder / node.text("lidarseg")
     try:

@@ -22,6 +22,7 @@ from minkocc.datasets.manifest import LogError, Node, read_manifest
 from minkocc.files.images import UNREADABLE_IMAGE, open_image
 from minkocc.files.info_checks import MAX_SWEEPS
 from minkocc.files.infos import write_infos
+from minkocc.files.occupancy import made_classes
 from minkocc.files.rig import NUSCENES_BOX
 from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
@@ -208,6 +209,16 @@ def _moved(by: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
+def _check_labels(folder: Path, taxonomy: Taxonomy) -> None:
+    """Ids are numbers, and the same numbers are other classes in another taxonomy."""
+    made = made_classes(folder)
+    if made not in (None, taxonomy.classes):
+        raise LogError(
+            f"the labels in {folder} were made in the classes {', '.join(made or ())}, not in "
+            f"{', '.join(taxonomy.classes)}: name their taxonomy with --taxonomy"
+        )
+
+
 def create_log_infos(
     manifests: Sequence[Path],
     root: Path,
@@ -228,8 +239,8 @@ def create_log_infos(
         The info file of each split that has frames.
 
     Raises:
-        LogError: a manifest cannot be used, two are of one name, or a name of ``val_scenes`` is of
-            none.
+        LogError: a manifest cannot be used, two are of one name, a name of ``val_scenes`` is of
+            none, or the root's labels were made in other classes.
         PointCloudError: a LiDAR file cannot be used.
         InfoError: what the logs say together cannot be right.
     """
@@ -253,6 +264,8 @@ def create_log_infos(
     paths = {name: root / f"minkocc_infos_{name}.pkl" for name in splits if splits[name]}
     source = f"manifests {', '.join(map(str, manifests))}"
     files = {path: splits[name] for name, path in paths.items()}
+    if any(frame["occ_path"] for log in logs for frame in log):
+        _check_labels(root / "gts", taxonomy)
     remedy = "correct the manifest"
     write_infos(files, "log", paths_leave_root, source, remedy, taxonomy)
     return paths

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.files.npz import ArrayFileError, read_npz
+from minkocc.files.reading import read_json
 from minkocc.structures.class_groups import OCC3D_CLASSES, ClassGroups
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import FREE, OCC3D, Taxonomy
@@ -23,6 +24,10 @@ CLASS_IDS_KEY, CLASS_NAMES_KEY = "class_ids", "class_names"
 """Of a prediction in groups of classes: ``ClassGroups.table`` and ``names``."""
 TAXONOMY_KEY = "taxonomy"
 """Of a prediction in other classes than Occ3D's: the taxonomy, as JSON."""
+
+
+MADE_NOTE = "occupancy_labels.json"
+"""In a folder of labels that ``tools/create_occupancy.py`` made: how."""
 
 
 class LabelBudgetError(UserError, RuntimeError):
@@ -99,6 +104,22 @@ def odd_class(semantics: NDArray[np.uint8], taxonomy: Taxonomy) -> int | None:
         return None
     odd = semantics[(semantics >= first) & (semantics < FREE)]
     return int(odd[0]) if len(odd) else None
+
+
+def made_classes(folder: Path) -> tuple[str, ...] | None:
+    """The classes of a folder of labels that we made ourselves; None: it does not say.
+
+    Raises:
+        LabelError: what it says is damaged.
+    """
+    path = folder / MADE_NOTE
+    try:
+        note = read_json(path)
+        return Taxonomy.of(note["made"]["settings"].get("taxonomy")).classes
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise LabelError(f"{path} cannot be read ({error}): make the labels again") from error
 
 
 def read_measured_label(

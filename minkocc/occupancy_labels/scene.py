@@ -21,6 +21,9 @@ UNLABELLED = 255
 
 Matrix = NDArray[np.float64]
 
+_LONGEST = 100.0
+"""Metres: no object on a road is as long, and hardly one is as short in centimetres."""
+
 
 class SceneError(UserError, ValueError):
     """A scene that no label can be made of; the text says what is wrong with it."""
@@ -96,10 +99,10 @@ class Box:
                 f"the box of {self.track} is of class {self.class_id}: expected "
                 f"0..{NUM_CLASSES - 1}"
             )
-        if len(self.size) != 3 or not all(0 < edge < np.inf for edge in self.size):
+        if len(self.size) != 3 or not all(0 < edge < _LONGEST for edge in self.size):
             raise SceneError(
                 f"the box of {self.track} has size {self.size}: expected length, width and height "
-                "in metres"
+                f"in metres, above 0 and below {_LONGEST:g}"
             )
 
 

@@ -102,6 +102,12 @@ class Taxonomy:
         _refuse_unknown(said)
         classes = _class_names(said.get("classes"))
         kinds = {kind: _members(classes, said, kind) for kind in _KINDS}
+        for kind in ("moving", "things", "bodies"):
+            if both := [name for name in kinds[kind] if name in kinds["stuff"]]:
+                raise ValueError(
+                    f"taxonomy: {both[0]!r} is in stuff, which has no boxes, and in {kind}: leave "
+                    "it out of one of them"
+                )
         rest = said.get("rest")
         if rest is not None:
             _check_class(classes, rest, "taxonomy.rest")

@@ -96,6 +96,7 @@ def test_colours_and_prompts_make_no_other_classes():
         ({**TWO, "movings": []}, "taxonomy.movings is unknown: did you mean 'moving'"),
         ({**TWO, "moving": "person"}, "taxonomy.moving is 'person', expected a list"),
         ({**TWO, "moving": ["persn"]}, r"moving: unknown class 'persn' \(did you mean 'person'"),
+        ({**TWO, "stuff": ["person"], "moving": ["person"]}, "'person' is in stuff, .* in moving"),
         ({**TWO, "rest": "others"}, "taxonomy.rest: unknown class 'others'"),
         ({**TWO, "prompts": {"road": ["road"]}}, "taxonomy.prompts is"),
         ({**TWO, "prompts": [{"tree": ["tree"]}]}, "prompts: unknown class 'tree'"),
