@@ -7,13 +7,16 @@ otherwise compute in its first epoch.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 from minkocc.apis.prepare_weak_occupancy import prepare_weak_occupancy
 from minkocc.config import load_config
 from minkocc.config.classes import add_taxonomy, read_taxonomy
 from minkocc.config.options import add_cfg_options
 from minkocc.datasets.infos import create_infos
+from minkocc.datasets.log_oddities import oddities
 from minkocc.datasets.sensor_log import create_log_infos
 from minkocc.files.infos import read_infos
 from minkocc.runtime.tool import add_debug, refuse_less, run_tool
@@ -90,6 +93,8 @@ def _create_infos(options: argparse.Namespace) -> None:
         frames = read_infos(path, options.paths_leave_root, None)["data_list"]
         scenes = len({frame["scene_name"] for frame in frames})
         labelled = sum(frame["occ_path"] is not None for frame in frames)
+        if options.log:
+            _warn_of_oddities(frames, options.root)
         print(f"{split}: {scenes} scenes, {len(frames)} frames, {labelled} with labels -> {path}")
     if missing:
         print(
@@ -97,6 +102,13 @@ def _create_infos(options: argparse.Namespace) -> None:
             f"and were left out ({missing[0]}, ...): input and weak occupancy are sparser without "
             "them; unpack sweeps/ and run this again"
         )
+
+
+def _warn_of_oddities(frames: list[dict[str, Any]], root: Path) -> None:
+    """Of the first frame of each log: what is wrong there is wrong in all."""
+    for frame in {frame["scene_name"]: frame for frame in reversed(frames)}.values():
+        for oddity in oddities(frame, root):
+            print(f"warning: log {frame['scene_name']}: {oddity}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--frame", type=int, default=0, help="shown first, counted from 0 [0]")
     parser.add_argument("--layer", metavar="NAME", help="voxels, e.g. label or errors")
     parser.add_argument("--beside", default="nothing", metavar="NAME", help="shown beside them")
+    parser.add_argument("--points", action="store_true", help="show the LiDAR from the beginning")
+    parser.add_argument("--boxes", action="store_true", help="and the annotated boxes")
     parser.add_argument("--port", type=int, default=8080, help="of the page [8080]")
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 lets other machines in [127.0.0.1]"
@@ -59,6 +61,8 @@ def main() -> None:
         options.frame,
         options.layer,
         options.beside,
+        options.points,
+        options.boxes,
     )
     if options.export:
         count = export(cfg, chosen, options.export, options.max_frames)

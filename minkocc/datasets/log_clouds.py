@@ -7,11 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minkocc.datasets.manifest import LogError, Node
+from minkocc.datasets.transforms.loading import FARTHEST_RETURN
 from minkocc.files.point_clouds import PointCloudError, read_cloud, suffix_of
 from minkocc.files.writing import atomic_write
 
@@ -96,15 +98,8 @@ class LogClouds:
         if _is_newer(self.root / target, path):
             return target.as_posix()
         points = read_cloud(path, self.columns)
+        self._check(points, path)
         points[:, 3] *= _BRIGHTEST / self.intensity_max
-        high = points[:, 3].max()
-        if not np.isfinite(points).all() or points[:, 3].min() < 0 or high > _BRIGHTEST * 1.001:
-            raise PointCloudError(
-                f"LiDAR file {path} holds intensities from "
-                f"{points[:, 3].min() * self.intensity_max / _BRIGHTEST:g} to "
-                f"{high * self.intensity_max / _BRIGHTEST:g} or values that are not finite, "
-                f"expected 0 to {self.intensity_max:g}: set lidar.intensity_max in the manifest"
-            )
         points[:, :3] -= self.origin
         ring = np.zeros((len(points), 1))
         rows = np.concatenate([points, ring], 1).astype("<f4")
@@ -112,6 +107,26 @@ class LogClouds:
         with atomic_write(self.root / target) as sink:
             sink.write(rows.tobytes())
         return target.as_posix()
+
+    def _check(self, points: NDArray[np.floating[Any]], path: Path) -> None:
+        """Refuse what is no measurement, or is in other units."""
+        if not np.isfinite(points).all():
+            raise PointCloudError(
+                f"LiDAR file {path} holds values that are not finite in "
+                f"{(~np.isfinite(points).all(1)).sum()} of {len(points)} points: leave these out"
+            )
+        far = float(np.abs(points[:, :3]).max())
+        if far > FARTHEST_RETURN:
+            raise PointCloudError(
+                f"LiDAR file {path} holds a point {far:.0f} m away, expected metres, at most "
+                f"{FARTHEST_RETURN:.0f}: write it in metres"
+            )
+        low, high = points[:, 3].min(), points[:, 3].max()
+        if low < 0 or high > self.intensity_max * 1.001:
+            raise PointCloudError(
+                f"LiDAR file {path} holds intensities from {low:g} to {high:g}, expected 0 to "
+                f"{self.intensity_max:g}: set lidar.intensity_max in the manifest"
+            )
 
 
 def _is_newer(target: Path, source: Path) -> bool:

@@ -156,9 +156,10 @@ class _Log:
         images = frame.child("cameras")
         given, expected = set(images.keys()), set(self.cameras.keys())
         if expected and given != expected:
+            odd = {"lacks": expected - given, "also has": given - expected}
+            told = " and ".join(f"{how} {', '.join(sorted(n))}" for how, n in odd.items() if n)
             raise images.error(
-                f"has {', '.join(sorted(given)) or 'none'}, expected those of the log's own "
-                f"cameras, {', '.join(sorted(expected))}"
+                f"{told}, expected those of the log's own cameras: {', '.join(sorted(expected))}"
             )
         # In the order of the log's own list, for all frames the same one.
         names = list(self.cameras.keys()) or list(images.keys())

@@ -115,8 +115,17 @@ def _end_in_a_line(main: Callable[[], None], debug: bool) -> None:
         line = None if debug else _line_of(error)
         if line is None:
             raise
+        _end_bars()
         _say(f"error: {line}")
         sys.exit(1)
+
+
+def _end_bars() -> None:
+    """Leave the lines of unfinished progress bars, which would be drawn once more afterwards."""
+    if "tqdm" in sys.modules:
+        bars = getattr(sys.modules["tqdm"].tqdm, "_instances", ())
+        for bar in list(bars):
+            bar.close()
 
 
 def _end_interrupted() -> NoReturn:

@@ -49,6 +49,8 @@ class Offered:
         first: int = 0,
         layer: str | None = None,
         beside: str = NOTHING,
+        points: bool = False,
+        boxes: bool = False,
     ) -> Offered:
         """What an info file's frames offer.
 
@@ -58,15 +60,19 @@ class Offered:
             first: number of the frame that is shown first.
             layer: shown first; None: the prediction, or else the label, or what there is.
             beside: shown beside it.
+            points: whether the LiDAR is shown first.
+            boxes: whether the boxes are.
 
         Raises:
-            UserError: there is no such layer.
+            UserError: there is no such layer, or there are no boxes.
         """
         layers, pictures = list(frames.layers), frames.pictures
         for option, name in (("layer", layer), ("beside", beside)):
             if name not in (None, NOTHING, *layers):
                 raise UserError(f"--{option} {name}: there is {', '.join([*layers, NOTHING])}")
         shown = layer or next(iter(layers), NOTHING)
-        start = Choice(first, shown, beside, pictures[0])
+        if boxes and not frames.has_boxes:
+            raise UserError("--boxes: there are none, name the manifests of logs with --log")
+        start = Choice(first, shown, beside, pictures[0], points, boxes)
         classes = class_entries(frames.groups)
         return cls(title, len(frames), layers, pictures, frames.has_boxes, classes, start)

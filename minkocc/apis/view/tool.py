@@ -35,6 +35,9 @@ class ViewOptions:
     layer: str | None = None
     """Shown first; None: the prediction, or what there is."""
     beside: str = NOTHING
+    points: bool = False
+    """Whether the LiDAR is shown first."""
+    boxes: bool = False
 
 
 def serve(cfg: Config, options: ViewOptions, host: str, port: int) -> None:
@@ -133,4 +136,12 @@ def _offered(frames: ViewedFrames, options: ViewOptions) -> Offered:
     names = [Path(options.checkpoint).stem] if options.checkpoint else []
     names += [folder.resolve().name for folder in options.preds]
     title = " | ".join(["minkocc", *names])
-    return Offered.of(frames, title, options.frame, options.layer, options.beside)
+    return Offered.of(
+        frames,
+        title,
+        options.frame,
+        options.layer,
+        options.beside,
+        options.points,
+        options.boxes,
+    )

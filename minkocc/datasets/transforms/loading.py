@@ -22,7 +22,7 @@ from minkocc.structures.settings import check_number
 from minkocc.structures.voxel_grid import OCC3D_GRID, VoxelGrid
 
 _LIDAR_COLUMNS = 5  # x, y, z, intensity, ring
-_FARTHEST_RETURN = 10_000.0
+FARTHEST_RETURN = 10_000.0
 _BRIGHTEST = 255
 
 _EIGHT_BITS = frozenset("L LA P PA RGB RGBA RGBX CMYK YCbCr HSV LAB".split())
@@ -74,10 +74,10 @@ def check_points(points: np.ndarray, path: str | Path) -> None:
             f"LiDAR file {path} holds {bad} points with NaN or infinity; fetch it again"
         )
     farthest = np.abs(points[:, :3]).max()
-    if farthest > _FARTHEST_RETURN:
+    if farthest > FARTHEST_RETURN:
         raise InputError(
             f"LiDAR file {path} holds a point {farthest:g} m away, expected metres, at most "
-            f"{_FARTHEST_RETURN:g}: fetch it again"
+            f"{FARTHEST_RETURN:g}: fetch it again"
         )
     low, high = points[:, 3].min(), points[:, 3].max()
     if low < 0 or high > _BRIGHTEST:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from minkocc.engine.train_loop import ResumableTrainLoop
 from minkocc.runtime.tool import raise_if_interrupted, run_tool
@@ -107,6 +108,19 @@ def test_what_fails_because_of_an_interrupt_is_an_interrupt(main, capsys):
     assert ended.value.code == 130
     assert capsys.readouterr().err.strip() == "interrupted"
     raise_if_interrupted()
+
+
+def test_an_error_has_a_line_of_its_own_below_a_progress_bar(capsys):
+    kept = []
+
+    def main():
+        kept.append(tqdm(total=3, desc="logs"))
+        raise UserError("it is empty")
+
+    with pytest.raises(SystemExit):
+        run_tool(main)
+    assert capsys.readouterr().err.endswith("\nerror: it is empty\n")
+    assert kept[0].disable  # and is not drawn again
 
 
 def test_debug_shows_what_an_interrupt_broke(monkeypatch):
