@@ -1,18 +1,23 @@
 """What is read of a frame, held against the files and the recipe's own pipeline."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from minkocc.apis.inference import init_model
 from minkocc.apis.view.boxes import edges
+from minkocc.apis.view.choice import Offered
 from minkocc.apis.view.frames import IMAGE, LABEL, PSEUDO_LABEL, VISIBLE, WEAK, ViewedFrames
 from minkocc.apis.view.predictions import NetworkPredictor, SavedPredictor
+from minkocc.datasets.manifest import LogError, manifest
 from minkocc.datasets.transforms.loading import read_lidar
 from minkocc.files.infos import read_infos
 from minkocc.files.occupancy import PredictionError, read_measured_label
 from minkocc.registry import DATASETS
 from minkocc.structures.class_groups import ClassGroups
+from minkocc.structures.errors import UserError
 from minkocc.structures.phase import Phase, TrainIndex
 from minkocc.structures.taxonomy import CAMERAS, FREE
 from minkocc.visualization.errors import INVENTED, MISSED, RIGHT, WRONG_CLASS
@@ -156,6 +161,31 @@ def test_points_and_boxes_lie_where_the_label_says(infos):
             near = label[x - 2 : x + 3, y - 2 : y + 3, z - 1 : z + 2]
             inside += (near == box.class_id).any()
     assert inside >= 2
+
+
+def test_boxes_of_a_log_are_those_of_its_manifest(infos, tmp_path):
+    frame = read_infos(infos)["data_list"][0]
+    box = {"track": "a", "class": "car", "box2ego": np.eye(4).tolist(), "size": [4.0, 2.0, 1.5]}
+    pose = frame["ego2global"].tolist()
+    said = {"token": frame["token"], "ego2global": pose, "boxes": [box]}
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps(manifest("drive", [said])))
+    frames = ViewedFrames(recipe(infos.parent), infos, logs=[path])
+    assert frames.has_boxes
+    (found,) = frames.boxes(0)
+    lines = edges(found, frame["ego2global"])
+    assert np.allclose(lines[:12].reshape(-1, 3).max(0), [2.0, 1.0, 0.75])
+    assert frames.boxes(1) == []
+    assert Offered.of(frames, "x", points=True, boxes=True).start.boxes
+
+    path.write_text(json.dumps(manifest("drive", [{"ego2global": pose, "boxes": [box]}])))
+    with pytest.raises(LogError, match=r"--log .*log\.json has no frame of .*infos_val"):
+        ViewedFrames(recipe(infos.parent), infos, logs=[path])
+    path.write_text(json.dumps(manifest("drive", [{**said, "boxes": []}])))
+    frames = ViewedFrames(recipe(infos.parent), infos, logs=[path])
+    assert not frames.has_boxes
+    with pytest.raises(UserError, match="--boxes: there are none"):
+        Offered.of(frames, "x", boxes=True)
 
 
 def test_predictions_of_other_classes_are_refused(infos, tmp_path):
