@@ -15,7 +15,13 @@ from minkocc.datasets.label_audit import merge_audit, watch_truth
 from minkocc.engine.runner import unwrapped
 from minkocc.files.occupancy import LabelBudgetError
 from minkocc.registry import HOOKS
-from minkocc.structures.phase import Phase, phase_at, switch_iteration, warm_share_of
+from minkocc.structures.phase import (
+    Phase,
+    TrainIndex,
+    phase_at,
+    switch_iteration,
+    warm_share_of,
+)
 
 
 def ramp_at(iteration: int, max_iters: int, warm_share: float, ramp: int, batch: int = 1) -> float:
@@ -75,7 +81,11 @@ class WarmStartHook(Hook):
         self._own_clip: dict[str, Any] | None = None
 
     def before_train(self, runner: Any) -> None:
-        """Hand progress and audit to sampler and dataset, and class counts to the model."""
+        """Hand progress and audit to sampler and dataset, and class counts to the model.
+
+        Raises:
+            UserError: a file is missing that the phase after the switch reads.
+        """
         dataset, sampler = _dataset(runner), runner.train_dataloader.sampler
         sampler.max_iters = runner.max_iters
         if runner.iter == 0:
@@ -96,6 +106,9 @@ class WarmStartHook(Hook):
             f"{switch_iteration(runner.max_iters, self.warm_share)} of {runner.max_iters}",
             logger="current",
         )
+        if runner.iter < switch_iteration(runner.max_iters, self.warm_share) < runner.max_iters:
+            # What the second phase lacks, pseudo-labels or sweeps, is said before the first one.
+            dataset[TrainIndex(0, runner.iter, Phase.WEAK)]
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Keep the budget's scenes, by which a resumed run knows them whatever the infos say."""

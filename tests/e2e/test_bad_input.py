@@ -147,6 +147,16 @@ def test_bad_data(linked_root, tmp_path, case):
     assert not (linked_root / "ran").exists()
 
 
+def test_what_only_the_phase_after_the_switch_reads_is_missed_before_the_first_iteration(
+    linked_root, tmp_path
+):
+    shutil.rmtree(linked_root / "pseudo_labels")
+    off = {"weight_2d": 0, "lift_weight": 0, "vote_weight": 1.0}
+    done = train(linked_root, tmp_path / "work", **off)
+    expect_error(done, "pseudo_labels/meta.json does not exist", "tools/generate_pseudo_labels.py")
+    assert "Epoch(train)" not in done.stdout
+
+
 def assert_nothing_half_written(*folders):
     for folder in folders:
         assert not list(folder.rglob("*.part"))

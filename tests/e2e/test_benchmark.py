@@ -14,15 +14,18 @@ from tests.e2e.job import CONFIG, ROOT, expect_error, options, tool
 FINER = [CONFIG.with_name(f"minkocc_semi_a10_{name}_mini.py") for name in ("vox02", "vox01")]
 
 
-def test_finer_voxels_train_and_validate_in_bounded_memory(synthetic_root, tmp_path):
+@pytest.mark.parametrize(
+    "recipes", [FINER[:1], pytest.param(FINER, marks=pytest.mark.slow)], ids=["0.2 m", "0.1 m too"]
+)
+def test_finer_voxels_train_and_validate_in_bounded_memory(recipes, synthetic_root, tmp_path):
     out = tmp_path / "cost.json"
     knobs = options(synthetic_root, **{"model.genunet.max_voxels": 1000})
     knobs = [pair for pair in knobs if not pair.startswith("max_epochs")]
-    done = tool("benchmark.py", *FINER, "--epochs", 1, "--frames", 2, "--out", out, *knobs)
+    done = tool("benchmark.py", *recipes, "--epochs", 1, "--frames", 2, "--out", out, *knobs)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(out.read_text())
     assert report.keys() >= {"commit", "machine", "command", "epochs", "recipes"}
-    assert list(report["recipes"]) == [path.stem for path in FINER]
+    assert list(report["recipes"]) == [path.stem for path in recipes]
     for name, cost in report["recipes"].items():
         assert name in done.stdout
         assert cost["iterations"] == 2

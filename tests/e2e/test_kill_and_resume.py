@@ -86,7 +86,11 @@ def weights(work_dir):
 
 @pytest.mark.parametrize(
     ("variant", "last"),
-    [("plain", 2), ("plain", FRAMES + 2), ("ema and amp", FRAMES + 2)],
+    [
+        ("plain", 2),
+        pytest.param("plain", FRAMES + 2, marks=pytest.mark.slow),  # as the next one
+        ("ema and amp", FRAMES + 2),
+    ],
 )
 def test_resumed_run_is_the_uninterrupted_one(uninterrupted, tmp_path, variant, last):
     run = uninterrupted(variant)
