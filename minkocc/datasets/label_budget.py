@@ -97,7 +97,8 @@ class LabelReader:
         if not frame["occ_path"]:
             raise LabelError(
                 f"frame {frame['token']} ({frame['scene_name']}) has no occupancy label: put "
-                "Occ3D's gts/ into the data root and create the infos again"
+                "Occ3D's gts/ into the data root, or make it with tools/create_occupancy.py, and "
+                "create the infos again"
             )
         path = self.data_root / frame["occ_path"]
         return read_label(path, ("semantics", "mask_camera"), self.taxonomy)

@@ -287,7 +287,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     for protocol in (
         VoxelProtocol(
             "occ3d",
-            "voxels in mask_camera; mean over the classes of 0..16 that the labels hold there",
+            "voxels in mask_camera; mean over the classes that the labels hold there",
         ),
         RayProtocol(
             "rayiou",

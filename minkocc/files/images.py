@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from minkocc.files.reading import require_regular
 
@@ -27,11 +27,20 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     """
     require_regular(path)
     source = io.BytesIO(Path(path).read_bytes())
-    with Image.open(source) as file:
+    with _opened(source) as file:
         if file.format != "PNG":
             yield file
             return
         file.verify()  # leaves an image that cannot be read any more
     source.seek(0)
-    with Image.open(source) as file:
+    with _opened(source) as file:
         yield file
+
+
+def _opened(source: io.BytesIO) -> Image.Image:
+    """Pillow names what it was given, of which nobody knows here."""
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError as error:
+        size = source.getbuffer().nbytes
+        raise OSError(f"its {size} bytes are no image of a known format") from error

@@ -45,7 +45,7 @@ def read_infos(
     if not Path(path).is_file():
         raise InfoError(
             f"info file {path} does not exist: create it with "
-            "tools/create_data.py --root DIR --version V"
+            "tools/create_data.py --root DIR --version V, or --log MANIFEST"
         )
     try:
         content = read_plain_pickle(path)
