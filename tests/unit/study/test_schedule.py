@@ -20,6 +20,8 @@ from minkocc.study.run_files import RunFiles
 from minkocc.study.schedule import Schedule
 from tests.forked import ROOT
 
+pytestmark = pytest.mark.processes
+
 TRAIN = """
 import json, os, pathlib, sys, time
 words = sys.argv[1:]
