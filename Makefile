@@ -1,9 +1,9 @@
-# install | demo | test | coverage | quick | lint | hooks: each one installs what it needs first and is quick the second time.
+# install | demo | test | quick | lint | hooks: each one installs what it needs first and is quick the second time.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test coverage quick lint hooks clean
+.PHONY: install demo test quick lint hooks clean
 
 install:
 	@$(PYTHON) -m installer
@@ -11,12 +11,9 @@ install:
 demo: install
 	$(BIN)/python tools/demo.py
 
-# COVERAGE="--cov ..." measures what is covered too, for twice the time (`make coverage`).
+# COVERAGE=1 measures what is covered too, for twice the time.
 test: install
-	$(PYTEST) $(COVERAGE)
-
-coverage:
-	$(MAKE) test COVERAGE="--cov --cov-report=term:skip-covered"
+	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 # What a change breaks first: no tool is run, no process started and nothing trained for long.
 quick: install

@@ -12,7 +12,6 @@ from minkocc.datasets.transforms.loading import read_image
 from minkocc.files.infos import read_infos
 from minkocc.files.occupancy import (
     PredictionError,
-    odd_class,
     read_class_groups,
     read_measured_label,
     read_prediction,
@@ -76,15 +75,10 @@ def draw_comparison(
         }
         title = f"{frame['scene_name']}  {frame['token']}"
         rows.append([(title, camera_block(images, width=640))])
-        label, mask, _ = read_measured_label(root / frame["occ_path"])
+        label, mask, _ = read_measured_label(root / frame["occ_path"], groups.taxonomy)
         files = {name: _file(folder, frame["token"], name) for name, folder in preds.items()}
-        if (odd := odd_class(label, groups.taxonomy)) is not None:
-            raise PredictionError(
-                f"the label of frame {frame['token']} holds class {odd}, which is none of "
-                f"{', '.join(groups.taxonomy.classes)}: it is of another taxonomy"
-            )
         volumes = {"label": groups.grouped(label)}
-        volumes |= {name: read_prediction(path)[0] for name, path in files.items()}
+        volumes |= {name: read_prediction(path, groups.taxonomy)[0] for name, path in files.items()}
         seen = {name: np.where(mask, values, FREE) for name, values in volumes.items()}
         rows.append([(f"{n}, from above", birds_eye(v, palette=colours)) for n, v in seen.items()])
         rows.append([(n, oblique(v, OCC3D_GRID, palette=colours)) for n, v in seen.items()])

@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,11 @@ class LabelSource:
 
     def log_of(self, scene: str) -> Path | None:
         """The manifest of a scene; None: it is of tables."""
-        return next((log for log in self.logs if read_manifest(log).name("name") == scene), None)
+        return self._log_by_scene.get(scene)
+
+    @cached_property
+    def _log_by_scene(self) -> dict[str, Path]:
+        return {read_manifest(log).name("name"): log for log in self.logs}
 
     def settings_of(self, scene: str) -> LabelSettings:
         """How the labels of a scene are made."""

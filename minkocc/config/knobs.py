@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from minkocc.files.info_checks import MAX_SWEEPS
-from minkocc.structures.class_groups import ClassGroups
+from minkocc.structures.class_groups import ClassGroups, same_classes, same_taxonomy
 from minkocc.structures.errors import UserError
 from minkocc.structures.phase import check_replay
 from minkocc.structures.settings import RENDERERS, is_number
@@ -289,6 +289,17 @@ KNOBS: dict[str, Knob] = {
     ),
 }
 """By name; in the order of the page that shows them."""
+
+
+def same_value(knob: str, first: Any, second: Any, taxonomy: Taxonomy) -> bool:
+    """Whether two values of a knob mean the same; groups are of a taxonomy's classes."""
+    if knob == "taxonomy":
+        return same_taxonomy(first, second)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return list(first) == list(second)
+    if isinstance(first, Mapping) or isinstance(second, Mapping):
+        return same_classes(first, second, taxonomy)
+    return bool(first == second)
 
 
 _PATHS = ("data_root", "cache_root", "pseudo_labels", "image_pretrained")

@@ -19,9 +19,15 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from minkocc.config.components import component_problems
-from minkocc.config.knobs import KNOBS, ConfigError, check_knobs, from_home, is_whole
-from minkocc.config.taxonomy_file import taxonomy_of_file
-from minkocc.structures.class_groups import same_classes, same_taxonomy
+from minkocc.config.knobs import (
+    KNOBS,
+    ConfigError,
+    check_knobs,
+    from_home,
+    is_whole,
+    same_value,
+)
+from minkocc.config.taxonomy_file import config_of_file, taxonomy_of_file
 from minkocc.structures.taxonomy import OCC3D, Taxonomy
 
 _RUNNER_KEYS: frozenset[str] = frozenset(
@@ -101,11 +107,7 @@ def recipe_of(path: str | Path, cfg_options: Mapping[str, Any] | None = None) ->
     """
     if not Path(path).is_file():
         raise ConfigError(f"config {path} is not a file: see configs/ for the recipes")
-    try:
-        cfg = Config.fromfile(str(path))
-    except Exception as error:  # a config is Python: it fails in every way that Python can
-        kind = type(error).__name__
-        raise ConfigError(f"config {path} cannot be read: {kind}: {error}") from error
+    cfg = config_of_file(path, "config")
     for key, value in (cfg_options or {}).items():
         if key in KNOBS:  # a knob's value is one, also where it is a dict
             cfg[key] = copy.deepcopy(value)
@@ -222,22 +224,12 @@ def _refuse_contradictions(resolved: Mapping[str, Any], knobs: Mapping[str, Any]
     for trail, key, value in _walk(resolved, ()):
         if not trail or key not in knobs or (trail[0], key) in _OWN_VALUE:
             continue
-        if not _same(key, value, knobs[key], taxonomy):
+        if not same_value(key, value, knobs[key], taxonomy):
             place = ".".join((*trail, key))
             raise ConfigError(
                 f"{place} = {value!r} contradicts the knob {key} = {knobs[key]!r}: "
                 f"set the top-level {key} instead"
             )
-
-
-def _same(name: str, value: Any, knob: Any, taxonomy: Taxonomy) -> bool:
-    if name == "taxonomy":
-        return same_taxonomy(value, knob)
-    if isinstance(value, (list, tuple)) and isinstance(knob, (list, tuple)):
-        return list(value) == list(knob)
-    if isinstance(value, Mapping) and isinstance(knob, Mapping):
-        return same_classes(value, knob, taxonomy)
-    return bool(value == knob)
 
 
 def _walk(node: Any, trail: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:

@@ -33,12 +33,25 @@ def taxonomy_of_file(path: Path, folder: Path) -> Any:
     raise ConfigError(f"taxonomy {path}: its files name one another, and none says the classes")
 
 
-def _read(path: Path) -> Any:
+def config_of_file(path: str | Path, what: str) -> Config:
+    """A config file as mmengine reads it.
+
+    Args:
+        path: the file.
+        what: what to call it in an error.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        content = Config.fromfile(str(path))
+        return Config.fromfile(str(path))
     except Exception as error:  # a config is Python: it fails in every way that Python can
         kind = type(error).__name__
-        raise ConfigError(f"taxonomy {path} cannot be read: {kind}: {error}") from error
+        raise ConfigError(f"{what} {path} cannot be read: {kind}: {error}") from error
+
+
+def _read(path: Path) -> Any:
+    content = config_of_file(path, "taxonomy")
     if "taxonomy" not in content:
         raise ConfigError(f"taxonomy {path} sets no taxonomy: expected taxonomy = dict(...)")
     return content.taxonomy.to_dict() if hasattr(content.taxonomy, "to_dict") else content.taxonomy

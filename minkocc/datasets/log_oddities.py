@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from minkocc.datasets.transforms.loading import read_lidar
+from minkocc.files.rig import camera_matrices, cameras_of, image_size
+from minkocc.occupancy_labels.scene import moved
+from minkocc.ops.point_sampling import project_points
 
 _FAR_MOUNT = 10.0
 """Metres from the vehicle's origin to a sensor: longer than most vehicles."""
@@ -17,7 +20,6 @@ _FARTHEST, _NEAREST = 500.0, 1.0
 """Metres: no LiDAR sees farther, and the middle one of its returns is not as near."""
 _AROUND, _OFF_ROAD, _FEW = 15.0, 0.5, 0.05
 """Within so many metres of a vehicle this share of the returns is the road's, give or take."""
-_MIN_DEPTH = 0.1
 
 
 def oddities(frame: Mapping[str, Any], root: Path) -> Iterator[str]:
@@ -43,7 +45,7 @@ def oddities(frame: Mapping[str, Any], root: Path) -> Iterator[str]:
             f"its returns are {np.median(distance):.2g} m away, the farthest "
             f"{distance.max():.0f} m: are the LiDAR's units metres?"
         )
-    ego = points @ mounts["lidar"][:3, :3].T + mounts["lidar"][:3, 3]
+    ego = moved(points, mounts["lidar"])
     near = np.linalg.norm(ego[:, :2], axis=1) < _AROUND
     on_road = np.abs(ego[near, 2]) < _OFF_ROAD
     if near.any() and on_road.mean() < _FEW:
@@ -52,18 +54,12 @@ def oddities(frame: Mapping[str, Any], root: Path) -> Iterator[str]:
             f"{_OFF_ROAD:g} m from z = 0: look at lidar2ego (rotation is w, x, y, z) and "
             "vehicle.ground_z"
         )
-    for name, view in frame["images"].items():
-        if not _seen(ego, view).any():
+    cam2img, ego2cam = camera_matrices(frame)
+    ego2img = torch.from_numpy(cam2img @ ego2cam)
+    views = project_points(torch.from_numpy(ego), ego2img, image_size(frame)).valid
+    for name, seen in zip(cameras_of(frame), views):
+        if not seen.any():
             yield (
                 f"no return falls into the image of {name}: look at cam2ego (rotation is w, x, y, "
                 "z; the camera looks along its z) and cam2img"
             )
-
-
-def _seen(ego: NDArray[np.float64], view: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Which points ``(P, 3)`` a camera sees."""
-    camera = ego @ view["ego2cam"][:3, :3].T + view["ego2cam"][:3, 3]
-    u, v, depth = (camera @ view["cam2img"][:3, :3].T).T
-    safe = np.maximum(depth, _MIN_DEPTH)
-    inside = (u >= 0) & (u < view["width"] * safe) & (v >= 0) & (v < view["height"] * safe)
-    return np.asarray((depth > _MIN_DEPTH) & inside)

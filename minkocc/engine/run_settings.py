@@ -12,8 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
-from minkocc.config.knobs import KNOBS, OnResume
-from minkocc.structures.class_groups import same_classes, same_taxonomy
+from minkocc.config.knobs import KNOBS, OnResume, same_value
 from minkocc.structures.errors import UserError
 from minkocc.structures.taxonomy import OCC3D, Taxonomy
 from minkocc.structures.voxel_grid import VoxelGrid
@@ -54,11 +53,11 @@ def differences(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[st
 
 
 def _changed(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    now = run_settings(cfg)
+    now, taxonomy = run_settings(cfg), Taxonomy.of(cfg.get("taxonomy"))
     return {
         name: {"checkpoint": value, "recipe": now[name]}
         for name, value in trained_settings(checkpoint).items()
-        if name in now and not _same(name, value, now[name], Taxonomy.of(cfg.get("taxonomy")))
+        if name in now and not same_value(name, value, now[name], taxonomy)
     }
 
 
@@ -113,9 +112,9 @@ def check_meaning(model: torch.nn.Module, checkpoint: Mapping[str, Any], name: s
         now["class_groups"] = classes.groups.recipe()
         trained.setdefault("taxonomy", None)  # of before there were others
         trained.setdefault("class_groups", {})
+    taxonomy = classes.groups.taxonomy if classes is not None else OCC3D
     for knob, value in now.items():
-        taxonomy = classes.groups.taxonomy if classes is not None else OCC3D
-        if knob in trained and not _same(knob, trained[knob], value, taxonomy):
+        if knob in trained and not same_value(knob, trained[knob], value, taxonomy):
             raise UserError(
                 f"checkpoint {name} was trained with {knob} {_told(knob, trained[knob])}, the "
                 f"recipe says {_told(knob, value)}: its weights mean something else there. Use it "
@@ -147,21 +146,11 @@ def reported_settings(cfg: Config, checkpoint: Mapping[str, Any] | None, name: s
     return Config({**{knob: cfg[knob] for knob in KNOBS if knob in cfg}, **trained})
 
 
-def _same(knob: str, first: Any, second: Any, taxonomy: Taxonomy) -> bool:
-    if knob == "taxonomy":
-        return same_taxonomy(first, second)
-    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
-        return list(first) == list(second)
-    if isinstance(first, Mapping) or isinstance(second, Mapping):
-        return same_classes(first, second, taxonomy)
-    return bool(first == second)
-
-
 def _told(knob: str, value: Any) -> Any:
     """A value in words: of a taxonomy its classes, which are what differs."""
     if knob != "taxonomy":
         return value
-    classes = (value or {}).get("classes") if isinstance(value, Mapping) else None
+    classes = value.get("classes") if isinstance(value, Mapping) else None
     return f"of {', '.join(classes)}" if isinstance(classes, list) else "of Occ3D-nuScenes"
 
 

@@ -20,7 +20,6 @@ from minkocc.files.infos import classes_of_infos, read_infos
 from minkocc.files.occupancy import (
     CLASS_IDS_KEY,
     PredictionError,
-    odd_class,
     read_class_groups,
     read_measured_label,
     read_prediction,
@@ -246,8 +245,7 @@ def _shortened(error: Exception) -> str:
 
 
 def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
-    semantics, mask, instances = read_measured_label(files.label)
-    _check_classes(f"label {files.label}", semantics, groups)
+    semantics, mask, instances = read_measured_label(files.label, groups.taxonomy)
     label = groups.grouped(semantics)
     if instances is not None and not groups.plain:
         # What one id called a car and a truck is not one vehicle.
@@ -255,8 +253,7 @@ def _load(files: FrameFiles, groups: ClassGroups) -> Frame:
     if files.pred is None:
         pred, pred_instances = np.full_like(semantics, FREE), None
     else:
-        pred, pred_instances = read_prediction(files.pred)
-        _check_classes(f"prediction {files.pred}", pred, groups)
+        pred, pred_instances = read_prediction(files.pred, groups.taxonomy)
         _check_groups(files.pred, pred, groups)
     return Frame(pred, label, mask, files.ray_origins, pred_instances, instances, groups=groups)
 
@@ -273,14 +270,6 @@ def _check_groups(path: Path, pred: NDArray[np.uint8], groups: ClassGroups) -> N
         raise PredictionError(
             f"prediction {path} holds classes that its {CLASS_IDS_KEY} put into groups of other "
             "ids: write it again"
-        )
-
-
-def _check_classes(what: str, semantics: NDArray[np.uint8], groups: ClassGroups) -> None:
-    if (odd := odd_class(semantics, groups.taxonomy)) is not None:
-        raise PredictionError(
-            f"{what} holds class {odd}, and the predictions' taxonomy has "
-            f"{len(groups.taxonomy.classes)}: {', '.join(groups.taxonomy.classes)}"
         )
 
 

@@ -90,14 +90,14 @@ def _check_label_array(array: NDArray[Any], key: str, path: Path, taxonomy: Taxo
         raise LabelError(
             f"label {path}: {what} {array.max()} in {key}, expected 0..{most}: {remedy}"
         )
-    if key == "semantics" and (odd := odd_class(array, taxonomy)) is not None:
+    if key == "semantics" and (odd := _odd_class(array, taxonomy)) is not None:
         raise LabelError(
             f"label {path}: class {odd} in {key}, and the taxonomy has {len(taxonomy.classes)}, "
             f"0 to {len(taxonomy.classes) - 1}, and {FREE} for free: it is of another taxonomy"
         )
 
 
-def odd_class(semantics: NDArray[np.uint8], taxonomy: Taxonomy) -> int | None:
+def _odd_class(semantics: NDArray[np.uint8], taxonomy: Taxonomy) -> int | None:
     """The first id of Occ3D's that is no class of a taxonomy; None: there is none."""
     first = len(taxonomy.classes)
     if first == FREE:
@@ -123,11 +123,15 @@ def made_classes(folder: Path) -> tuple[str, ...] | None:
 
 
 def read_measured_label(
-    path: Path,
+    path: Path, taxonomy: Taxonomy = OCC3D
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.integer[Any]] | None]:
     """Semantics, camera mask and, where given, instances of an Occ3D label, of any code base.
 
     Masks may be of any type of integers, as evaluation takes them.
+
+    Args:
+        path: the file.
+        taxonomy: the classes that it may hold.
 
     Raises:
         PredictionError: the file is damaged, or a key, shape, dtype or id is not what it should be.
@@ -143,11 +147,18 @@ def read_measured_label(
             f"label {path}, key mask_camera is {mask.dtype} {mask.shape}, expected 0 and 1 "
             f"{OCC3D_GRID.shape}: fetch it again"
         )
+    _check_taxonomy(semantics, f"label {path}", taxonomy)
     return semantics, mask.astype(np.bool_), _instances(arrays, f"label {path}")
 
 
-def read_prediction(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]:
+def read_prediction(
+    path: Path, taxonomy: Taxonomy = OCC3D
+) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]:
     """Semantics and, where given, instances of a prediction.
+
+    Args:
+        path: the file.
+        taxonomy: the classes that it may hold.
 
     Raises:
         PredictionError: the file is damaged, or a key, shape, dtype or id is not what it should be.
@@ -161,6 +172,7 @@ def read_prediction(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer[A
             "pred=array)"
         )
     semantics = _semantics(arrays[keys[0]], f"prediction {path}, key {keys[0]}")
+    _check_taxonomy(semantics, f"prediction {path}", taxonomy)
     return semantics, _instances(arrays, f"prediction {path}")
 
 
@@ -224,6 +236,14 @@ def _semantics(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
             f"{what} holds id {array.max()}, expected 0..{FREE} with {FREE} = free"
         )
     return np.ascontiguousarray(array)
+
+
+def _check_taxonomy(semantics: NDArray[np.uint8], what: str, taxonomy: Taxonomy) -> None:
+    if (odd := _odd_class(semantics, taxonomy)) is not None:
+        raise PredictionError(
+            f"{what} holds class {odd}, and the predictions' taxonomy has "
+            f"{len(taxonomy.classes)}: {', '.join(taxonomy.classes)}"
+        )
 
 
 def _is_0_or_1(mask: NDArray[Any]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minkocc.structures.occ3d import OCC3D_NUSCENES
+from minkocc.structures import occ3d_nuscenes
 
 NUM_CLASSES = 17
 """The most classes that a taxonomy has: the id after them is that of free space."""
@@ -265,7 +265,7 @@ def _class_maps(classes: Sequence[str], maps: Any) -> dict[str, Mapping[str, str
     return {name: dict(members) for name, members in maps.items()}
 
 
-OCC3D = Taxonomy.of(OCC3D_NUSCENES)
+OCC3D = Taxonomy.of(occ3d_nuscenes.taxonomy)
 """Occ3D-nuScenes' classes: those of every nuScenes root."""
 
 CLASSES = OCC3D.classes

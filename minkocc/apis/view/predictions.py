@@ -113,7 +113,8 @@ class SavedPredictor:
         """What is saved of a frame."""
         if frame["token"] not in self.tokens:
             return None
-        return Predicted(read_prediction(self.folder / f"{frame['token']}.npz")[0])
+        path = self.folder / f"{frame['token']}.npz"
+        return Predicted(read_prediction(path, self.groups.taxonomy)[0])
 
 
 def shared_groups(predictors: list[Predictor], otherwise: ClassGroups) -> ClassGroups:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from minkocc.structures import occ3d_nuscenes
 from minkocc.structures import taxonomy as t
-from minkocc.structures.occ3d import OCC3D_NUSCENES
 from tests.e2e.job import ROOT
 
 FILES = sorted((ROOT / "configs" / "_base_" / "taxonomies").glob("*.py"))
@@ -39,7 +39,7 @@ def test_unknown_class_is_named():
 
 def test_the_file_of_occ3ds_classes_is_what_the_code_has():
     said = Config.fromfile(str(FILES[0].with_name("occ3d_nuscenes.py"))).taxonomy.to_dict()
-    assert said == OCC3D_NUSCENES
+    assert said == occ3d_nuscenes.taxonomy
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

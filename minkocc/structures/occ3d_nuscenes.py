@@ -1,15 +1,12 @@
-"""The classes of Occ3D-nuScenes, as a recipe's ``taxonomy`` says them.
+"""The classes of Occ3D-nuScenes: the recipes' taxonomy, and an example of one.
 
-The tables of nuScenes and the synthetic town speak of these classes; that is why they stand in the
-code too. ``configs/_base_/taxonomies/occ3d_nuscenes.py`` is what recipes and taxonomies of one's
-own begin with.
+The tables of nuScenes and the synthetic town speak of these classes too, so they belong to the
+package; ``configs/_base_/taxonomies/occ3d_nuscenes.py`` is a link to this file. Another taxonomy is
+a file like it: ``docs/components.md``.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-OCC3D_NUSCENES: dict[str, Any] = {
+taxonomy = {
+    # By their ids, from 0; 17 at most, and 17 is free space whatever there is.
     "classes": [
         "others",
         "barrier",
@@ -48,22 +45,29 @@ OCC3D_NUSCENES: dict[str, Any] = {
         "manmade": "#d7d7eb",
         "vegetation": "#0aa514",
     },
+    # Can move: those of mIoU_D; made labels follow each object along its track.
     "moving": [
         *("bicycle", "bus", "car", "construction_vehicle"),
         *("motorcycle", "pedestrian", "trailer", "truck"),
     ],
+    # Have instances (RayPQ).
     "things": [
         *("bicycle", "bus", "car", "construction_vehicle"),
         *("motorcycle", "pedestrian", "trailer", "truck"),
     ],
+    # Never in a box.
     "stuff": [
         *("driveable_surface", "other_flat", "sidewalk", "terrain"),
         *("manmade", "vegetation"),
     ],
+    # Lose a tie between the returns in a voxel.
     "ground": ["driveable_surface", "other_flat", "sidewalk", "terrain"],
+    # Closed, and alike on both sides: made labels complete what was not seen of them.
     "bodies": ["bus", "car", "truck"],
+    # Of what nothing names.
     "rest": "others",
-    # Nouns that others found to work on nuScenes. 'others' has none: nothing names what is left.
+    # What a detector is asked for, a caption each: nouns that others found to work on nuScenes.
+    # 'others' has none: nothing names what is left.
     "prompts": [
         {
             "car": ["car", "sedan"],
@@ -94,7 +98,8 @@ OCC3D_NUSCENES: dict[str, Any] = {
         },
         {"sky": ["sky"]},
     ],
-    # On a road, what a Cityscapes model takes for a train is a long bus.
+    # From the classes of semantic segmentation models, by the name that --class-map takes. On a
+    # road, what a Cityscapes model takes for a train is a long bus.
     "class_maps": {
         "cityscapes": {
             "road": "driveable_surface",
